@@ -1,0 +1,157 @@
+//! What a coroutine inherits: its dispatcher, its name, its failure handler.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::current;
+use crate::dispatch::Dispatch;
+use crate::failure::FailureHandler;
+use crate::hooks::RuntimeHooks;
+
+/// Which threads resume a coroutine.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Dispatcher {
+    /// The worker pool of the current runtime, for work that computes or suspends.
+    Default,
+    /// Whatever runs [`Coroutine`](crate::Coroutine)s.
+    Custom(Arc<dyn Dispatch>),
+}
+
+impl Dispatcher {
+    /// A dispatcher out of anything that implements [`Dispatch`], closures included.
+    pub fn custom(dispatch: impl Dispatch) -> Self {
+        Self::Custom(Arc::new(dispatch))
+    }
+
+    /// A context of this dispatcher and what `other` sets.
+    #[must_use]
+    pub fn and(self, other: impl Into<Context>) -> Context {
+        Context::from(self).and(other)
+    }
+}
+
+impl fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "Dispatcher::Default",
+            Self::Custom(_) => "Dispatcher::Custom(..)",
+        })
+    }
+}
+
+/// The name of a coroutine, for dumps and errors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// A name.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+}
+
+/// Settings for coroutines: immutable, inherited by children, combined with [`and`](Self::and).
+///
+/// What a context does not set is inherited.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    dispatcher: Option<Dispatcher>,
+    name: Option<Arc<str>>,
+    handler: Option<FailureHandler>,
+}
+
+impl Context {
+    /// A context that sets nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Both; where both set the same, `other` wins.
+    #[must_use]
+    pub fn and(self, other: impl Into<Self>) -> Self {
+        let other = other.into();
+        Self {
+            dispatcher: other.dispatcher.or(self.dispatcher),
+            name: other.name.or(self.name),
+            handler: other.handler.or(self.handler),
+        }
+    }
+
+    /// What the current coroutine has, or nothing outside of one.
+    pub fn current() -> Self {
+        current::with_context(|context| Self {
+            dispatcher: Some(context.dispatcher.clone()),
+            name: context.name.clone(),
+            handler: context.handler.clone(),
+        })
+        .unwrap_or_default()
+    }
+
+    /// The dispatcher that it sets.
+    pub fn dispatcher(&self) -> Option<&Dispatcher> {
+        self.dispatcher.as_ref()
+    }
+
+    /// The name that it sets.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+}
+
+impl From<Dispatcher> for Context {
+    fn from(dispatcher: Dispatcher) -> Self {
+        Self { dispatcher: Some(dispatcher), ..Self::default() }
+    }
+}
+
+impl From<Name> for Context {
+    fn from(name: Name) -> Self {
+        Self { name: Some(name.0), ..Self::default() }
+    }
+}
+
+impl From<FailureHandler> for Context {
+    fn from(handler: FailureHandler) -> Self {
+        Self { handler: Some(handler), ..Self::default() }
+    }
+}
+
+/// A context with everything resolved: what a node points to.
+pub(crate) struct ContextInner {
+    pub(crate) runtime: Arc<dyn RuntimeHooks>,
+    dispatcher: Dispatcher,
+    pub(crate) dispatch: Arc<dyn Dispatch>,
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) handler: Option<FailureHandler>,
+}
+
+impl ContextInner {
+    /// The context of a runtime's root.
+    pub(crate) fn root(runtime: Arc<dyn RuntimeHooks>, name: Option<Arc<str>>) -> Self {
+        let dispatch = runtime.default_dispatch();
+        Self { runtime, dispatcher: Dispatcher::Default, dispatch, name, handler: None }
+    }
+
+    /// Whether coroutines go to the runtime's own pool.
+    #[inline]
+    pub(crate) fn is_default(&self) -> bool {
+        matches!(self.dispatcher, Dispatcher::Default)
+    }
+
+    /// This one with `change` applied.
+    pub(crate) fn with(&self, change: Context) -> Self {
+        let dispatcher = change.dispatcher.unwrap_or_else(|| self.dispatcher.clone());
+        let dispatch = match &dispatcher {
+            Dispatcher::Default => self.runtime.default_dispatch(),
+            Dispatcher::Custom(dispatch) => Arc::clone(dispatch),
+        };
+        Self {
+            runtime: Arc::clone(&self.runtime),
+            dispatcher,
+            dispatch,
+            name: change.name.or_else(|| self.name.clone()),
+            handler: change.handler.or_else(|| self.handler.clone()),
+        }
+    }
+}

@@ -1,0 +1,498 @@
+//! The coroutine cell: a state machine, and later its output, behind a job node.
+//!
+//! One allocation holds the [`Node`], which is also the waker, and the *stage*: the future until
+//! the body is done, then the output or the caught panic, in the same place.
+//!
+//! # Who may touch the stage
+//!
+//! - Before `BODY_DONE`: the thread that holds the node's [`Coroutine`] or polls it. There is one
+//!   at most (invariant 1 of [`state`](crate::node::state)).
+//! - After: the owner of the output (invariant 4 there).
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::task::{self, Poll};
+
+use crate::context::ContextInner;
+use crate::current::{self, Frame};
+use crate::dispatch::Dispatch;
+use crate::error::{CancelCause, Cancelled, Who};
+use crate::failure::{self, Failure, Panic};
+use crate::node::state::{self, State, Suspend};
+use crate::node::{Kind, Node, NodeRef, Polled, VTable, cancel, tree};
+use crate::prim::UnsafeCell;
+
+mod waker;
+
+pub(crate) use waker::WAKER_VTABLE;
+
+/// A coroutine that is ready to be resumed: what dispatchers hand on and [`run`](Self::run).
+///
+/// Dropping it instead cancels it, with the cause [`Shutdown`](CancelCause::Shutdown): its future
+/// is dropped by the runtime's default dispatcher, or here if that is gone.
+#[must_use = "dropping it cancels the coroutine"]
+pub struct Coroutine(NonNull<Node>);
+
+// SAFETY: `spawn` takes only Send futures with Send outputs; the node is Send and Sync.
+unsafe impl Send for Coroutine {}
+// SAFETY: nothing can be done with a shared reference but look at constant fields of the node.
+unsafe impl Sync for Coroutine {}
+
+impl Coroutine {
+    /// # Safety
+    ///
+    /// The caller owns the schedule of `node`: it set SCHEDULED, and makes one `Coroutine` of it.
+    pub(crate) unsafe fn from_node(node: NonNull<Node>) -> Self {
+        Self(node)
+    }
+
+    /// Polls the coroutine once.
+    ///
+    /// A panic in it is caught and becomes its failure.
+    pub fn run(self) {
+        let node = ManuallyDrop::new(self).0;
+        // SAFETY: an unfinished node is valid, and only who runs it can finish it.
+        let this = unsafe { node.as_ref() };
+        let seen = this.state.start_poll();
+        // SAFETY: unfinished.
+        let _runtime = current::enter_runtime(unsafe { &this.context().runtime });
+        let frame = Frame::coroutine(node);
+        // SAFETY: unfinished. (A coroutine that is linked has been marked by the cancel itself.)
+        if seen.has(state::CANCELLED) || unsafe { this.is_cancelled() } {
+            // SAFETY: this thread polls, and the future is there.
+            return unsafe { drop_future(node, &frame) };
+        }
+        let waker = waker::borrowed(node);
+        let mut cx = task::Context::from_waker(&waker);
+        let polled = frame.catch(|| {
+            // SAFETY: this thread polls, and the future is there.
+            unsafe { (this.vtable.poll)(node, &mut cx) }
+        });
+        match polled {
+            // SAFETY: this thread polls, and the future is there.
+            Ok(Polled::Pending) => unsafe { suspend(node, &frame) },
+            // SAFETY: `poll` has put the output in the future's place.
+            Ok(Polled::Ready) => unsafe { tree::body_done(node, state::VALUE) },
+            // SAFETY: `poll` has dropped the future.
+            Ok(Polled::Failed) => unsafe { failed(node) },
+            // SAFETY: this thread polls; the stage is as a panicking poll leaves it.
+            Err(payload) => unsafe { panicked(node, &frame, payload) },
+        }
+    }
+
+    /// Drops the coroutine's future here and completes it as cancelled: for dispatchers that
+    /// have shut down.
+    pub fn discard(self) {
+        self.mark_shutdown();
+        self.run();
+    }
+
+    /// The coroutine, as errors name it.
+    pub fn who(&self) -> Who {
+        // SAFETY: unfinished while its `Coroutine` exists.
+        unsafe { self.0.as_ref() }.who()
+    }
+
+    /// A pointer that stands for this object, to be stored where a type with a destructor cannot
+    /// be.
+    pub fn into_raw(self) -> *const () {
+        ManuallyDrop::new(self).0.as_ptr().cast_const().cast()
+    }
+
+    /// Takes back what [`into_raw`](Self::into_raw) gave.
+    ///
+    /// # Safety
+    ///
+    /// `raw` came from `into_raw` and is taken back once.
+    pub unsafe fn from_raw(raw: *const ()) -> Self {
+        // SAFETY: `into_raw` gave the address of a node.
+        Self(unsafe { NonNull::new_unchecked(raw.cast::<Node>().cast_mut()) })
+    }
+
+    /// Hands it to its dispatcher.
+    #[inline]
+    pub(crate) fn dispatch(self) {
+        self.dispatch_by(|dispatch, coroutine| dispatch.dispatch(coroutine));
+    }
+
+    #[inline]
+    fn dispatch_by(self, f: impl FnOnce(&dyn Dispatch, Self)) {
+        // SAFETY: unfinished.
+        let context = unsafe { self.0.as_ref().context() };
+        // The coroutine may run, end and free its context before the dispatcher has returned.
+        // The runtime that is current on this thread is kept, and with it its own dispatcher;
+        // any other one is counted.
+        let counted;
+        let dispatch = if context.is_default() && current::is_runtime(&context.runtime) {
+            NonNull::from(&*context.dispatch)
+        } else {
+            counted = Arc::clone(&context.dispatch);
+            NonNull::from(&*counted)
+        };
+        // SAFETY: kept as said.
+        let dispatched = catch_unwind(AssertUnwindSafe(|| f(unsafe { dispatch.as_ref() }, self)));
+        if let Err(payload) = dispatched {
+            // The coroutine was dropped by the unwinding, and so cancelled.
+            let who = Who { name: None, launched_at: Location::caller() };
+            failure::report_stray("dispatcher", who, payload);
+        }
+    }
+
+    fn mark_shutdown(&self) {
+        // SAFETY: unfinished.
+        let this = unsafe { self.0.as_ref() };
+        // The node is SCHEDULED, so this dispatches nothing.
+        let cause = Cancelled::new(CancelCause::Shutdown, this.site);
+        // SAFETY: unfinished.
+        unsafe { cancel::cancel(self.0, &cause) };
+    }
+}
+
+impl Drop for Coroutine {
+    fn drop(&mut self) {
+        self.mark_shutdown();
+        // SAFETY: unfinished.
+        let context = unsafe { self.0.as_ref().context() };
+        let fallback = context.runtime.default_dispatch();
+        let again = Self(self.0);
+        if Arc::ptr_eq(&fallback, &context.dispatch) {
+            // Its dispatcher is the default one, and does not want it.
+            again.run();
+        } else {
+            fallback.dispatch(again);
+        }
+    }
+}
+
+impl fmt::Debug for Coroutine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Coroutine").field(&self.who()).finish()
+    }
+}
+
+/// The poll returned `Pending`.
+///
+/// # Safety
+///
+/// This thread was polling `node`, whose future is there; the caller uses it no more.
+#[inline]
+unsafe fn suspend(node: NonNull<Node>, frame: &Frame) {
+    // SAFETY: polled, so unfinished.
+    let this = unsafe { node.as_ref() };
+    let seen = this.state.load();
+    if seen.has(state::CANCELLED) {
+        // SAFETY: the caller's promise.
+        return unsafe { drop_future(node, frame) };
+    }
+    if frame.has_yielded() || seen.has(state::SCHEDULED) {
+        this.state.requeue();
+        // SAFETY: `requeue` made it SCHEDULED, for this call.
+        let coroutine = unsafe { Coroutine::from_node(node) };
+        return coroutine.dispatch_by(|dispatch, it| dispatch.dispatch_yield(it));
+    }
+    // SAFETY: this thread polls it, and it is not linked.
+    if !seen.has(state::LINKED) && !unsafe { tree::link(node) } {
+        // SAFETY: the caller's promise.
+        return unsafe { drop_future(node, frame) };
+    }
+    if this.state.suspend() == Suspend::Dispatch {
+        // SAFETY: a waker has left the dispatch to the thread that polled.
+        unsafe { Coroutine::from_node(node) }.dispatch();
+    }
+}
+
+/// Drops the future of a cancelled coroutine and completes it.
+///
+/// # Safety
+///
+/// This thread was polling `node`, whose future is there; the caller uses it no more.
+#[cold]
+unsafe fn drop_future(node: NonNull<Node>, frame: &Frame) {
+    // SAFETY: polled, so unfinished.
+    let this = unsafe { node.as_ref() };
+    this.state.set(state::CANCELLED);
+    // SAFETY: the caller's promise.
+    match frame.catch(|| unsafe { (this.vtable.drop_future)(node) }) {
+        // SAFETY: the future is gone.
+        Ok(()) => unsafe { tree::body_done(node, 0) },
+        // SAFETY: as above; the stage is empty.
+        Err(payload) => unsafe { keep_panic(node, payload) },
+    }
+}
+
+/// The poll panicked, or the destructor of a future that was ready did.
+///
+/// # Safety
+///
+/// This thread was polling `node`; the caller uses it no more.
+#[cold]
+unsafe fn panicked(node: NonNull<Node>, frame: &Frame, payload: Box<dyn Any + Send>) {
+    // SAFETY: polled, so unfinished.
+    let this = unsafe { node.as_ref() };
+    let seen = this.state.load();
+    if seen.has(state::VALUE) {
+        // SAFETY: `poll` had stored the output before its destructor panicked.
+        unsafe { tree::drop_output(node, seen) };
+    } else if !seen.has(state::GONE) {
+        // SAFETY: the future is there, if in an odd state; its destructor copes with that.
+        if let Err(second) = frame.catch(|| unsafe { (this.vtable.drop_future)(node) }) {
+            failure::report_stray("destructor of a future", this.who(), second);
+        }
+    }
+    // SAFETY: the stage is empty now.
+    unsafe { keep_panic(node, payload) };
+}
+
+/// Hands a panic to the parent, keeps what is left of it, and completes the coroutine.
+///
+/// # Safety
+///
+/// This thread was polling `node`, whose stage is empty; the caller uses it no more.
+unsafe fn keep_panic(node: NonNull<Node>, payload: Box<dyn Any + Send>) {
+    // SAFETY: polled, so unfinished.
+    let this = unsafe { node.as_ref() };
+    let panic = Panic::new(this.who(), payload);
+    let kept = match tree::fail(this, Failure::Panic(panic)) {
+        Some(Failure::Panic(panic)) => panic,
+        _ => Panic::new(this.who(), Box::new("its failure was reported")),
+    };
+    // SAFETY: the stage is empty.
+    unsafe { (this.vtable.put_panic)(node, Box::new(kept)) };
+    // SAFETY: the future is gone.
+    unsafe { tree::body_done(node, state::PANICKED) };
+}
+
+/// The future of a child of a `try_scope` returned an error, which the scope has.
+///
+/// # Safety
+///
+/// This thread was polling `node`, whose stage is empty; the caller uses it no more.
+#[cold]
+unsafe fn failed(node: NonNull<Node>) {
+    // SAFETY: polled, so unfinished; and so is its parent.
+    let this = unsafe { node.as_ref() };
+    if let Some(parent) = this.parent {
+        // SAFETY: as above.
+        unsafe { cancel::cancel(parent, &Cancelled::new(CancelCause::SiblingFailed, this.site)) };
+    }
+    // SAFETY: the future is gone.
+    unsafe { tree::body_done(node, state::FAILED) };
+}
+
+/// What becomes of a future's output.
+pub(crate) trait Settle<Output>: 'static {
+    /// What the cell keeps for a `Deferred`.
+    type Value: Send;
+
+    /// Splits the output into a value, or a failure that `node`'s parent has now.
+    ///
+    /// # Safety
+    ///
+    /// `node` is a cell that was made with this policy, in a region that suits it.
+    unsafe fn settle(node: &Node, output: Output) -> Option<Self::Value>;
+}
+
+/// Every output is a value.
+pub(crate) struct Plain;
+
+impl<T: Send + 'static> Settle<T> for Plain {
+    type Value = T;
+
+    unsafe fn settle(_: &Node, output: T) -> Option<T> {
+        Some(output)
+    }
+}
+
+union Stage<F, T> {
+    future: ManuallyDrop<F>,
+    output: ManuallyDrop<T>,
+    panic: ManuallyDrop<Box<Panic>>,
+}
+
+/// The cell.
+#[repr(C)]
+struct Cell<F: Future, S: Settle<F::Output>> {
+    node: Node,
+    stage: UnsafeCell<Stage<F, S::Value>>,
+    settle: PhantomData<S>,
+}
+
+impl<F: Future, S: Settle<F::Output>> Cell<F, S> {
+    const VTABLE: VTable = VTable {
+        kind: Kind::Coroutine,
+        poll: Self::poll,
+        drop_future: Self::drop_future,
+        put_panic: Self::put_panic,
+        take_panic: Self::take_panic,
+        drop_output: Self::drop_output,
+        take_output: Self::take_output,
+        dealloc: Self::dealloc,
+    };
+
+    /// The stage of the cell that `node` heads.
+    fn stage(node: NonNull<Node>) -> *mut Stage<F, S::Value> {
+        // SAFETY: `node` heads a living cell of this type, by the vtable's contract.
+        let stage = unsafe { &(*node.cast::<Self>().as_ptr()).stage };
+        stage.with_mut(|stage| stage)
+    }
+
+    unsafe fn poll(node: NonNull<Node>, cx: &mut task::Context<'_>) -> Polled {
+        let stage = Self::stage(node);
+        // SAFETY: the stage holds the future, this thread alone has it, and it never moves.
+        let future = unsafe { Pin::new_unchecked(&mut *(*stage).future) };
+        let Poll::Ready(output) = future.poll(cx) else { return Polled::Pending };
+        // SAFETY: made with S, by the vtable's contract.
+        let value = unsafe { S::settle(node.as_ref(), output) };
+        let polled = if value.is_some() { Polled::Ready } else { Polled::Failed };
+        let put = PutOnDrop::<F, S> { node, value };
+        // SAFETY: the future is there; whatever its destructor does, it is gone afterwards.
+        unsafe { ManuallyDrop::drop(&mut (*stage).future) };
+        put.put();
+        polled
+    }
+
+    unsafe fn drop_future(node: NonNull<Node>) {
+        // SAFETY: the stage holds the future, and it is this thread's.
+        unsafe { ManuallyDrop::drop(&mut (*Self::stage(node)).future) };
+    }
+
+    unsafe fn put_panic(node: NonNull<Node>, panic: Box<Panic>) {
+        let stage = Self::stage(node);
+        // SAFETY: the stage is empty and this thread's.
+        unsafe { (*stage).panic = ManuallyDrop::new(panic) };
+    }
+
+    unsafe fn take_panic(node: NonNull<Node>) -> Box<Panic> {
+        // SAFETY: the stage holds a panic, and it is the caller's.
+        unsafe { ManuallyDrop::take(&mut (*Self::stage(node)).panic) }
+    }
+
+    unsafe fn drop_output(node: NonNull<Node>) {
+        // SAFETY: the stage holds the output, and it is the caller's.
+        unsafe { ManuallyDrop::drop(&mut (*Self::stage(node)).output) };
+    }
+
+    unsafe fn take_output(node: NonNull<Node>, to: *mut ()) {
+        // SAFETY: the stage holds the output, and it is the caller's.
+        let output = unsafe { ManuallyDrop::take(&mut (*Self::stage(node)).output) };
+        // SAFETY: `to` leads to room for a value of this type.
+        unsafe { to.cast::<S::Value>().write(output) };
+    }
+
+    unsafe fn dealloc(node: NonNull<Node>) {
+        // SAFETY: the last reference is gone.
+        let this = unsafe { node.as_ref() };
+        // SAFETY: made by `make_side`, if at all.
+        unsafe { this.free_side() };
+        if this.state.load().has(state::OWN_CONTEXT) {
+            // SAFETY: the count that `spawn` put there.
+            drop(unsafe { Arc::from_raw(this.context) });
+        }
+        // SAFETY: came from a box of this type; the stage is empty and a union has no drop glue.
+        drop(unsafe { Box::from_raw(node.cast::<Self>().as_ptr()) });
+    }
+}
+
+/// Puts the output where the future was, also if the future's destructor panics: GONE and VALUE
+/// tell [`panicked`] so.
+struct PutOnDrop<F: Future, S: Settle<F::Output>> {
+    node: NonNull<Node>,
+    value: Option<S::Value>,
+}
+
+impl<F: Future, S: Settle<F::Output>> PutOnDrop<F, S> {
+    #[inline]
+    fn put(mut self) {
+        self.store();
+        std::mem::forget(self);
+    }
+
+    #[inline]
+    fn store(&mut self) -> bool {
+        let Some(value) = self.value.take() else { return false };
+        // SAFETY: the future is gone, so the stage is empty and this thread's.
+        unsafe { (*Cell::<F, S>::stage(self.node)).output = ManuallyDrop::new(value) };
+        true
+    }
+}
+
+impl<F: Future, S: Settle<F::Output>> Drop for PutOnDrop<F, S> {
+    fn drop(&mut self) {
+        let value = if self.store() { state::VALUE } else { 0 };
+        // SAFETY: being polled, so unfinished.
+        unsafe { self.node.as_ref() }.state.set(state::GONE | value);
+    }
+}
+
+/// Makes a coroutine in `region` and dispatches it. The reference that comes back is counted; with
+/// `HANDLE` in `flags` it is for a `Deferred`.
+pub(crate) fn spawn<F, S>(
+    region: &NodeRef,
+    context: Option<Arc<ContextInner>>,
+    flags: u64,
+    site: &'static Location<'static>,
+    future: F,
+) -> NodeRef
+where
+    F: Future + Send + 'static,
+    S: Settle<F::Output>,
+{
+    if !region.side().is_some_and(|side| side.census.join()) {
+        return stillborn::<F, S>(region, flags, site, future);
+    }
+    let (context, own) = match context {
+        Some(context) => (Arc::into_raw(context), state::OWN_CONTEXT),
+        None => (region.context, 0),
+    };
+    let state = State::new(state::SCHEDULED | flags | own, 2);
+    let parent = Some(region.as_ptr());
+    let node =
+        new_cell::<F, S>(Node::new(state, &Cell::<F, S>::VTABLE, context, parent, site), future);
+    if own != 0 {
+        // Named ones show in the tree from the start.
+        // SAFETY: never dispatched yet; a cancel of the region is found at its first pick-up.
+        let _alive = unsafe { tree::link(node) };
+    }
+    // SAFETY: born SCHEDULED.
+    unsafe { Coroutine::from_node(node) }.dispatch();
+    // SAFETY: the second of the two references that it was born with.
+    unsafe { NodeRef::from_owned(node) }
+}
+
+/// A coroutine launched into a region that has ended: cancelled, its future dropped unpolled.
+#[cold]
+fn stillborn<F, S>(
+    region: &Node,
+    flags: u64,
+    site: &'static Location<'static>,
+    future: F,
+) -> NodeRef
+where
+    F: Future + Send + 'static,
+    S: Settle<F::Output>,
+{
+    drop(future);
+    let flags = flags | state::BODY_DONE | state::ENDED | state::SETTLED | state::CANCELLED;
+    let node = Node::new(State::new(flags, 1), &Cell::<F, S>::VTABLE, std::ptr::null(), None, site);
+    let cell = Box::new(Cell::<F, S> {
+        node,
+        // SAFETY: a stage may be empty; the flags say that it is.
+        stage: UnsafeCell::new(unsafe { std::mem::MaybeUninit::uninit().assume_init() }),
+        settle: PhantomData,
+    });
+    let cause = Cancelled::new(CancelCause::ParentCancelled, region.site);
+    cell.node.make_side().0.lock().cause = Some(cause);
+    // SAFETY: the one reference that it was born with.
+    unsafe { NodeRef::from_owned(NonNull::from(Box::leak(cell)).cast()) }
+}
+
+fn new_cell<F: Future, S: Settle<F::Output>>(node: Node, future: F) -> NonNull<Node> {
+    let stage = UnsafeCell::new(Stage { future: ManuallyDrop::new(future) });
+    NonNull::from(Box::leak(Box::new(Cell::<F, S> { node, stage, settle: PhantomData }))).cast()
+}

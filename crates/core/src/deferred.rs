@@ -1,0 +1,169 @@
+//! The handle of a child's value.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::current;
+use crate::error::{CancelCause, Cancelled, JoinError};
+use crate::job::Job;
+use crate::node::{NodeRef, state, tree};
+use crate::wait::{WaitKind, waiting_on};
+
+/// The value of a child coroutine, to be awaited.
+///
+/// Awaiting it gives the value: the happy path only. If the child failed, its scope is cancelled,
+/// and an awaiter inside of it ends there. Any other awaiter of a failed or cancelled child
+/// panics with the reason; [`outcome`](Self::outcome) gives the reason as a value instead.
+///
+/// Dropping it neither cancels nor detaches the child, which still belongs to its scope.
+///
+/// # Cancel safety
+///
+/// Dropping the `Deferred` before it is ready drops the value when it comes. To wait in a
+/// `select!` loop, await `&mut deferred`: then nothing is lost.
+#[must_use = "the child runs anyway, but its value is lost: use `launch` if there is none"]
+pub struct Deferred<T> {
+    /// The child; none once the outcome has been taken.
+    node: Option<NodeRef>,
+    place: &'static Location<'static>,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T> Unpin for Deferred<T> {}
+
+impl<T> Deferred<T> {
+    /// Takes over the reference and the HANDLE of a child whose output is a `T`.
+    pub(crate) fn new(node: NodeRef, place: &'static Location<'static>) -> Self {
+        Self { node: Some(node), place, value: PhantomData }
+    }
+
+    /// The child's job.
+    ///
+    /// # Panics
+    ///
+    /// If the value has been taken.
+    pub fn job(&self) -> Job {
+        Job::from_node(self.node().clone())
+    }
+
+    /// Waits for the child's end and tells how it was, without panicking.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`] says how the child ended if it gave no value.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for the `Deferred` itself.
+    #[track_caller]
+    pub fn outcome(mut self) -> Outcome<T> {
+        self.place = Location::caller();
+        Outcome(self)
+    }
+
+    fn node(&self) -> &NodeRef {
+        self.node.as_ref().expect(
+            "a Deferred was used after it gave its value: keep the value instead of the handle",
+        )
+    }
+
+    /// The outcome, once the child has settled.
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
+        let node = self.node();
+        let mut seen = node.state.load();
+        if !seen.has(state::SETTLED) {
+            waiting_on(WaitKind::Join, self.place);
+            seen = node.waiter.register(&node.state, cx.waker());
+            if !seen.has(state::SETTLED) {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(self.take(seen))
+    }
+
+    fn take(&mut self, seen: state::Snapshot) -> Result<T, JoinError> {
+        let node = self.node.take().expect("settled, and not taken");
+        let outcome = if seen.has(state::VALUE) {
+            let mut value = MaybeUninit::<T>::uninit();
+            // SAFETY: settled with HANDLE, so the output is ours (invariant 4), and VALUE says
+            // that it is there; its type is T by the contract of `new`.
+            unsafe { (node.vtable.take_output)(node.as_ptr(), value.as_mut_ptr().cast()) };
+            // SAFETY: written just now.
+            Ok(unsafe { value.assume_init() })
+        } else if seen.has(state::PANICKED) {
+            // SAFETY: as above, with PANICKED.
+            Err(JoinError::Panicked(*unsafe { (node.vtable.take_panic)(node.as_ptr()) }))
+        } else if seen.has(state::FAILED) {
+            Err(JoinError::Failed(node.who()))
+        } else {
+            let cause = node.side().and_then(|side| side.lock().cause.clone());
+            Err(JoinError::Cancelled(
+                cause.unwrap_or_else(|| Cancelled::new(CancelCause::Requested, node.site)),
+            ))
+        };
+        // What was there has been moved out; PANICKED may stay, for `Job::state`.
+        node.state.drop_handle(state::VALUE);
+        outcome
+    }
+}
+
+impl<T> Future for Deferred<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        match std::task::ready!(self.poll_outcome(cx)) {
+            Ok(value) => Poll::Ready(value),
+            // The failure is on its way to the scope that both belong to: this coroutine, or this
+            // part of it, is dropped at the end of the poll.
+            Err(_) if current::is_cancelled() => Poll::Pending,
+            Err(error) => panic!("awaited at {} for a value: {error}", self.place),
+        }
+    }
+}
+
+impl<T> Drop for Deferred<T> {
+    fn drop(&mut self) {
+        let Some(node) = self.node.take() else { return };
+        let seen = node.state.drop_handle(0);
+        if seen.has(state::SETTLED) {
+            // SAFETY: settled while HANDLE was set, so the output is ours (invariant 4).
+            unsafe { tree::drop_output(node.as_ptr(), seen) };
+        } else {
+            drop(node.waiter.take());
+        }
+    }
+}
+
+impl<T> fmt::Debug for Deferred<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Deferred").field(&self.node.clone().map(Job::from_node)).finish()
+    }
+}
+
+/// The future of [`Deferred::outcome`].
+#[must_use = "futures do nothing unless polled"]
+#[derive(Debug)]
+pub struct Outcome<T>(Deferred<T>);
+
+impl<T> Outcome<T> {
+    /// The child's job.
+    ///
+    /// # Panics
+    ///
+    /// If the outcome has been taken.
+    pub fn job(&self) -> Job {
+        self.0.job()
+    }
+}
+
+impl<T> Future for Outcome<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_outcome(cx)
+    }
+}

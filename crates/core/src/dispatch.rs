@@ -1,0 +1,30 @@
+//! The contract between a coroutine and what resumes it.
+
+use crate::coroutine::Coroutine;
+
+/// Decides which thread resumes a coroutine, and when.
+///
+/// Any `Fn(Coroutine) + Send + Sync + 'static` is one.
+///
+/// # For implementers
+///
+/// - Each coroutine that is handed over must be [`run`](Coroutine::run) once, on any thread, but
+///   never inside `dispatch` itself: the caller may hold locks of its own.
+/// - `dispatch` may be called from any thread, also from inside `run`.
+/// - A coroutine that is dropped instead is cancelled, with the cause
+///   [`Shutdown`](crate::CancelCause::Shutdown); so it is if `dispatch` panics.
+pub trait Dispatch: Send + Sync + 'static {
+    /// Takes a coroutine that is ready to go on.
+    fn dispatch(&self, coroutine: Coroutine);
+
+    /// Takes a coroutine that gave way to others: it goes behind all that wait already.
+    fn dispatch_yield(&self, coroutine: Coroutine) {
+        self.dispatch(coroutine);
+    }
+}
+
+impl<F: Fn(Coroutine) + Send + Sync + 'static> Dispatch for F {
+    fn dispatch(&self, coroutine: Coroutine) {
+        self(coroutine);
+    }
+}

@@ -1,0 +1,111 @@
+//! The tree of live jobs, as text and as numbers.
+//!
+//! A walk locks one job at a time, for as long as it takes to list its children, and stops
+//! nothing: what it shows is true of each job at the moment it was looked at.
+
+use std::fmt;
+
+use crate::error::Who;
+use crate::job::{Job, JobState};
+use crate::node::{Kind, state};
+use crate::wait::WaitKind;
+
+/// Calls `f` with each job at and below `job`, parents first, with its depth, and the number of
+/// its children that are only counted.
+pub(crate) fn walk(job: &Job, mut f: impl FnMut(usize, &Job, usize)) {
+    let mut todo = vec![(0, job.clone())];
+    while let Some((depth, job)) = todo.pop() {
+        let children = job.children();
+        f(depth, &job, job.unlisted());
+        todo.extend(children.into_iter().rev().map(|child| (depth + 1, child)));
+    }
+}
+
+impl Job {
+    /// Writes the tree below and including this job, a line each: what it is, its state, its
+    /// name, where it was launched, and what it was seen to wait for last.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn dump(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        let mut result = Ok(());
+        walk(self, |depth, job, unlisted| {
+            result = result.and_then(|()| line(out, depth, job, unlisted));
+        });
+        result
+    }
+
+    /// How many coroutines at and below this job have not ended.
+    pub fn coroutines(&self) -> usize {
+        let mut count = 0;
+        walk(self, |_, job, unlisted| {
+            let live = job.is_coroutine() && !job.is_completed();
+            count += unlisted + usize::from(live);
+        });
+        count
+    }
+
+    /// The coroutines at and below this job that have not ended and are in the tree's lists.
+    pub fn unfinished(&self) -> Vec<Who> {
+        let mut unfinished = Vec::new();
+        walk(self, |_, job, _| {
+            if job.is_coroutine() && !job.is_completed() {
+                unfinished.push(Who { name: job.name(), launched_at: job.launched_at() });
+            }
+        });
+        unfinished
+    }
+
+    fn is_coroutine(&self) -> bool {
+        self.node().kind() == Kind::Coroutine
+    }
+}
+
+fn line(out: &mut dyn fmt::Write, depth: usize, job: &Job, unlisted: usize) -> fmt::Result {
+    let kind = match job.node().kind() {
+        Kind::Coroutine => "coroutine",
+        Kind::Region => "scope",
+        Kind::Token => "token",
+        Kind::Root => "runtime",
+    };
+    let now = job.state();
+    write!(out, "{:indent$}{kind}", "", indent = depth * 2)?;
+    if let Some(name) = job.name() {
+        write!(out, " `{name}`")?;
+    }
+    write!(out, ", {now}, {}", job.launched_at())?;
+    if !now.is_completed()
+        && let Some(wait) = wait_of(job)
+    {
+        write!(out, ", {wait}")?;
+    }
+    if unlisted > 0 {
+        write!(out, ", and {unlisted} children that have not suspended yet")?;
+    }
+    writeln!(out)
+}
+
+fn wait_of(job: &Job) -> Option<String> {
+    let node = job.node();
+    let seen = node.state.load();
+    if node.kind() == Kind::Coroutine && seen.has(state::RUNNING | state::SCHEDULED) {
+        let running = seen.has(state::RUNNING);
+        return Some(String::from(if running { "running" } else { "ready" }));
+    }
+    if job.state() == JobState::Completing {
+        return Some(String::from("waiting for its children"));
+    }
+    let (kind, place) = node.wait.get()?;
+    let what = match kind {
+        WaitKind::Unknown => return None,
+        WaitKind::Timer => "a timer",
+        WaitKind::Join => "a job",
+        WaitKind::Scope => "the children of a scope",
+        WaitKind::Channel => "a channel",
+        WaitKind::Lock => "a lock",
+        WaitKind::Io => "input or output",
+        WaitKind::Continuation => "a callback",
+    };
+    Some(format!("waiting for {what} at {place}"))
+}

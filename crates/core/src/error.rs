@@ -1,0 +1,222 @@
+//! The errors that jobs end with.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+/// Why something was cancelled.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum CancelCause {
+    /// Somebody called `cancel`.
+    Requested,
+    /// The parent was cancelled.
+    ParentCancelled,
+    /// A sibling failed, and the scope needs all of its children.
+    SiblingFailed,
+    /// A deadline passed.
+    Deadline,
+    /// The future that the job was a part of was dropped or forgotten.
+    Dropped,
+    /// The runtime or the dispatcher shut down.
+    Shutdown,
+    /// A cause of the program's own.
+    Custom(Arc<dyn Error + Send + Sync>),
+}
+
+impl fmt::Display for CancelCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Requested => "on request",
+            Self::ParentCancelled => "with its parent",
+            Self::SiblingFailed => "because a sibling failed",
+            Self::Deadline => "at its deadline",
+            Self::Dropped => "because its future was dropped",
+            Self::Shutdown => "by a shutdown",
+            Self::Custom(error) => return write!(f, "because {error}"),
+        })
+    }
+}
+
+/// The error of work that was cancelled: the cause, and the place it came from.
+///
+/// It is a value about what was awaited. That the awaiting coroutine itself is cancelled is never
+/// told by a value: its future is dropped.
+#[derive(Clone, Debug)]
+pub struct Cancelled {
+    cause: CancelCause,
+    place: &'static Location<'static>,
+}
+
+impl Cancelled {
+    pub(crate) fn new(cause: CancelCause, place: &'static Location<'static>) -> Self {
+        Self { cause, place }
+    }
+
+    /// The cause.
+    pub fn cause(&self) -> &CancelCause {
+        &self.cause
+    }
+
+    /// Where the cancellation came from: the call of `cancel`, the launch of the child that
+    /// failed, the timeout, the scope that was dropped.
+    pub fn place(&self) -> &'static Location<'static> {
+        self.place
+    }
+
+    /// What a child of the cancelled job sees.
+    pub(crate) fn inherited(&self) -> Self {
+        let cause = match &self.cause {
+            CancelCause::Requested => CancelCause::ParentCancelled,
+            other => other.clone(),
+        };
+        Self { cause, place: self.place }
+    }
+}
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cancelled {} ({})", self.cause, self.place)
+    }
+}
+
+impl Error for Cancelled {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.cause {
+            CancelCause::Custom(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}
+
+/// A coroutine, as an error names it.
+#[derive(Clone, Debug)]
+pub struct Who {
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) launched_at: &'static Location<'static>,
+}
+
+impl Who {
+    /// Its name, if it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Where it was launched.
+    pub fn launched_at(&self) -> &'static Location<'static> {
+        self.launched_at
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "coroutine `{name}` launched at {}", self.launched_at),
+            None => write!(f, "coroutine launched at {}", self.launched_at),
+        }
+    }
+}
+
+/// A panic that was caught in a coroutine.
+pub struct Panic {
+    who: Who,
+    message: Arc<str>,
+    payload: Option<Box<dyn Any + Send>>,
+}
+
+// SAFETY: the payload, the only part that is not Sync, is reached by value alone.
+unsafe impl Sync for Panic {}
+
+impl Panic {
+    pub(crate) fn new(who: Who, payload: Box<dyn Any + Send>) -> Self {
+        let message = match payload.downcast_ref::<&str>() {
+            Some(text) => Arc::from(*text),
+            None => match payload.downcast_ref::<String>() {
+                Some(text) => Arc::from(&**text),
+                None => Arc::from("a panic whose payload is no text"),
+            },
+        };
+        Self { who, message, payload: Some(payload) }
+    }
+
+    /// A second report of the same panic, without the payload.
+    pub(crate) fn split(self) -> (Self, Self) {
+        let copy =
+            Self { who: self.who.clone(), message: Arc::clone(&self.message), payload: None };
+        (self, copy)
+    }
+
+    /// The text of the panic.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The coroutine that panicked.
+    pub fn who(&self) -> &Who {
+        &self.who
+    }
+
+    /// The payload, as [`std::panic::catch_unwind`] gave it. If the scope of the coroutine took
+    /// the payload to resume the panic, the text of the panic stands in for it.
+    pub fn into_payload(self) -> Box<dyn Any + Send> {
+        match self.payload {
+            Some(payload) => payload,
+            None => Box::new(String::from(&*self.message)),
+        }
+    }
+
+    /// Goes on with the panic in the calling thread.
+    pub fn resume(self) -> ! {
+        std::panic::resume_unwind(self.into_payload())
+    }
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Panic")
+            .field("who", &self.who)
+            .field("message", &self.message)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} panicked: {}", self.who, self.message)
+    }
+}
+
+impl Error for Panic {}
+
+/// Why a coroutine gave no value.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// It was cancelled before it returned.
+    Cancelled(Cancelled),
+    /// It returned an error, which went to its scope.
+    Failed(Who),
+    /// It panicked.
+    Panicked(Panic),
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cancelled(cancelled) => cancelled.fmt(f),
+            Self::Failed(who) => write!(f, "{who} returned an error, which its scope has"),
+            Self::Panicked(panic) => panic.fmt(f),
+        }
+    }
+}
+
+impl Error for JoinError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Cancelled(cancelled) => cancelled.source(),
+            Self::Failed(_) | Self::Panicked(_) => None,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Failures that nobody awaits, and the handlers that get them.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::Arc;
+
+use crate::context::ContextInner;
+use crate::current;
+pub(crate) use crate::error::Panic;
+use crate::error::Who;
+use crate::hooks;
+
+/// A failure that reached nobody's `await`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// A coroutine, a destructor or a handler panicked.
+    Panic(Panic),
+    /// A child of a `try_scope` returned an error, and the scope's caller is gone or has another
+    /// error already.
+    Error {
+        /// The coroutine that returned it.
+        who: Who,
+        /// The type of the error.
+        type_name: &'static str,
+    },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panic(panic) => panic.fmt(f),
+            Self::Error { who, type_name } => {
+                write!(f, "{who} returned an error of type {type_name} that reached nobody")
+            }
+        }
+    }
+}
+
+/// What is done with a [`Failure`]: part of a [`Context`](crate::Context).
+#[derive(Clone)]
+pub struct FailureHandler(Arc<dyn Fn(&Failure) + Send + Sync>);
+
+impl FailureHandler {
+    /// A handler that calls `f`.
+    pub fn new(f: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(f))
+    }
+}
+
+impl fmt::Debug for FailureHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FailureHandler")
+    }
+}
+
+/// Gives `failure` to the context's handler, else to the runtime's.
+pub(crate) fn report(context: &ContextInner, failure: &Failure) {
+    let Some(handler) = &context.handler else { return context.runtime.report(failure) };
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (handler.0)(failure))) {
+        context.runtime.report(failure);
+        context.runtime.report(&Failure::Panic(Panic::new(
+            Who { name: Some("failure handler".into()), ..failure.who().clone() },
+            payload,
+        )));
+    }
+}
+
+/// Reports a panic that has no coroutine to answer for it: of a hook, a waker, a destructor.
+pub(crate) fn report_stray(what: &str, who: Who, payload: Box<dyn Any + Send>) {
+    let failure = Failure::Panic(Panic::new(Who { name: Some(what.into()), ..who }, payload));
+    // Without a runtime the thread's panic hook has printed the message already.
+    let _reported = hooks::try_with(|runtime| runtime.report(&failure));
+}
+
+/// As [`report_stray`], of something that the code running on this thread has called.
+#[track_caller]
+pub fn report_here(what: &str, payload: Box<dyn Any + Send>) {
+    let who = match current::node() {
+        Some(node) => node.who(),
+        None => Who { name: None, launched_at: Location::caller() },
+    };
+    report_stray(what, who, payload);
+}
+
+impl Failure {
+    fn who(&self) -> &Who {
+        match self {
+            Self::Panic(panic) => panic.who(),
+            Self::Error { who, .. } => who,
+        }
+    }
+}

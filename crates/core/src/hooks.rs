@@ -1,0 +1,127 @@
+//! The seam between the kernel and a runtime.
+//!
+//! The kernel knows no thread, no queue and no clock. What it needs of them it asks a
+//! [`RuntimeHooks`] object: the one whose coroutine runs on this thread, else the one that this
+//! thread has [`enter`]ed, else the global one.
+
+use std::any::Any;
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::{Arc, OnceLock};
+
+use crate::current;
+use crate::dispatch::Dispatch;
+use crate::failure::Failure;
+use crate::job::Job;
+use crate::time::{Clock, Instant, TimerShard};
+
+/// A decision that the runtime makes while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Choice {
+    /// Which of the ready coroutines is next.
+    Next,
+    /// Whom an idle worker steals from first.
+    Victim,
+    /// Which branch of a `select!` is looked at first.
+    Branch,
+}
+
+/// What the kernel asks of a runtime.
+pub trait RuntimeHooks: Clock {
+    /// The job under which coroutines without a parent live.
+    fn root(&self) -> Job;
+
+    /// What [`Dispatcher::Default`](crate::Dispatcher::Default) stands for.
+    fn default_dispatch(&self) -> Arc<dyn Dispatch>;
+
+    /// The shard that timers registered on this thread go to.
+    fn timer_shard(&self) -> &'static TimerShard;
+
+    /// A timer was registered in `shard` that is due before all others there: whoever sleeps
+    /// until a later time must be told.
+    fn timer_armed(&self, shard: &'static TimerShard, deadline: Instant);
+
+    /// One of `0..n`.
+    fn choose(&self, choice: Choice, n: usize) -> usize;
+
+    /// A failure that reached nobody.
+    fn report(&self, failure: &Failure);
+
+    /// What the runtime's sockets are registered with, for the crate that knows its type; none
+    /// for runtimes without IO.
+    fn reactor(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
+}
+
+/// What makes the global runtime when it is first needed.
+static GLOBAL: OnceLock<fn() -> Arc<dyn RuntimeHooks>> = OnceLock::new();
+
+/// Sets what the kernel calls when it needs a runtime on a thread that has none; the first call
+/// counts.
+pub fn install_global(start: fn() -> Arc<dyn RuntimeHooks>) {
+    let _first = GLOBAL.set(start);
+}
+
+/// Makes `hooks` the runtime of this thread until the guard is dropped.
+pub fn enter(hooks: Arc<dyn RuntimeHooks>) -> Entered {
+    let outer = current::set_runtime(Some(NonNull::from(&*hooks)));
+    Entered { outer, _hooks: hooks }
+}
+
+/// Ends an [`enter`] when it is dropped; guards of one thread are dropped in reverse order.
+#[must_use = "dropping it leaves the runtime at once"]
+pub struct Entered {
+    outer: Option<NonNull<dyn RuntimeHooks>>,
+    _hooks: Arc<dyn RuntimeHooks>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        current::set_runtime(self.outer);
+    }
+}
+
+impl fmt::Debug for Entered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entered")
+    }
+}
+
+/// Calls `f` with the runtime of this thread, else with the global one.
+///
+/// # Panics
+///
+/// If there is neither.
+#[inline]
+pub fn with<R>(f: impl FnOnce(&dyn RuntimeHooks) -> R) -> R {
+    match current::runtime() {
+        // SAFETY: whoever set it keeps the runtime until it is set back, on this thread.
+        Some(hooks) => f(unsafe { hooks.as_ref() }),
+        None => f(&*global()),
+    }
+}
+
+/// Whether `hooks` is the runtime of this thread.
+pub fn is_current(hooks: &Arc<dyn RuntimeHooks>) -> bool {
+    current::is_runtime(hooks)
+}
+
+/// Calls `f` with the runtime of this thread, if there is one.
+#[inline]
+pub fn try_with<R>(f: impl FnOnce(&dyn RuntimeHooks) -> R) -> Option<R> {
+    // SAFETY: as in `with`.
+    current::runtime().map(|hooks| f(unsafe { hooks.as_ref() }))
+}
+
+#[cold]
+fn global() -> Arc<dyn RuntimeHooks> {
+    match GLOBAL.get() {
+        Some(start) => start(),
+        None => panic!(
+            "no corymb runtime on this thread: run inside #[corymb::main], \
+             corymb::run_blocking or Runtime::run_blocking, which start one"
+        ),
+    }
+}

@@ -1,0 +1,527 @@
+//! The handle of a job, whatever it is: a coroutine, a scope, a token, the root of a runtime.
+
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::current;
+use crate::error::{CancelCause, Cancelled, Who};
+use crate::node::cancel::{cancel, mark_region};
+use crate::node::side::{Handler, Policy, Side};
+use crate::node::state::{self, State};
+use crate::node::{Kind, Node, NodeRef, VTable, no_future, tree};
+use crate::prim::atomic::{AtomicU64, Ordering};
+use crate::wait::{WaitKind, waiting_on};
+
+/// Where a job is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum JobState {
+    /// It runs, or is ready to.
+    Active,
+    /// Its body has returned, its children have not.
+    Completing,
+    /// It failed or was cancelled; its children and cleanup have not ended yet.
+    Cancelling,
+    /// It failed or was cancelled, and all of it has ended.
+    Cancelled,
+    /// It returned, and all of it has ended.
+    Completed,
+}
+
+impl JobState {
+    /// Active or completing.
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Active | Self::Completing)
+    }
+
+    /// Cancelled or completed.
+    pub fn is_completed(self) -> bool {
+        matches!(self, Self::Cancelled | Self::Completed)
+    }
+
+    /// Cancelling or cancelled.
+    pub fn is_cancelled(self) -> bool {
+        matches!(self, Self::Cancelling | Self::Cancelled)
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Active => "active",
+            Self::Completing => "completing",
+            Self::Cancelling => "cancelling",
+            Self::Cancelled => "cancelled",
+            Self::Completed => "completed",
+        })
+    }
+}
+
+/// The number of a job, unique in the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobId(u64);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// A handle of a node of the job tree; clones are handles of the same job.
+///
+/// A handle owns nothing: dropping it neither cancels nor detaches the job.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Job(NodeRef);
+
+impl Job {
+    /// A job without code, under `parent`: a cancellation token.
+    ///
+    /// It is cancelled with its parent, or by itself, and its own tokens with it. It keeps no
+    /// parent from ending, and ends itself when it is cancelled.
+    #[track_caller]
+    pub fn new(parent: Option<&Self>) -> Self {
+        Self(token(parent.map(|job| &job.0), Location::caller()))
+    }
+
+    pub(crate) fn from_node(node: NodeRef) -> Self {
+        Self(node)
+    }
+
+    pub(crate) fn into_node(self) -> NodeRef {
+        self.0
+    }
+
+    pub(crate) fn node(&self) -> &NodeRef {
+        &self.0
+    }
+
+    /// The job of the code that asks: of the innermost scope, timeout or coroutine that it runs
+    /// in.
+    pub fn current() -> Option<Self> {
+        current::node().map(Self)
+    }
+
+    /// Cancels the job and all below it; false if it was cancelled before or has ended.
+    #[track_caller]
+    pub fn cancel(&self) -> bool {
+        self.cancel_with(CancelCause::Requested)
+    }
+
+    /// As [`cancel`](Self::cancel), for a reason.
+    #[track_caller]
+    pub fn cancel_with(&self, cause: CancelCause) -> bool {
+        let cause = Cancelled::new(cause, Location::caller());
+        // SAFETY: the handle is a reference.
+        unsafe { cancel(self.0.as_ptr(), &cause) }
+    }
+
+    /// Waits until the job and all below it have ended, whatever became of it.
+    ///
+    /// # Panics
+    ///
+    /// If the job is the one that waits, or one of its ancestors: that would never end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up nothing but the wait.
+    #[track_caller]
+    pub fn join(&self) -> Join {
+        Join { job: self.clone(), number: None, place: Location::caller() }
+    }
+
+    /// Cancels the job and waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// As [`join`](Self::join).
+    #[track_caller]
+    pub fn cancel_and_join(&self) -> Join {
+        self.cancel();
+        self.join()
+    }
+
+    /// Where the job is in its life.
+    pub fn state(&self) -> JobState {
+        let seen = self.0.state.load();
+        let bad = seen.has(state::CANCELLED | state::PANICKED | state::FAILED);
+        if seen.has(state::ENDED) {
+            return if bad { JobState::Cancelled } else { JobState::Completed };
+        }
+        if bad || self.parent_is_cancelled(seen) {
+            return JobState::Cancelling;
+        }
+        if seen.has(state::BODY_DONE) { JobState::Completing } else { JobState::Active }
+    }
+
+    /// A coroutine that has not been linked yet is cancelled by its parent's mark.
+    fn parent_is_cancelled(&self, seen: state::Snapshot) -> bool {
+        !seen.has(state::LINKED)
+            && self.parent().is_some_and(|parent| parent.0.state.load().has(state::CANCELLED))
+    }
+
+    /// Whether the job is active; see [`JobState::is_active`].
+    pub fn is_active(&self) -> bool {
+        self.state().is_active()
+    }
+
+    /// Whether the job and all below it have ended.
+    pub fn is_completed(&self) -> bool {
+        self.state().is_completed()
+    }
+
+    /// Whether the job was cancelled or has failed.
+    pub fn is_cancelled(&self) -> bool {
+        self.state().is_cancelled()
+    }
+
+    /// Why it was cancelled, if it was.
+    pub fn cause(&self) -> Option<Cancelled> {
+        if let Some(cause) = self.0.side().and_then(|side| side.lock().cause.clone()) {
+            return Some(cause);
+        }
+        if !self.is_cancelled() {
+            return None;
+        }
+        self.pinned(tree::own_cause)
+    }
+
+    /// A number that tells this job from all others of the process.
+    pub fn id(&self) -> JobId {
+        static NEXT: std::sync::OnceLock<AtomicU64> = std::sync::OnceLock::new();
+        let (side, _) = self.0.make_side();
+        let mut inner = side.lock();
+        if inner.id == 0 {
+            // Ordering: Relaxed, only the numbers matter.
+            inner.id = NEXT.get_or_init(|| AtomicU64::new(1)).fetch_add(1, Ordering::Relaxed);
+        }
+        JobId(inner.id)
+    }
+
+    /// The job's name: its own, or one that it inherits and has not ended yet.
+    pub fn name(&self) -> Option<Arc<str>> {
+        if self.0.state.load().has(state::OWN_CONTEXT) {
+            // SAFETY: owned by the node.
+            return unsafe { self.0.context() }.name.clone();
+        }
+        // SAFETY: unended during the call.
+        self.pinned(|node| unsafe { node.context() }.name.clone()).flatten()
+    }
+
+    /// Where the job was launched or opened.
+    pub fn launched_at(&self) -> &'static Location<'static> {
+        self.0.site
+    }
+
+    /// The parent; none once the job has ended, and for a root.
+    pub fn parent(&self) -> Option<Self> {
+        self.pinned(|node| {
+            // SAFETY: `node` has not ended during the call, so its parent has not.
+            node.parent.map(|parent| Self(unsafe { NodeRef::retain(parent) }))
+        })
+        .flatten()
+    }
+
+    /// The children that have suspended once, the oldest first. A coroutine that has not is only
+    /// counted, by [`unlisted`](Self::unlisted): it costs less.
+    pub fn children(&self) -> Vec<Self> {
+        let Some(side) = self.0.side() else { return Vec::new() };
+        let inner = side.lock();
+        let mut children: Vec<_> = inner
+            .children()
+            // SAFETY: linked nodes are valid while the lock is held; a token may be on its way
+            // out.
+            .filter_map(|child| unsafe { NodeRef::try_retain(child) })
+            .map(Self)
+            .collect();
+        drop(inner);
+        children.reverse();
+        children
+    }
+
+    /// How many children there are that [`children`](Self::children) does not list yet.
+    pub fn unlisted(&self) -> usize {
+        let Some(side) = self.0.side() else { return 0 };
+        let body = usize::from(!self.0.state.load().has(state::BODY_DONE));
+        let linked = side.lock().linked;
+        side.census.count().saturating_sub(linked + body)
+    }
+
+    /// Calls `f` once, when the job and all below it have ended and before anybody who joins it
+    /// goes on; at once if that is past.
+    ///
+    /// A panic in `f` is reported and harms nothing.
+    pub fn on_completion(&self, f: impl FnOnce(&Completion) + Send + 'static) -> Registration {
+        let call = move |node: &Node| f(&Completion::of(node));
+        self.register(Handler::Completion(Box::new(call)), state::ENDED)
+    }
+
+    /// Calls `f` once, with the cause, as soon as the job is cancelled or fails; at once if that
+    /// is past. It never runs if the job completes.
+    ///
+    /// A panic in `f` is reported and harms nothing. `f` runs in the middle of the cancellation,
+    /// on whatever thread that happens: it should be short.
+    pub fn on_cancelling(&self, f: impl FnOnce(&Cancelled) + Send + 'static) -> Registration {
+        self.register(Handler::Cancelling(Box::new(f)), state::CANCELLED)
+    }
+
+    /// Keeps `handler`, or runs it if `late` has happened.
+    fn register(&self, handler: Handler, late: u64) -> Registration {
+        let (side, _) = self.0.make_side();
+        let number = side.lock().register(handler);
+        // Whoever sets `late` looks at the handlers afterwards, if it sees SIDE; so look at
+        // `late` after SIDE and the handler are there.
+        if self.0.state.set(state::SIDE).has(late) {
+            let handler = side.lock().remove(number);
+            self.run_late(handler);
+        }
+        Registration { job: self.clone(), number }
+    }
+
+    fn run_late(&self, handler: Option<Handler>) {
+        match handler {
+            Some(Handler::Completion(f)) => {
+                tree::guarded(&self.0, "completion handler", || f(&self.0));
+            }
+            Some(Handler::Cancelling(f)) => {
+                if let Some(cause) = self.cause() {
+                    tree::guarded(&self.0, "cancelling handler", || f(&cause));
+                }
+            }
+            Some(Handler::Join(_)) | None => {}
+        }
+    }
+
+    /// Calls `f` while the job is kept from ending; none if it has ended.
+    pub(crate) fn pinned<R>(&self, f: impl FnOnce(&Node) -> R) -> Option<R> {
+        if self.0.kind() == Kind::Token {
+            // A token keeps its parent by a reference.
+            return Some(f(&self.0));
+        }
+        let seen = self.0.state.load();
+        if seen.has(state::ENDED) {
+            return None;
+        }
+        // To be counted as a child for a moment is what keeps a job from ending. A body that is
+        // done and has not looked at the census ends the job without it.
+        let (side, seen) = self.0.make_side();
+        if seen.has(state::BODY_DONE) && !seen.has(state::COUNTED) || !side.census.join() {
+            return None;
+        }
+        let result = f(&self.0);
+        if side.census.leave() {
+            // SAFETY: the body is done and we were the last; the handle is a reference.
+            unsafe { tree::finish(self.0.as_ptr()) };
+        }
+        Some(result)
+    }
+
+    /// Whether this job is `node` or an ancestor of it, for a `node` that has not ended.
+    fn is_ancestor_of(&self, node: &Node) -> bool {
+        let mut at = Some(node);
+        while let Some(node) = at {
+            if std::ptr::eq(node, &raw const *self.0) {
+                return true;
+            }
+            // SAFETY: unended, and so are the ancestors of an unended node.
+            at = unsafe { node.pinned_parent() };
+        }
+        false
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("state", &self.state())
+            .field("name", &self.name())
+            .field("launched_at", &format_args!("{}", self.0.site))
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a job ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Completion {
+    /// It returned.
+    Completed,
+    /// It was cancelled.
+    Cancelled(Cancelled),
+    /// It returned an error to its scope, or panicked.
+    Failed(Who),
+}
+
+impl Completion {
+    fn of(node: &Node) -> Self {
+        let seen = node.state.load();
+        if seen.has(state::FAILED | state::PANICKED) {
+            return Self::Failed(node.who());
+        }
+        if !seen.has(state::CANCELLED) {
+            return Self::Completed;
+        }
+        let cause = node.side().and_then(|side| side.lock().cause.clone());
+        Self::Cancelled(cause.unwrap_or_else(|| Cancelled::new(CancelCause::Requested, node.site)))
+    }
+}
+
+/// A handler's registration. Dropping it changes nothing; [`dispose`](Self::dispose) ends it.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    job: Job,
+    number: u64,
+}
+
+impl Registration {
+    /// Takes the handler back; false if it has run or is about to.
+    pub fn dispose(self) -> bool {
+        let removed = self.job.0.side().and_then(|side| side.lock().remove(self.number));
+        // Dropped here, outside of the lock.
+        removed.is_some()
+    }
+}
+
+/// The future of [`Job::join`].
+#[must_use = "futures do nothing unless polled"]
+#[derive(Debug)]
+pub struct Join {
+    job: Job,
+    /// The number of the registered waker.
+    number: Option<u64>,
+    place: &'static Location<'static>,
+}
+
+impl Join {
+    /// Registers or replaces the waker; true if the job had settled before that.
+    fn register(&mut self, cx: &Context<'_>) -> bool {
+        let (side, _) = self.job.0.make_side();
+        let fresh = Handler::Join(cx.waker().clone());
+        let mut inner = side.lock();
+        let stale = match self.number.and_then(|number| inner.handler_mut(number)) {
+            Some(Handler::Join(waker)) if waker.will_wake(cx.waker()) => Some(fresh),
+            Some(handler) => Some(std::mem::replace(handler, fresh)),
+            None => {
+                self.number = Some(inner.register(fresh));
+                None
+            }
+        };
+        drop(inner);
+        drop(stale);
+        // As in `Job::register`.
+        self.job.0.state.set(state::SIDE).has(state::SETTLED)
+    }
+}
+
+impl Future for Join {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // A job that failed has cancelled its scope before it settled: who is being cancelled
+        // never sees the join return.
+        if current::is_cancelled() {
+            return Poll::Pending;
+        }
+        if self.job.0.state.load().has(state::SETTLED) {
+            return Poll::Ready(());
+        }
+        if self.number.is_none()
+            && let Some(here) = current::node()
+        {
+            assert!(
+                !self.job.is_ancestor_of(&here),
+                "join of the job launched at {} by itself or one of its own children at {}: it \
+                 would wait for ever; join it from outside, or let the scope wait",
+                self.job.0.site,
+                self.place,
+            );
+        }
+        waiting_on(WaitKind::Join, self.place);
+        if self.register(cx) && !current::is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Join {
+    fn drop(&mut self) {
+        if let (Some(number), Some(side)) = (self.number, self.job.0.side()) {
+            let waker = side.lock().remove(number);
+            drop(waker);
+        }
+    }
+}
+
+/// A token's allocation.
+#[repr(C)]
+struct Token {
+    node: Node,
+    side: Side,
+}
+
+static TOKEN: VTable = VTable {
+    kind: Kind::Token,
+    poll: no_future::poll,
+    drop_future: no_future::nothing,
+    put_panic: no_future::put_panic,
+    take_panic: no_future::take_panic,
+    drop_output: no_future::nothing,
+    take_output: no_future::take_output,
+    dealloc: dealloc_token,
+};
+
+/// A token owns a reference to its parent, and stands in its list without one of its own.
+fn token(parent: Option<&NodeRef>, site: &'static Location<'static>) -> NodeRef {
+    let parent = parent.cloned();
+    let node = Node::new(
+        State::new(state::SIDE | state::COUNTED, 1),
+        &TOKEN,
+        std::ptr::null(),
+        parent.as_ref().map(NodeRef::as_ptr),
+        site,
+    );
+    let token = Box::into_raw(Box::new(Token { node, side: Side::new(Policy::Supervise) }));
+    // SAFETY: just allocated; the place lives as long as the node.
+    unsafe { (*token).node.side.init(NonNull::new_unchecked(&raw mut (*token).side)) };
+    // SAFETY: as above; the one reference that it was born with.
+    let token = unsafe { NodeRef::from_owned(NonNull::new_unchecked(token.cast())) };
+    if let Some(parent) = parent {
+        {
+            let (side, _) = parent.make_side();
+            let mut inner = side.lock();
+            // SAFETY: unlinked under the same lock before it is freed.
+            unsafe { inner.link(token.as_ptr()) };
+            token.state.set(state::LINKED);
+        }
+        let owner = Job(parent.clone());
+        if owner.is_cancelled() {
+            let cause = owner.cause();
+            mark_region(
+                &token,
+                &cause.map_or_else(
+                    || Cancelled::new(CancelCause::ParentCancelled, site),
+                    |cause| cause.inherited(),
+                ),
+            );
+        }
+        // The parent's reference now belongs to the token.
+        parent.into_owned();
+    }
+    token
+}
+
+unsafe fn dealloc_token(node: NonNull<Node>) {
+    // SAFETY: the last reference is gone, but the token may still be in its parent's list.
+    let this = unsafe { node.as_ref() };
+    if let Some(parent) = this.parent {
+        // SAFETY: the token's reference to its parent, given up here.
+        let parent = unsafe { NodeRef::from_owned(parent) };
+        if let Some(side) = parent.side() {
+            // SAFETY: linked at birth, unlinked once.
+            unsafe { side.lock().unlink(node) };
+        }
+    }
+    // SAFETY: came from a box of this type.
+    drop(unsafe { Box::from_raw(node.cast::<Token>().as_ptr()) });
+}

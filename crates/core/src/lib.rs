@@ -1,0 +1,49 @@
+//! The kernel of corymb.
+
+mod context;
+mod continuation;
+mod coroutine;
+mod current;
+mod deferred;
+mod dispatch;
+mod dump;
+mod error;
+mod failure;
+pub mod hooks;
+mod job;
+mod node;
+#[doc(hidden)]
+pub mod prim;
+mod root;
+mod scope;
+mod suspend;
+pub mod time;
+mod wait;
+mod waker_word;
+
+pub use context::{Context, Dispatcher, Name};
+pub use continuation::{Abandoned, Continuation, Suspend, suspend_cancellable};
+pub use coroutine::Coroutine;
+pub use deferred::{Deferred, Outcome};
+pub use dispatch::Dispatch;
+pub use error::{CancelCause, Cancelled, JoinError, Panic, Who};
+pub use failure::{Failure, FailureHandler};
+pub use job::{Completion, Job, JobId, JobState, Join, Registration};
+pub use scope::{
+    CancelScope, CoroutineBuilder, Failures, Scope, TryScope, cancel_scope, scope,
+    supervisor_scope, try_scope, try_scope_all,
+};
+pub use suspend::{YieldNow, check_cancelled, is_cancelled, yield_now};
+
+/// For the crates of the workspace, not for users: no promise holds here.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::continuation::slot;
+    pub use crate::failure::report_here;
+    pub use crate::prim;
+    pub use crate::root::Root;
+    pub use crate::scope::{enclose, scope_of};
+    pub use crate::time::{TimerShard, real_now};
+    pub use crate::wait::{WaitKind, waiting_on};
+    pub use crate::waker_word::WakerWord;
+}

@@ -1,0 +1,281 @@
+//! The side object of a node: what only some nodes need.
+//!
+//! A region has one from birth, inside its own allocation; a coroutine gets one when it opens a
+//! region, is cancelled by name, or when somebody registers a handler or joins it. It is published
+//! in the node's `side` word by the first who needs it, then announced by the `SIDE` flag; the
+//! node's completion, which sets its flags with read-modify-writes of the same state word, either
+//! sees `SIDE`, or is seen by whoever sets it.
+//!
+//! # The census
+//!
+//! `census` counts the body and the children that have not ended; the one who counts it down to
+//! zero ends the node. It is never raised from zero.
+
+use std::collections::BTreeMap;
+use std::ptr::{self, NonNull};
+use std::task::Waker;
+
+use super::{Node, state};
+use crate::error::Cancelled;
+use crate::failure::Failure;
+use crate::prim::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use crate::prim::{Mutex, MutexGuard};
+
+/// Counts a node's body and its children.
+#[derive(Debug)]
+pub(crate) struct Census(AtomicUsize);
+
+impl Census {
+    /// The body alone.
+    pub(crate) fn new() -> Self {
+        Self(AtomicUsize::new(1))
+    }
+
+    /// Counts a child in; false if the node has ended.
+    #[inline]
+    #[must_use]
+    pub(crate) fn join(&self) -> bool {
+        // Ordering: Relaxed; the child is published by what it is handed to, and whoever counts
+        // down sees it by the release there.
+        let mut now = self.0.load(Ordering::Relaxed);
+        while now != 0 {
+            match self.0.compare_exchange_weak(now, now + 1, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(other) => now = other,
+            }
+        }
+        false
+    }
+
+    /// Counts a child or the body out; true if it was the last, who then ends the node.
+    #[inline]
+    #[must_use]
+    pub(crate) fn leave(&self) -> bool {
+        // Ordering: AcqRel; Release publishes what the leaver did, Acquire shows all of it to
+        // the last one.
+        let before = self.0.fetch_sub(1, Ordering::AcqRel);
+        debug_assert!(before > 0, "a census was left twice");
+        before == 1
+    }
+
+    /// The body and children there are now.
+    pub(crate) fn count(&self) -> usize {
+        // Ordering: Relaxed, a figure for people.
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What is done when a child fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Policy {
+    /// Cancel the other children and the body.
+    FailFast,
+    /// Nothing: who awaits the child gets its failure, else the failure handler.
+    Supervise,
+}
+
+/// What is called or woken at a turn of a node's life.
+pub(crate) enum Handler {
+    Completion(Box<dyn FnOnce(&Node) + Send>),
+    Cancelling(Box<dyn FnOnce(&Cancelled) + Send>),
+    Join(Waker),
+}
+
+/// What the lock guards.
+pub(crate) struct Inner {
+    /// The list of linked children, the youngest first.
+    head: Option<NonNull<Node>>,
+    pub(crate) linked: usize,
+    /// By the number of their registration.
+    handlers: BTreeMap<u64, Handler>,
+    registered: u64,
+    /// Set once, with the first cancel.
+    pub(crate) cause: Option<Cancelled>,
+    pub(crate) policy: Policy,
+    /// The first failure of a child, for a fail-fast region, until the region's future takes it.
+    pub(crate) failure: Option<Failure>,
+    pub(crate) id: u64,
+}
+
+/// The side object.
+pub(crate) struct Side {
+    pub(crate) census: Census,
+    inner: Mutex<Inner>,
+}
+
+// SAFETY: the list's pointers are only followed under the lock, and lead to linked nodes, which
+// unlink themselves under it before they can be freed. Handlers are Send.
+#[expect(clippy::non_send_fields_in_send_ty, reason = "the pointers of the list, as said")]
+unsafe impl Send for Side {}
+// SAFETY: as above.
+unsafe impl Sync for Side {}
+
+impl Side {
+    pub(crate) fn new(policy: Policy) -> Self {
+        Self {
+            census: Census::new(),
+            inner: Mutex::new(Inner {
+                head: None,
+                linked: 0,
+                handlers: BTreeMap::new(),
+                registered: 0,
+                cause: None,
+                policy,
+                failure: None,
+                id: 0,
+            }),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
+    }
+}
+
+impl Inner {
+    /// Puts `child` at the head of the list.
+    ///
+    /// # Safety
+    ///
+    /// `child` is a node whose parent owns this side, is in no list, and stays valid until it
+    /// has been unlinked.
+    pub(crate) unsafe fn link(&mut self, child: NonNull<Node>) {
+        let old = self.head.replace(child);
+        self.linked += 1;
+        // SAFETY: valid by the caller's promise; its links belong to whoever holds this lock.
+        let links = unsafe { &child.as_ref().links };
+        // SAFETY: as above.
+        links.with_mut(|links| unsafe { (*links).next = old });
+        if let Some(old) = old {
+            // SAFETY: a linked node is valid.
+            let links = unsafe { &old.as_ref().links };
+            // SAFETY: guarded by this lock.
+            links.with_mut(|links| unsafe { (*links).prev = Some(child) });
+        }
+    }
+
+    /// Takes `child` out of the list.
+    ///
+    /// # Safety
+    ///
+    /// `child` was linked here and has not been unlinked.
+    pub(crate) unsafe fn unlink(&mut self, child: NonNull<Node>) {
+        // SAFETY: valid by the caller's promise, and guarded by this lock.
+        let links = unsafe { child.as_ref() }.links.with(|links| unsafe { *links });
+        self.linked -= 1;
+        match links.prev {
+            Some(prev) => {
+                // SAFETY: neighbours in the list are valid.
+                let prev = unsafe { &prev.as_ref().links };
+                // SAFETY: guarded by this lock.
+                prev.with_mut(|it| unsafe { (*it).next = links.next });
+            }
+            None => self.head = links.next,
+        }
+        if let Some(next) = links.next {
+            // SAFETY: neighbours in the list are valid.
+            let next = unsafe { &next.as_ref().links };
+            // SAFETY: guarded by this lock.
+            next.with_mut(|it| unsafe { (*it).prev = links.prev });
+        }
+    }
+
+    /// The linked children, the youngest first; valid while the lock is held.
+    pub(crate) fn children(&self) -> impl Iterator<Item = NonNull<Node>> {
+        std::iter::successors(self.head, |child| {
+            // SAFETY: a linked node is valid, and its links are guarded by this lock.
+            unsafe { child.as_ref() }.links.with(|links| unsafe { (*links).next })
+        })
+    }
+
+    /// Keeps `handler` until it is taken or removed by the number that is answered.
+    pub(crate) fn register(&mut self, handler: Handler) -> u64 {
+        self.registered += 1;
+        self.handlers.insert(self.registered, handler);
+        self.registered
+    }
+
+    /// Changes a handler that is still registered.
+    pub(crate) fn handler_mut(&mut self, number: u64) -> Option<&mut Handler> {
+        self.handlers.get_mut(&number)
+    }
+
+    /// Takes a handler out, unless it was taken already.
+    pub(crate) fn remove(&mut self, number: u64) -> Option<Handler> {
+        self.handlers.remove(&number)
+    }
+
+    /// Takes out the handlers that `pick` chooses, in the order of their registration.
+    pub(crate) fn take(&mut self, pick: impl Fn(&Handler) -> bool) -> Vec<Handler> {
+        self.handlers.extract_if(.., |_, handler| pick(handler)).map(|(_, it)| it).collect()
+    }
+}
+
+/// The node's word for it: null, a box of its own, or a place in a region's own allocation.
+#[derive(Debug)]
+pub(crate) struct SideSlot(AtomicPtr<Side>);
+
+impl SideSlot {
+    pub(crate) fn new() -> Self {
+        Self(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    #[inline]
+    pub(super) fn get(&self) -> Option<&Side> {
+        // Ordering: Acquire pairs with the release that published it.
+        let side = self.0.load(Ordering::Acquire);
+        // SAFETY: null, or published and freed with the node, which `self` is a part of.
+        unsafe { side.as_ref() }
+    }
+
+    /// Sets the side of a node that nobody else knows yet.
+    pub(crate) fn init(&self, side: NonNull<Side>) {
+        // Ordering: Relaxed, the node itself is published later.
+        self.0.store(side.as_ptr(), Ordering::Relaxed);
+    }
+}
+
+impl Node {
+    /// The side object, made if there is none. The state that is answered tells the caller what
+    /// it came too late for.
+    pub(crate) fn make_side(&self) -> (&Side, state::Snapshot) {
+        if let Some(side) = self.side.get() {
+            let seen = self.state.load();
+            return (side, if seen.has(state::SIDE) { seen } else { self.state.set(state::SIDE) });
+        }
+        let fresh = Box::into_raw(Box::new(Side::new(Policy::Supervise)));
+        // Ordering: AcqRel; Release publishes the object, Acquire sees another's.
+        let won = self.side.0.compare_exchange(
+            ptr::null_mut(),
+            fresh,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        let side = match won {
+            // SAFETY: published just now, freed with the node.
+            Ok(_) => unsafe { &*fresh },
+            Err(other) => {
+                // SAFETY: `fresh` was not published.
+                drop(unsafe { Box::from_raw(fresh) });
+                // SAFETY: published by another thread, freed with the node.
+                unsafe { &*other }
+            }
+        };
+        (side, self.state.set(state::SIDE))
+    }
+
+    /// Frees the side object of a coroutine.
+    ///
+    /// # Safety
+    ///
+    /// The node is being freed, and its side was made by [`make_side`](Self::make_side).
+    pub(crate) unsafe fn free_side(&self) {
+        // Ordering: Relaxed, the last reference's drop has synchronized.
+        let side = self.side.0.load(Ordering::Relaxed);
+        if !side.is_null() {
+            // SAFETY: made by `make_side` as a box, and nobody uses the node any more.
+            drop(unsafe { Box::from_raw(side) });
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The state word of a job node.
+//!
+//! # Layout
+//!
+//! | bits | name | set | cleared |
+//! | --- | --- | --- | --- |
+//! | 0 | `SCHEDULED` | by a wake, a cancel, or at birth: a [`Coroutine`] exists, or the poll in progress will make one | when the poll begins |
+//! | 1 | `RUNNING` | when the poll begins | when the poll has returned `Pending`; never again once the body is done |
+//! | 2 | `BODY_DONE` | the future returned or was dropped (a coroutine); the scope's body was (a region) | never |
+//! | 3 | `ENDED` | the body is done and all children have ended | never |
+//! | 4 | `SETTLED` | the completion handlers have run; joiners may go on | never |
+//! | 5 | `CANCELLED` | by the first cancel, or a failure | never |
+//! | 6 | `LINKED` | under the parent's lock, when the node enters its list | never |
+//! | 7 | `WAITER` | after the waiter's word was stored | never |
+//! | 8 | `HANDLE` | at birth: a `Deferred` exists, which owns the output once `SETTLED` | when the `Deferred` is dropped or has taken the output |
+//! | 9 | `SIDE` | after the side object was published | never |
+//! | 10 | `VALUE` | with `BODY_DONE`: the cell holds the output | when the output is taken |
+//! | 11 | `PANICKED` | with `BODY_DONE`: the cell holds a panic | never |
+//! | 12 | `FAILED` | with `BODY_DONE`: the error went to the scope, the cell is empty | never |
+//! | 13 | `ABANDONED` | nobody will look at a region's result: its future is gone | never |
+//! | 14 | `OWN_CONTEXT` | at birth: the node owns a count of its context | never |
+//! | 15 | `GONE` | with a panic out of the future's destructor after it was ready: the stage holds no future | never |
+//! | 16 | `COUNTED` | at birth with a side, or after `BODY_DONE` found one: the census decides the end | never |
+//! | 32.. | references | one per handle and waker, and one, the tree's, from birth until settled | |
+//!
+//! # States of a coroutine
+//!
+//! ```text
+//!             birth                      wake (5)
+//!               |              +------------------------------+
+//!               v              v                              |
+//!          [SCHEDULED] --(1)--> [RUNNING] --(3) Pending--> [idle, LINKED]
+//!               ^                |  |  |
+//!               |  (2) Pending,  |  |  | (4) Ready, panic, or future dropped
+//!               +---- woken -----+  |  v
+//!                                   | [RUNNING BODY_DONE] --(6)--> [.. ENDED] --(7)--> [.. SETTLED]
+//!                                   |
+//!                                   +-- woken or cancelled meanwhile: [RUNNING SCHEDULED], then (2)
+//! ```
+//!
+//! | edge | function | ordering | responsible afterwards |
+//! | --- | --- | --- | --- |
+//! | 1 | [`State::start_poll`] | Acquire: sees what wakers wrote | the thread that polls |
+//! | 2 | [`State::requeue`] | Release: the next poll sees this one's writes | the queue |
+//! | 3 | [`State::suspend`] | `AcqRel` | whoever holds a waker |
+//! | 4 | [`State::body_done`] | `AcqRel` | the thread that polled, then the last child |
+//! | 5 | [`State::wake`] | `AcqRel`, also when nothing changes: the waker's writes are published | the queue, if it answers [`Wake::Dispatch`] |
+//! | 6, 7 | [`State::end`], [`State::settle`] | `AcqRel` | joiners and handles |
+//!
+//! # Invariants
+//!
+//! 1. At most one thread polls: only `start_poll` sets `RUNNING`, and it runs with the one
+//!    [`Coroutine`] that `SCHEDULED` stands for.
+//! 2. A node with `BODY_DONE` holds no future, and nothing dispatches it: `RUNNING` stays set.
+//! 3. `SETTLED` implies `ENDED` implies `BODY_DONE`.
+//! 4. The output belongs to the polling thread until `SETTLED`; then to the `Deferred` if `HANDLE`
+//!    is set, else to whoever settles.
+//! 5. A node that is *unique* (one reference, none of `LINKED`, `HANDLE`, `SIDE`) can be reached
+//!    by the thread that runs it alone: its transitions are plain stores.
+//!
+//! [`Coroutine`]: crate::Coroutine
+
+use crate::prim::atomic::{AtomicU64, Ordering};
+
+pub(crate) const SCHEDULED: u64 = 1;
+pub(crate) const RUNNING: u64 = 1 << 1;
+pub(crate) const BODY_DONE: u64 = 1 << 2;
+pub(crate) const ENDED: u64 = 1 << 3;
+pub(crate) const SETTLED: u64 = 1 << 4;
+pub(crate) const CANCELLED: u64 = 1 << 5;
+pub(crate) const LINKED: u64 = 1 << 6;
+pub(crate) const WAITER: u64 = 1 << 7;
+pub(crate) const HANDLE: u64 = 1 << 8;
+pub(crate) const SIDE: u64 = 1 << 9;
+pub(crate) const VALUE: u64 = 1 << 10;
+pub(crate) const PANICKED: u64 = 1 << 11;
+pub(crate) const FAILED: u64 = 1 << 12;
+pub(crate) const ABANDONED: u64 = 1 << 13;
+pub(crate) const OWN_CONTEXT: u64 = 1 << 14;
+pub(crate) const GONE: u64 = 1 << 15;
+pub(crate) const COUNTED: u64 = 1 << 16;
+
+/// One reference.
+const REF: u64 = 1 << 32;
+/// More references than a program can hold without leaking them in a loop.
+const MAX_REFS: u64 = 1 << 31;
+
+/// What the state word was at one moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Snapshot(u64);
+
+impl Snapshot {
+    /// Whether any of `flags` is set.
+    #[inline(always)]
+    pub(crate) fn has(self, flags: u64) -> bool {
+        self.0 & flags != 0
+    }
+
+    #[inline(always)]
+    fn refs(self) -> u64 {
+        self.0 >> 32
+    }
+
+    /// Invariant 5.
+    #[inline(always)]
+    pub(crate) fn is_unique(self) -> bool {
+        self.0 & (LINKED | HANDLE | SIDE | (u64::MAX << 32)) == REF
+    }
+}
+
+impl Snapshot {
+    /// What setting SCHEDULED on this state calls for.
+    #[inline(always)]
+    fn woken(self) -> Wake {
+        if self.has(SCHEDULED | RUNNING | BODY_DONE) { Wake::Nothing } else { Wake::Dispatch }
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#x} x{}", self.0 & 0xffff_ffff, self.refs())
+    }
+}
+
+/// What is owed after a wake or a cancel.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wake {
+    /// The node was idle and is SCHEDULED now: make its `Coroutine` and dispatch it.
+    Dispatch,
+    /// It is scheduled or running already, or has no future any more.
+    Nothing,
+}
+
+/// What is owed after a poll that returned `Pending`.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Suspend {
+    /// It was woken meanwhile: dispatch it.
+    Dispatch,
+    /// It sleeps; do not touch it.
+    Asleep,
+}
+
+/// The word.
+#[derive(Debug)]
+pub(crate) struct State(AtomicU64);
+
+impl State {
+    pub(crate) fn new(flags: u64, refs: u64) -> Self {
+        Self(AtomicU64::new(flags | (refs * REF)))
+    }
+
+    #[inline(always)]
+    pub(crate) fn load(&self) -> Snapshot {
+        // Ordering: Acquire pairs with every release of a flag below, so that who sees a flag
+        // sees what was written before it.
+        Snapshot(self.0.load(Ordering::Acquire))
+    }
+
+    /// Sets flags that have no protocol of their own; answers what was there before.
+    #[inline]
+    pub(crate) fn set(&self, flags: u64) -> Snapshot {
+        // Ordering: AcqRel; each caller's flag publishes what it stands for (a link, a side
+        // object, a waiter's word) and the answer decides who acts on it.
+        Snapshot(self.0.fetch_or(flags, Ordering::AcqRel))
+    }
+
+    /// Clears `HANDLE` and, if the output was moved out, `VALUE`.
+    #[inline]
+    pub(crate) fn drop_handle(&self, and: u64) -> Snapshot {
+        // Ordering: AcqRel; against `settle`, the second of the two sees the other's flag, and
+        // Acquire makes the output visible if it falls to this side.
+        Snapshot(self.0.fetch_and(!(HANDLE | and), Ordering::AcqRel))
+    }
+
+    /// Notes that the output is gone.
+    pub(crate) fn clear_value(&self) {
+        // Ordering: Relaxed, the owner of the output alone asks for this flag.
+        self.0.fetch_and(!VALUE, Ordering::Relaxed);
+    }
+
+    /// Edge 1. The caller holds the node's `Coroutine`.
+    #[inline(always)]
+    pub(crate) fn start_poll(&self) -> Snapshot {
+        let seen = self.load();
+        debug_assert!(seen.has(SCHEDULED) && !seen.has(RUNNING | BODY_DONE), "{seen:?}");
+        if seen.is_unique() {
+            // Ordering: Relaxed, by invariant 5 nobody else looks.
+            self.0.store(seen.0 - SCHEDULED + RUNNING, Ordering::Relaxed);
+            return seen;
+        }
+        // Ordering: AcqRel; Acquire sees what the waker wrote before its `wake`, Release keeps
+        // the previous poll's writes visible to those who read this word.
+        Snapshot(self.0.fetch_add(RUNNING - SCHEDULED, Ordering::AcqRel))
+    }
+
+    /// Edge 2: from RUNNING to SCHEDULED, woken or not.
+    #[inline(always)]
+    pub(crate) fn requeue(&self) {
+        let mut seen = self.load();
+        debug_assert!(seen.has(RUNNING) && !seen.has(BODY_DONE), "{seen:?}");
+        if seen.is_unique() {
+            // Ordering: Relaxed, by invariant 5; the queue publishes the node.
+            self.0.store((seen.0 & !RUNNING) | SCHEDULED, Ordering::Relaxed);
+            return;
+        }
+        loop {
+            let next = (seen.0 & !RUNNING) | SCHEDULED;
+            // Ordering: as in `start_poll`.
+            match self.0.compare_exchange_weak(seen.0, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(now) => seen = Snapshot(now),
+            }
+        }
+    }
+
+    /// Edge 3. After [`Suspend::Asleep`] another thread may run, end and free the node.
+    #[inline]
+    pub(crate) fn suspend(&self) -> Suspend {
+        // Ordering: AcqRel; Release publishes the poll's writes to the next one.
+        let seen = Snapshot(self.0.fetch_and(!RUNNING, Ordering::AcqRel));
+        debug_assert!(seen.has(RUNNING) && !seen.has(BODY_DONE), "{seen:?}");
+        if seen.has(SCHEDULED) { Suspend::Dispatch } else { Suspend::Asleep }
+    }
+
+    /// Edge 5.
+    #[inline]
+    pub(crate) fn wake(&self) -> Wake {
+        // Always a read-modify-write: even if SCHEDULED stands already, the poll that will clear
+        // it must see what this waker wrote before.
+        self.set(SCHEDULED).woken()
+    }
+
+    /// Marks a coroutine cancelled and schedules it, so that its future is dropped. Answers also
+    /// what was there before.
+    #[inline]
+    pub(crate) fn cancel(&self) -> (Snapshot, Wake) {
+        let seen = self.set(SCHEDULED | CANCELLED);
+        (seen, seen.woken())
+    }
+
+    /// Edge 4, with one of VALUE, PANICKED, FAILED or none of them.
+    #[inline]
+    pub(crate) fn body_done(&self, outcome: u64) -> Snapshot {
+        // Ordering: AcqRel; against a SIDE published meanwhile, one of the two sees the other.
+        let seen = self.set(BODY_DONE | outcome);
+        debug_assert!(!seen.has(ENDED), "{seen:?}");
+        seen
+    }
+
+    /// Edge 6.
+    #[inline]
+    pub(crate) fn end(&self) -> Snapshot {
+        self.set(ENDED)
+    }
+
+    /// Edges 6 and 7. Answers whether somebody waits, and whether the output is the caller's.
+    #[inline]
+    pub(crate) fn settle(&self) -> Snapshot {
+        let seen = self.set(ENDED | SETTLED);
+        debug_assert!(seen.has(BODY_DONE) && !seen.has(SETTLED), "{seen:?}");
+        seen
+    }
+
+    /// Takes a reference; the caller has one, or a lock under which one exists.
+    #[inline]
+    pub(crate) fn add_ref(&self) {
+        // Ordering: Relaxed, a new reference comes from one that is already visible here.
+        let seen = Snapshot(self.0.fetch_add(REF, Ordering::Relaxed));
+        if seen.refs() >= MAX_REFS {
+            // A count that wrapped would free a living node: only a leak in a loop gets here.
+            std::process::abort();
+        }
+    }
+
+    /// Takes a reference unless there is none left.
+    pub(crate) fn try_add_ref(&self) -> bool {
+        let mut seen = self.load();
+        while seen.refs() > 0 {
+            let next = seen.0 + REF;
+            // Ordering: AcqRel, so that who finds the node in a list sees it as it was linked.
+            match self.0.compare_exchange_weak(seen.0, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return true,
+                Err(now) => seen = Snapshot(now),
+            }
+        }
+        false
+    }
+
+    /// Gives a reference back; true if it was the last.
+    #[inline]
+    #[must_use]
+    pub(crate) fn drop_ref(&self) -> bool {
+        // Ordering: AcqRel; Release orders this holder's accesses before the free, Acquire lets
+        // the last one see them all.
+        let seen = Snapshot(self.0.fetch_sub(REF, Ordering::AcqRel));
+        debug_assert!(seen.refs() > 0);
+        seen.refs() == 1
+    }
+
+    /// How many references there are, for assertions and for tokens.
+    pub(crate) fn refs(&self) -> u64 {
+        self.load().refs()
+    }
+}

@@ -1,0 +1,412 @@
+//! Attaching to the tree, failing upwards, and ending, children before parents.
+//!
+//! # How a node ends
+//!
+//! ```text
+//! body_done ──► open regions are abandoned ──► census.leave ──► last? ──► finish
+//!                                                                │
+//!                          a child's finish ──► census.leave ────┘
+//!
+//! finish: unlink ─► ENDED ─► completion handlers ─► SETTLED ─► output ─► parent's census ─► joiners
+//! ```
+//!
+//! `finish` is a loop, not a recursion: a chain of any depth ends on one stack frame.
+//!
+//! No two sides are ever locked at once, and no handler, waker, destructor or dispatcher is called
+//! under a lock.
+
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::ptr::NonNull;
+use std::task::Waker;
+
+use super::cancel::{cancel, mark_region};
+use super::side::{Handler, Policy, Side};
+use super::state::{self, Wake};
+use super::{Kind, Node, NodeRef, release};
+use crate::coroutine::Coroutine;
+use crate::error::{CancelCause, Cancelled, Who};
+use crate::failure::{self, Failure};
+
+/// Counts `region`, which is new, in under `parent`, and links it. False if `parent` has ended;
+/// otherwise the region may have been born cancelled.
+///
+/// # Safety
+///
+/// `parent` is valid. `region` is a new node whose `parent` is that one, and not linked. If
+/// `parent` is a coroutine that has never been linked, this thread is polling it.
+pub(crate) unsafe fn attach(parent: NonNull<Node>, region: NonNull<Node>) -> bool {
+    let parent_ptr = parent;
+    // SAFETY: the caller's promise.
+    let parent = unsafe { parent.as_ref() };
+    let (side, _) = parent.make_side();
+    if !side.census.join() {
+        return false;
+    }
+    if parent.kind() == Kind::Coroutine && !parent.state.load().has(state::LINKED) {
+        // A cancel of the grandparent has to find the way down to the region.
+        // SAFETY: this thread polls the parent, which has not left its own parent's census.
+        let _alive = unsafe { link(parent_ptr) };
+    }
+    // SAFETY: the caller's promise.
+    unsafe { link_child(parent, region) };
+    if parent.state.load().has(state::CANCELLED) {
+        // SAFETY: linked and counted, so it is valid.
+        mark_region(unsafe { region.as_ref() }, &inherited_cause(parent));
+    }
+    true
+}
+
+/// Puts a coroutine that is being polled, or was never dispatched, into its parent's list.
+/// Answers false if the parent is cancelled: then its walk may have passed already.
+///
+/// # Safety
+///
+/// The caller holds the node's `Coroutine` or polls it, and it is not linked.
+#[must_use]
+pub(crate) unsafe fn link(node: NonNull<Node>) -> bool {
+    // SAFETY: valid, and not finished, by the caller's promise.
+    let Some(parent) = (unsafe { node.as_ref().pinned_parent() }) else { return true };
+    // SAFETY: as above.
+    unsafe { link_child(parent, node) };
+    // The walk of a cancel marks the parent first and takes its lock then: if the mark is not
+    // there after we linked, the walk will find the link.
+    if parent.state.load().has(state::CANCELLED) {
+        // SAFETY: as above.
+        unsafe { node.as_ref() }.state.set(state::CANCELLED);
+        return false;
+    }
+    true
+}
+
+/// # Safety
+///
+/// `child` is unfinished, its parent is `parent`, and it is in no list.
+unsafe fn link_child(parent: &Node, child: NonNull<Node>) {
+    let (side, _) = parent.make_side();
+    let mut inner = side.lock();
+    // SAFETY: unfinished, so it stays valid until `settle` has unlinked it.
+    unsafe { inner.link(child) };
+    // Under the lock, so that LINKED means: in the list.
+    // SAFETY: as above.
+    unsafe { child.as_ref() }.state.set(state::LINKED);
+}
+
+/// The body of a coroutine is done: `outcome` is VALUE, PANICKED, FAILED, or 0 for a future that
+/// was dropped. Ends the node, or leaves that to its last open region.
+///
+/// # Safety
+///
+/// The caller was polling the node, whose future is gone, and uses it no more.
+pub(crate) unsafe fn body_done(node: NonNull<Node>, outcome: u64) {
+    // SAFETY: polled by the caller, so it is unfinished.
+    let seen = unsafe { node.as_ref() }.state.body_done(outcome);
+    if seen.has(state::SIDE) {
+        // SAFETY: as above.
+        let this = unsafe { node.as_ref() };
+        this.state.set(state::COUNTED);
+        abandon_regions(this);
+        if !this.side().is_some_and(|side| side.census.leave()) {
+            return;
+        }
+    }
+    // SAFETY: the body is done, and no child is left.
+    unsafe { finish(node) };
+}
+
+/// Cancels what regions are still open in a node whose body is done, and ends their bodies on
+/// behalf of the futures that were forgotten or moved away.
+pub(crate) fn abandon_regions(node: &Node) {
+    let Some(side) = node.side() else { return };
+    let open: Vec<NodeRef> = side
+        .lock()
+        .children()
+        // SAFETY: linked nodes are valid while the lock is held, and keep a tree reference.
+        .filter(|child| unsafe { child.as_ref() }.kind() == Kind::Region)
+        // SAFETY: as above.
+        .map(|child| unsafe { NodeRef::retain(child) })
+        .collect();
+    for region in open {
+        // Its own future may have ended the body already; then only its children are awaited.
+        // SAFETY: we hold a reference.
+        unsafe { cancel(region.as_ptr(), &Cancelled::new(CancelCause::Dropped, region.site)) };
+        region.state.set(state::ABANDONED);
+        close_region(&region);
+    }
+}
+
+/// Ends the body's part of a region: once, whoever comes first. False if somebody was before.
+pub(crate) fn close_region(region: &NodeRef) -> bool {
+    if region.state.body_done(0).has(state::BODY_DONE) {
+        return false;
+    }
+    abandon_regions(region);
+    if region.side().is_some_and(|side| side.census.leave()) {
+        // SAFETY: the body is done, the last child has left, and we hold a reference.
+        unsafe { finish(region.as_ptr()) };
+    }
+    true
+}
+
+/// Ends `node`, and then each ancestor of which it was the last child.
+///
+/// # Safety
+///
+/// The body of `node` is done, its census is empty, and nobody else calls this for it.
+pub(crate) unsafe fn finish(node: NonNull<Node>) {
+    let mut node = node;
+    loop {
+        // SAFETY: unfinished, so valid.
+        let (parent, site) = unsafe { (node.as_ref().parent, node.as_ref().site) };
+        // SAFETY: the caller's promise, or the census's below.
+        let waiting = unsafe { settle(node) };
+        // Who waited goes on when the node is out of every count, and before its parent ends.
+        let last = parent.filter(|parent| {
+            // SAFETY: counted in the parent's census until now, so it has not ended.
+            unsafe { parent.as_ref() }.side().is_some_and(|side| side.census.leave())
+        });
+        waiting.wake(site);
+        match last {
+            Some(parent) => node = parent,
+            None => return,
+        }
+    }
+}
+
+/// # Safety
+///
+/// As for [`finish`].
+unsafe fn settle(node: NonNull<Node>) -> Waiting {
+    // SAFETY: the tree's reference is given up at the end of this function only.
+    let this = unsafe { node.as_ref() };
+    let seen = this.state.load();
+    if seen.is_unique() {
+        // SAFETY: nobody else has the node; the output falls to us.
+        unsafe { drop_output(node, seen) };
+        // SAFETY: the tree's reference, given up once.
+        unsafe { release(node) };
+        return Waiting::default();
+    }
+    if seen.has(state::LINKED) {
+        // SAFETY: still counted in the parent's census.
+        if let Some(side) = unsafe { this.pinned_parent() }.and_then(Node::side) {
+            // SAFETY: linked, and unlinked here only.
+            unsafe { side.lock().unlink(node) };
+        }
+    }
+    record_cause(this);
+    if seen.has(state::SIDE) {
+        this.state.end();
+        run_completion_handlers(this);
+    }
+    let seen = this.state.settle();
+    let mut waiting = Waiting::default();
+    if seen.has(state::SIDE) {
+        // Registered between the two, so not earlier than the end.
+        run_completion_handlers(this);
+        waiting.joiners = joiners(this);
+    }
+    if seen.has(state::WAITER) {
+        waiting.owner = this.waiter.take();
+    }
+    if !seen.has(state::HANDLE) {
+        // SAFETY: no `Deferred`, so the output falls to who settles.
+        unsafe { drop_output(node, seen) };
+    }
+    // SAFETY: the tree's reference, given up once.
+    unsafe { release(node) };
+    waiting
+}
+
+/// Who waited for a node that has settled.
+#[derive(Default)]
+struct Waiting {
+    owner: Option<Waker>,
+    joiners: Vec<Handler>,
+}
+
+impl Waiting {
+    #[inline]
+    fn wake(self, site: &'static Location<'static>) {
+        if let Some(waker) = self.owner {
+            wake(site, waker);
+        }
+        for joiner in self.joiners {
+            if let Handler::Join(waker) = joiner {
+                wake(site, waker);
+            }
+        }
+    }
+}
+
+/// Keeps the cause where a handle can read it once the parent is gone.
+fn record_cause(node: &Node) {
+    let seen = node.state.load();
+    // SAFETY: called before the node leaves its parent's census.
+    if seen.has(state::VALUE) || node.state.refs() == 1 || !unsafe { node.is_cancelled() } {
+        return;
+    }
+    node.state.set(state::CANCELLED);
+    // SAFETY: as above.
+    let Some(parent) = (unsafe { node.pinned_parent() }) else { return };
+    let cause = inherited_cause(parent);
+    node.make_side().0.lock().cause.get_or_insert(cause);
+}
+
+/// What the children of a cancelled node see.
+pub(crate) fn inherited_cause(node: &Node) -> Cancelled {
+    own_cause(node).inherited()
+}
+
+/// The cause of a cancelled node that has not left its parent's census.
+pub(crate) fn own_cause(node: &Node) -> Cancelled {
+    let mut at = node;
+    loop {
+        if let Some(cause) = at.side().and_then(|side| side.lock().cause.clone()) {
+            return if std::ptr::eq(at, node) { cause } else { cause.inherited() };
+        }
+        // A token's parent may have ended, and its ancestors be gone.
+        let unended = at.kind() != Kind::Token;
+        // SAFETY: unfinished, and so are the ancestors of an unfinished node.
+        match unended.then(|| unsafe { at.pinned_parent() }).flatten() {
+            Some(parent) => at = parent,
+            None => return Cancelled::new(CancelCause::Requested, node.site),
+        }
+    }
+}
+
+/// The recorded cause of a region that has settled, if it was cancelled.
+pub(crate) fn own_cause_of_settled(node: &Node) -> Option<Cancelled> {
+    node.side().and_then(|side| side.lock().cause.clone())
+}
+
+fn run_completion_handlers(node: &Node) {
+    let Some(side) = node.side() else { return };
+    let handlers = side.lock().take(|it| matches!(it, Handler::Completion(_)));
+    for handler in handlers {
+        if let Handler::Completion(handler) = handler {
+            guarded(node, "completion handler", || handler(node));
+        }
+    }
+}
+
+fn joiners(node: &Node) -> Vec<Handler> {
+    let Some(side) = node.side() else { return Vec::new() };
+    side.lock().take(|it| matches!(it, Handler::Join(_)))
+}
+
+/// Wakes who waits for a job launched at `site`; a foreign waker that panics is reported.
+pub(crate) fn wake(site: &'static Location<'static>, waker: Waker) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+        failure::report_stray("waker", Who { name: None, launched_at: site }, payload);
+    }
+}
+
+/// Calls `f`, and reports a panic in it: it must not stop the node on its way.
+pub(crate) fn guarded(node: &Node, what: &str, f: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+        failure::report_stray(what, node.who(), payload);
+    }
+}
+
+/// # Safety
+///
+/// The output or panic that `seen` tells of is the caller's, and is not used again.
+pub(crate) unsafe fn drop_output(node: NonNull<Node>, seen: state::Snapshot) {
+    // SAFETY: the owner of the output holds a reference.
+    let this = unsafe { node.as_ref() };
+    if seen.has(state::VALUE) {
+        this.state.clear_value();
+        // SAFETY: VALUE says that the output is there, and it is the caller's.
+        guarded(this, "destructor of an output", || unsafe { (this.vtable.drop_output)(node) });
+    } else if seen.has(state::PANICKED) {
+        // SAFETY: PANICKED without VALUE says that the panic is there.
+        drop(unsafe { (this.vtable.take_panic)(node) });
+    }
+}
+
+/// Tells the parent that `node`, which is unfinished, has failed. A panic comes back if it should
+/// stay with the child.
+pub(crate) fn fail(node: &Node, failure: Failure) -> Option<Failure> {
+    let Some(parent_ptr) = node.parent else { return Some(failure) };
+    // SAFETY: `node` is unfinished, so its parent is.
+    let parent = unsafe { parent_ptr.as_ref() };
+    let policy = parent.side().map_or(Policy::Supervise, |side| side.lock().policy);
+    match policy {
+        Policy::Supervise if node.state.load().has(state::HANDLE) => Some(failure),
+        Policy::Supervise => {
+            // SAFETY: unfinished.
+            failure::report(unsafe { node.context() }, &failure);
+            None
+        }
+        Policy::FailFast => {
+            let (failure, copy) = split(failure);
+            // SAFETY: as above.
+            unsafe { cancel(parent_ptr, &Cancelled::new(CancelCause::SiblingFailed, node.site)) };
+            keep_failure(parent, node, failure);
+            copy
+        }
+    }
+}
+
+fn split(failure: Failure) -> (Failure, Option<Failure>) {
+    match failure {
+        Failure::Panic(panic) => {
+            let (panic, copy) = panic.split();
+            (Failure::Panic(panic), Some(Failure::Panic(copy)))
+        }
+        other => (other, None),
+    }
+}
+
+/// The first panic waits for the region's future; whatever comes later, or finds that future
+/// gone, goes to the failure handler.
+fn keep_failure(region: &Node, child: &Node, failure: Failure) {
+    let late = match region.side().map(Side::lock) {
+        // Looked at under the lock, under which the region's future looks once more when it goes.
+        Some(mut inner) if !region.state.load().has(state::ABANDONED) => match inner.failure {
+            None => {
+                inner.failure = Some(failure);
+                None
+            }
+            Some(_) => Some(failure),
+        },
+        _ => Some(failure),
+    };
+    if let Some(late) = late {
+        // SAFETY: `child` is unfinished.
+        failure::report(unsafe { child.context() }, &late);
+    }
+}
+
+/// A token has been cancelled, which is its end.
+pub(crate) fn end_token(node: &Node) {
+    if !node.state.set(state::BODY_DONE | state::ENDED).has(state::ENDED) {
+        run_completion_handlers(node);
+        node.state.set(state::SETTLED);
+        Waiting { owner: None, joiners: joiners(node) }.wake(node.site);
+    }
+}
+
+/// Dispatches a node that was made SCHEDULED by the caller.
+///
+/// # Safety
+///
+/// The caller owns the node's schedule: [`Wake::Dispatch`] was answered to it.
+pub(crate) unsafe fn dispatch_if(node: NonNull<Node>, wake: Wake) {
+    if wake == Wake::Dispatch {
+        // SAFETY: the caller's promise.
+        unsafe { Coroutine::from_node(node) }.dispatch();
+    }
+}
+
+impl Node {
+    /// The node as errors name it. Only its own name is known after its end.
+    pub(crate) fn who(&self) -> Who {
+        let seen = self.state.load();
+        let name = (!seen.has(state::ENDED) || seen.has(state::OWN_CONTEXT))
+            // SAFETY: checked just now. The callers of this keep an unended node from ending.
+            .then(|| unsafe { self.context() }.name.clone())
+            .flatten();
+        Who { name, launched_at: self.site }
+    }
+}

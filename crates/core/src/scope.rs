@@ -1,0 +1,574 @@
+//! Scopes: coroutines that end before the code that started them goes on.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use pin_project::pin_project;
+
+use crate::context::{Context, ContextInner, Dispatcher, Name};
+use crate::coroutine::{self, Plain, Settle};
+use crate::deferred::Deferred;
+use crate::error::Cancelled;
+use crate::job::Job;
+use crate::node::side::Policy;
+use crate::node::{NodeRef, state, tree};
+
+mod errors;
+pub(crate) mod region;
+
+pub use errors::Failures;
+use errors::{Attempt, ErrorSlot};
+use region::{End, Region};
+
+/// Runs `body` and waits for all that it launched.
+///
+/// Returns what the body returned, once the body and all children have ended. A panic in one of
+/// them cancels the others; when all have ended, it goes on in the caller. `Result`s of children
+/// are mere values here: see [`try_scope`].
+///
+/// # Panics
+///
+/// With the first panic of the body or of a child.
+///
+/// # Cancel safety
+///
+/// Dropping the future cancels the body and the children at once. The job that opened the scope
+/// (the one that was current at its first poll) waits for their end, before it ends itself.
+#[track_caller]
+pub fn scope<F, Fut>(body: F) -> impl Future<Output = Fut::Output>
+where
+    F: FnOnce(Scope) -> Fut,
+    Fut: Future,
+{
+    Scoped::<FailFast, F, Fut>::new(body)
+}
+
+/// As [`scope`], but a child's failure stays with the child.
+///
+/// Who awaits the child's [`Deferred`] gets the failure; that of a launched child goes to the
+/// failure handler.
+///
+/// # Panics
+///
+/// With a panic of the body, which cancels the children.
+///
+/// # Cancel safety
+///
+/// As for [`scope`].
+#[track_caller]
+pub fn supervisor_scope<F, Fut>(body: F) -> impl Future<Output = Fut::Output>
+where
+    F: FnOnce(Scope) -> Fut,
+    Fut: Future,
+{
+    Scoped::<Supervised, F, Fut>::new(body)
+}
+
+/// As [`scope`], for children that return `Result`s: the first error cancels the rest.
+///
+/// A child's `Ok(value)` is what awaiting it gives. The first `Err`, of a child or of the body,
+/// cancels the others; when all have ended, that error is returned. Errors that come later are
+/// dropped here; [`try_scope_all`] keeps them.
+///
+/// # Errors
+///
+/// The first error of a child or of the body.
+///
+/// # Panics
+///
+/// With the first panic of the body or of a child: a panic wins over an error.
+///
+/// # Cancel safety
+///
+/// As for [`scope`].
+#[track_caller]
+pub fn try_scope<T, E, F, Fut>(body: F) -> impl Future<Output = Result<T, E>>
+where
+    F: FnOnce(TryScope<E>) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+    E: Send + 'static,
+{
+    let scoped = Scoped::<Trying<E>, F, Fut>::new(body);
+    First(scoped)
+}
+
+/// As [`try_scope`], and gives the later errors too.
+///
+/// # Errors
+///
+/// The first error, with all that came after it, in the order in which they came.
+///
+/// # Panics
+///
+/// As [`try_scope`].
+///
+/// # Cancel safety
+///
+/// As for [`scope`].
+#[track_caller]
+pub fn try_scope_all<T, E, F, Fut>(body: F) -> impl Future<Output = Result<T, Failures<E>>>
+where
+    F: FnOnce(TryScope<E>) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+    E: Send + 'static,
+{
+    Scoped::<Trying<E>, F, Fut>::new(body)
+}
+
+/// Runs `body`, which can be cancelled by itself.
+///
+/// It is the unit of cancellation below a coroutine: what is inside is dropped at its next
+/// suspension, its children are awaited, and the caller goes on with a value that says so.
+///
+/// # Errors
+///
+/// [`Cancelled`], with the cause, if the scope was cancelled before the body returned. If the
+/// caller itself is cancelled, it does not get to see it.
+///
+/// # Panics
+///
+/// With a panic of the body.
+///
+/// # Cancel safety
+///
+/// As for [`scope`].
+#[track_caller]
+pub fn cancel_scope<F, Fut>(body: F) -> impl Future<Output = Result<Fut::Output, Cancelled>>
+where
+    F: FnOnce(CancelScope) -> Fut,
+    Fut: Future,
+{
+    Scoped::<Cancellable, F, Fut>::new(body)
+}
+
+/// As [`cancel_scope`], opened at once and under `job`: what a thread blocks on. If `job` is a
+/// coroutine, it is the current one.
+#[doc(hidden)]
+#[track_caller]
+pub fn enclose<Fut: Future>(
+    job: &Job,
+    body: Fut,
+) -> impl Future<Output = Result<Fut::Output, Cancelled>> + use<Fut> {
+    let site = Location::caller();
+    let region = region::open_in(job.node(), Policy::FailFast, (), site)
+        .unwrap_or_else(|()| panic!("run_blocking at {site} in a runtime that has shut down"));
+    Scoped::<Cancellable, fn(CancelScope) -> Fut, Fut>::Open(Region::new(region, body))
+}
+
+/// The handle that launches coroutines right under `job`, the root of a runtime.
+#[doc(hidden)]
+pub fn scope_of(job: &Job) -> Scope {
+    Scope(job.node().clone())
+}
+
+/// What the kinds of scopes differ in.
+trait ScopeKind<T> {
+    type Handle;
+    type Output;
+
+    /// Opens the region.
+    fn open(site: &'static Location<'static>) -> NodeRef;
+
+    fn handle(region: NodeRef) -> Self::Handle;
+
+    /// What the caller gets; none if the caller is to be cancelled too.
+    fn end(region: &NodeRef, end: End<T>) -> Option<Self::Output>;
+}
+
+/// The future of a scope: opens its region at the first poll, in the job that is current then.
+#[pin_project(project = ScopedProj, project_replace = ScopedReplace)]
+enum Scoped<K, F, Fut: Future> {
+    New(F, &'static Location<'static>, PhantomData<fn() -> K>),
+    Open(#[pin] Region<Fut>),
+    Done(&'static Location<'static>),
+}
+
+impl<K, F, Fut: Future> Scoped<K, F, Fut> {
+    #[track_caller]
+    fn new(body: F) -> Self {
+        Self::New(body, Location::caller(), PhantomData)
+    }
+}
+
+impl<K, F, Fut> Future for Scoped<K, F, Fut>
+where
+    K: ScopeKind<Fut::Output>,
+    F: FnOnce(K::Handle) -> Fut,
+    Fut: Future,
+{
+    type Output = K::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<K::Output> {
+        if let ScopedProj::New(_, site, _) = self.as_mut().project() {
+            let site = *site;
+            let ScopedReplace::New(body, ..) = self.as_mut().project_replace(Self::Done(site))
+            else {
+                unreachable!("it was new a line above")
+            };
+            let region = K::open(site);
+            let body = region::start(&region, || body(K::handle(region.clone())));
+            self.as_mut().project_replace(Self::Open(Region::new(region, body)));
+        }
+        match self.as_mut().project() {
+            ScopedProj::Open(mut region) => {
+                let end = ready!(region.as_mut().poll(cx));
+                match K::end(region.node(), end) {
+                    Some(output) => {
+                        let site = region.node().site;
+                        self.project_replace(Self::Done(site));
+                        Poll::Ready(output)
+                    }
+                    None => {
+                        region::cancel_caller(region.node());
+                        Poll::Pending
+                    }
+                }
+            }
+            ScopedProj::New(..) => unreachable!("it was opened above"),
+            ScopedProj::Done(site) => {
+                panic!("the scope opened at {site} was polled after it had ended")
+            }
+        }
+    }
+}
+
+/// [`scope`].
+struct FailFast;
+/// [`supervisor_scope`].
+struct Supervised;
+/// [`try_scope`].
+struct Trying<E>(PhantomData<E>);
+/// [`cancel_scope`].
+struct Cancellable;
+
+impl<T> ScopeKind<T> for FailFast {
+    type Handle = Scope;
+    type Output = T;
+
+    fn open(site: &'static Location<'static>) -> NodeRef {
+        region::open(Policy::FailFast, (), site)
+    }
+
+    fn handle(region: NodeRef) -> Scope {
+        Scope(region)
+    }
+
+    fn end(_: &NodeRef, end: End<T>) -> Option<T> {
+        match end {
+            End::Value(value) => Some(value),
+            End::Panicked(panic) => panic.resume(),
+            End::Cancelled => None,
+        }
+    }
+}
+
+impl<T> ScopeKind<T> for Supervised {
+    type Handle = Scope;
+    type Output = T;
+
+    fn open(site: &'static Location<'static>) -> NodeRef {
+        region::open(Policy::Supervise, (), site)
+    }
+
+    fn handle(region: NodeRef) -> Scope {
+        Scope(region)
+    }
+
+    fn end(region: &NodeRef, end: End<T>) -> Option<T> {
+        <FailFast as ScopeKind<T>>::end(region, end)
+    }
+}
+
+impl<T, E: Send + 'static> ScopeKind<Result<T, E>> for Trying<E> {
+    type Handle = TryScope<E>;
+    type Output = Result<T, Failures<E>>;
+
+    fn open(site: &'static Location<'static>) -> NodeRef {
+        region::open(Policy::FailFast, ErrorSlot::<E>::new(), site)
+    }
+
+    fn handle(region: NodeRef) -> TryScope<E> {
+        TryScope(region, PhantomData)
+    }
+
+    fn end(region: &NodeRef, end: End<Result<T, E>>) -> Option<Self::Output> {
+        // SAFETY: `open` made the region with a slot of this type.
+        let slot = unsafe { region::extra::<ErrorSlot<E>>(region.as_ptr()) };
+        let own = match end {
+            End::Panicked(panic) => panic.resume(),
+            End::Value(Ok(value)) => {
+                return Some(slot.take().map_or(Ok(value), Err));
+            }
+            End::Value(Err(error)) => Some(error),
+            End::Cancelled => None,
+        };
+        match own {
+            // A child's error came first if there is one: it would have cancelled the body.
+            Some(error) => slot.push(error),
+            None if !slot.is_set() => return None,
+            None => {}
+        }
+        slot.take().map(Err)
+    }
+}
+
+impl<T> ScopeKind<T> for Cancellable {
+    type Handle = CancelScope;
+    type Output = Result<T, Cancelled>;
+
+    fn open(site: &'static Location<'static>) -> NodeRef {
+        region::open(Policy::FailFast, (), site)
+    }
+
+    fn handle(region: NodeRef) -> CancelScope {
+        CancelScope(region)
+    }
+
+    fn end(region: &NodeRef, end: End<T>) -> Option<Self::Output> {
+        match end {
+            End::Value(value) => Some(Ok(value)),
+            End::Panicked(panic) => panic.resume(),
+            // If the caller is cancelled too, then that is what it learns.
+            End::Cancelled if crate::current::is_cancelled() => None,
+            End::Cancelled => Some(Err(tree::own_cause(region))),
+        }
+    }
+}
+
+/// [`try_scope`]: the first error alone.
+#[pin_project]
+struct First<Fut>(#[pin] Fut);
+
+impl<T, E, Fut: Future<Output = Result<T, Failures<E>>>> Future for First<Fut> {
+    type Output = Result<T, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        self.project().0.poll(cx).map_err(Failures::into_first)
+    }
+}
+
+/// The handle of a [`scope`] or [`supervisor_scope`]: launches children into it.
+///
+/// Clones are handles of the same scope, so children can launch siblings. A coroutine that is
+/// launched into a scope that has ended is cancelled at once, and its future dropped unpolled.
+#[derive(Clone)]
+pub struct Scope(NodeRef);
+
+impl Scope {
+    /// Launches a child that gives a value.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> Deferred<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        spawn::<_, Plain>(&self.0, None, Location::caller(), future)
+    }
+
+    /// Launches a child that gives none.
+    #[track_caller]
+    pub fn launch<F>(&self, future: F) -> Job
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        launch::<_, Plain>(&self.0, None, Location::caller(), future)
+    }
+
+    /// Begins a child with a name, a dispatcher or another context of its own.
+    pub fn coroutine(&self) -> CoroutineBuilder<Self> {
+        CoroutineBuilder { scope: self.clone(), context: None }
+    }
+
+    /// The scope's job.
+    pub fn job(&self) -> Job {
+        Job::from_node(self.0.clone())
+    }
+}
+
+/// The handle of a [`try_scope`]: launches children that return `Result`s.
+///
+/// As for [`Scope`], clones are handles of the same scope.
+pub struct TryScope<E>(NodeRef, PhantomData<fn(E) -> E>);
+
+impl<E> Clone for TryScope<E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), PhantomData)
+    }
+}
+
+impl<E: Send + 'static> TryScope<E> {
+    /// Launches a child that gives a value, or fails the scope.
+    #[track_caller]
+    pub fn spawn<T, F>(&self, future: F) -> Deferred<T>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+    {
+        spawn::<_, Attempt<T, E>>(&self.0, None, Location::caller(), future)
+    }
+
+    /// Launches a child that gives no value, or fails the scope.
+    #[track_caller]
+    pub fn launch<F>(&self, future: F) -> Job
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        launch::<_, Attempt<(), E>>(&self.0, None, Location::caller(), future)
+    }
+
+    /// Begins a child with a name, a dispatcher or another context of its own.
+    pub fn coroutine(&self) -> CoroutineBuilder<Self> {
+        CoroutineBuilder { scope: self.clone(), context: None }
+    }
+
+    /// The scope's job.
+    pub fn job(&self) -> Job {
+        Job::from_node(self.0.clone())
+    }
+}
+
+/// The handle of a [`cancel_scope`].
+#[derive(Clone)]
+pub struct CancelScope(NodeRef);
+
+impl CancelScope {
+    /// Cancels what is inside; false if that was done before or the scope has ended.
+    #[track_caller]
+    pub fn cancel(&self) -> bool {
+        self.job().cancel()
+    }
+
+    /// Whether what is inside has been cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.job().is_cancelled()
+    }
+
+    /// The scope's job.
+    pub fn job(&self) -> Job {
+        Job::from_node(self.0.clone())
+    }
+}
+
+/// A child in the making; see [`Scope::coroutine`].
+#[must_use = "nothing is launched before `spawn` or `launch`"]
+#[derive(Clone, Debug)]
+pub struct CoroutineBuilder<S> {
+    scope: S,
+    context: Option<Context>,
+}
+
+impl<S> CoroutineBuilder<S> {
+    /// Names the child, for dumps and errors.
+    pub fn name(self, name: impl Into<Arc<str>>) -> Self {
+        self.context(Name::new(name))
+    }
+
+    /// Chooses the dispatcher that resumes the child.
+    pub fn on(self, dispatcher: Dispatcher) -> Self {
+        self.context(dispatcher)
+    }
+
+    /// Changes the child's context; what was set before stands where this sets nothing.
+    pub fn context(self, context: impl Into<Context>) -> Self {
+        let context = self.context.unwrap_or_default().and(context);
+        Self { context: Some(context), ..self }
+    }
+}
+
+impl CoroutineBuilder<Scope> {
+    /// Launches the child; see [`Scope::spawn`].
+    #[track_caller]
+    pub fn spawn<F>(self, future: F) -> Deferred<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        spawn::<_, Plain>(&self.scope.0, self.context, Location::caller(), future)
+    }
+
+    /// Launches the child; see [`Scope::launch`].
+    #[track_caller]
+    pub fn launch<F>(self, future: F) -> Job
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        launch::<_, Plain>(&self.scope.0, self.context, Location::caller(), future)
+    }
+}
+
+impl<E: Send + 'static> CoroutineBuilder<TryScope<E>> {
+    /// Launches the child; see [`TryScope::spawn`].
+    #[track_caller]
+    pub fn spawn<T, F>(self, future: F) -> Deferred<T>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+    {
+        spawn::<_, Attempt<T, E>>(&self.scope.0, self.context, Location::caller(), future)
+    }
+
+    /// Launches the child; see [`TryScope::launch`].
+    #[track_caller]
+    pub fn launch<F>(self, future: F) -> Job
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        launch::<_, Attempt<(), E>>(&self.scope.0, self.context, Location::caller(), future)
+    }
+}
+
+fn spawn<F, S>(
+    region: &NodeRef,
+    context: Option<Context>,
+    site: &'static Location<'static>,
+    future: F,
+) -> Deferred<S::Value>
+where
+    F: Future + Send + 'static,
+    S: Settle<F::Output>,
+{
+    let context = context.and_then(|context| resolve(region, context));
+    Deferred::new(coroutine::spawn::<F, S>(region, context, state::HANDLE, site, future), site)
+}
+
+fn launch<F, S>(
+    region: &NodeRef,
+    context: Option<Context>,
+    site: &'static Location<'static>,
+    future: F,
+) -> Job
+where
+    F: Future + Send + 'static,
+    S: Settle<F::Output>,
+{
+    let context = context.and_then(|context| resolve(region, context));
+    Job::from_node(coroutine::spawn::<F, S>(region, context, 0, site, future))
+}
+
+/// The region's context with `change` applied; none if the region has ended, and with it, maybe,
+/// its context.
+fn resolve(region: &NodeRef, change: Context) -> Option<Arc<ContextInner>> {
+    Job::from_node(region.clone())
+        // SAFETY: unended during the call.
+        .pinned(|node| Arc::new(unsafe { node.context() }.with(change)))
+}
+
+macro_rules! debug_by_job {
+    ($($name:literal: $type:ty $(, $param:ident)?;)*) => {$(
+        impl$(<$param>)? fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple($name).field(&Job::from_node(self.0.clone())).finish()
+            }
+        }
+    )*};
+}
+
+debug_by_job! {
+    "Scope": Scope;
+    "TryScope": TryScope<E>, E;
+    "CancelScope": CancelScope;
+}

@@ -1,0 +1,109 @@
+//! The errors of a `try_scope`.
+
+use std::error::Error;
+use std::fmt;
+use std::marker::PhantomData;
+
+use super::region;
+use crate::coroutine::Settle;
+use crate::failure::{self, Failure};
+use crate::node::{Node, state};
+use crate::prim::Mutex;
+
+/// The errors of a [`try_scope_all`](super::try_scope_all): at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failures<E> {
+    first: E,
+    suppressed: Vec<E>,
+}
+
+impl<E> Failures<E> {
+    /// The error that cancelled the rest.
+    pub fn first(&self) -> &E {
+        &self.first
+    }
+
+    /// The errors that came later, in their order.
+    pub fn suppressed(&self) -> &[E] {
+        &self.suppressed
+    }
+
+    /// The first error by value.
+    pub fn into_first(self) -> E {
+        self.first
+    }
+
+    /// All by value: the first, and the later ones.
+    pub fn into_parts(self) -> (E, Vec<E>) {
+        (self.first, self.suppressed)
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Failures<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.first.fmt(f)?;
+        match self.suppressed.len() {
+            0 => Ok(()),
+            more => write!(f, " (and {more} more)"),
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for Failures<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.first)
+    }
+}
+
+/// Where children put their errors until the scope's future takes them.
+pub(super) struct ErrorSlot<E>(Mutex<Option<Failures<E>>>);
+
+impl<E> ErrorSlot<E> {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    pub(super) fn push(&self, error: E) {
+        let mut slot = self.0.lock();
+        match &mut *slot {
+            Some(failures) => failures.suppressed.push(error),
+            empty => *empty = Some(Failures { first: error, suppressed: Vec::new() }),
+        }
+    }
+
+    pub(super) fn take(&self) -> Option<Failures<E>> {
+        self.0.lock().take()
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.0.lock().is_some()
+    }
+}
+
+/// A child of a `try_scope`: `Ok` is its value, `Err` goes to the scope.
+pub(super) struct Attempt<T, E>(PhantomData<fn() -> (T, E)>);
+
+impl<T: Send + 'static, E: Send + 'static> Settle<Result<T, E>> for Attempt<T, E> {
+    type Value = T;
+
+    unsafe fn settle(node: &Node, output: Result<T, E>) -> Option<T> {
+        let error = match output {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        let region = node.parent?;
+        // SAFETY: the child is unfinished, so its region is; `TryScope` launches into regions
+        // with a slot of this type.
+        unsafe { region::extra::<ErrorSlot<E>>(region) }.push(error);
+        // SAFETY: as above.
+        if unsafe { region.as_ref() }.state.load().has(state::ABANDONED) {
+            let type_name = std::any::type_name::<E>();
+            // SAFETY: the child is unfinished.
+            failure::report(
+                unsafe { node.context() },
+                &Failure::Error { who: node.who(), type_name },
+            );
+        }
+        None
+    }
+}

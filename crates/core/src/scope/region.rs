@@ -1,0 +1,331 @@
+//! The one mechanism under scopes, cancel scopes and timeouts: a part of a coroutine's future that
+//! has a job of its own.
+//!
+//! # States
+//!
+//! ```text
+//!   open ──► [body] ──(1) Ready, panic──────────► [draining] ──(3) settled──► [done]
+//!               │                                     ▲   │
+//!               ├──(2) cancelled after a Pending──────┘   │
+//!               │                                         │
+//!               └──(4) dropped: children are cancelled, the opener's job waits ◄──┘
+//! ```
+//!
+//! - (1) and (2) drop the body in place, inside the region's frame, and close the region: regions
+//!   nested in it that are still open are abandoned, and the body leaves the census.
+//! - (3): all children have ended.
+//! - (4): the same as (2), but nobody waits here; failures that come later go to the failure
+//!   handler.
+//! - The opener's end (of its body, that is) closes what was forgotten or moved away: then the
+//!   flag `ABANDONED` is set, and a poll of this future panics.
+
+use std::any::Any;
+use std::panic::Location;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::task::{Context, Poll, ready};
+
+use pin_project::{pin_project, pinned_drop};
+
+use crate::current::{self, Frame};
+use crate::error::{CancelCause, Cancelled, Panic};
+use crate::failure::{self, Failure};
+use crate::hooks;
+use crate::node::cancel::cancel;
+use crate::node::side::{Policy, Side};
+use crate::node::state::{self, State};
+use crate::node::{Kind, Node, NodeRef, VTable, no_future, tree};
+use crate::wait::{WaitKind, waiting_on};
+
+/// A region's allocation: the node, its side, and what its kind of scope needs.
+#[repr(C)]
+struct RegionCell<X> {
+    node: Node,
+    side: Side,
+    extra: X,
+}
+
+impl<X: Send + Sync + 'static> RegionCell<X> {
+    const VTABLE: VTable = VTable {
+        kind: Kind::Region,
+        poll: no_future::poll,
+        drop_future: no_future::nothing,
+        put_panic: no_future::put_panic,
+        take_panic: no_future::take_panic,
+        drop_output: no_future::nothing,
+        take_output: no_future::take_output,
+        dealloc: Self::dealloc,
+    };
+
+    unsafe fn dealloc(node: NonNull<Node>) {
+        // SAFETY: came from a box of this type, and the last reference is gone.
+        drop(unsafe { Box::from_raw(node.cast::<Self>().as_ptr()) });
+    }
+}
+
+/// Opens a region in the job that is current, which owns it from now on.
+pub(crate) fn open<X: Send + Sync + 'static>(
+    policy: Policy,
+    extra: X,
+    site: &'static Location<'static>,
+) -> NodeRef {
+    let parent = current::node_or_root();
+    open_in(&parent, policy, extra, site).unwrap_or_else(|extra| {
+        // Its job has ended already: this code runs in a region that was abandoned. It is given
+        // to the root, cancelled, so that it ends at its first suspension.
+        let root = hooks::with(|runtime| runtime.root()).into_node();
+        let region = open_in(&root, policy, extra, site)
+            .unwrap_or_else(|_| panic!("a scope was opened after its runtime had ended: {site}"));
+        // SAFETY: we have a reference.
+        unsafe { cancel(region.as_ptr(), &Cancelled::new(CancelCause::Dropped, site)) };
+        region
+    })
+}
+
+/// Opens a region under `parent`; the extra comes back if that has ended.
+pub(crate) fn open_in<X: Send + Sync + 'static>(
+    parent: &NodeRef,
+    policy: Policy,
+    extra: X,
+    site: &'static Location<'static>,
+) -> Result<NodeRef, X> {
+    let node = Node::new(
+        State::new(state::SIDE | state::COUNTED, 2),
+        &RegionCell::<X>::VTABLE,
+        parent.context,
+        Some(parent.as_ptr()),
+        site,
+    );
+    let cell = Box::into_raw(Box::new(RegionCell { node, side: Side::new(policy), extra }));
+    // SAFETY: just allocated; the place lives as long as the node.
+    unsafe { (*cell).node.side.init(NonNull::new_unchecked(&raw mut (*cell).side)) };
+    // SAFETY: not null.
+    let node = unsafe { NonNull::new_unchecked(cell.cast::<Node>()) };
+    // SAFETY: new, with that parent, which is valid; if that is an unlinked coroutine, then it is
+    // the current one.
+    if unsafe { tree::attach(parent.as_ptr(), node) } {
+        // SAFETY: the second of the two references that it was born with.
+        return Ok(unsafe { NodeRef::from_owned(node) });
+    }
+    // SAFETY: nobody else knows it.
+    Err(unsafe { Box::from_raw(cell) }.extra)
+}
+
+/// The extra part of a region that was opened with one of this type.
+///
+/// # Safety
+///
+/// `region` was opened with an `X`, and outlives the borrow.
+pub(crate) unsafe fn extra<'a, X>(region: NonNull<Node>) -> &'a X {
+    // SAFETY: the caller's promise; the pointer came from the whole cell.
+    unsafe { &(*region.cast::<RegionCell<X>>().as_ptr()).extra }
+}
+
+/// How a region ended.
+pub(crate) enum End<T> {
+    Value(T),
+    /// Of the body, or the first of a child.
+    Panicked(Panic),
+    /// The body was dropped; a `try_scope` looks for its error then.
+    Cancelled,
+}
+
+/// The future of a region whose body is `F`.
+#[pin_project(PinnedDrop)]
+pub(crate) struct Region<F: Future> {
+    node: NodeRef,
+    #[pin]
+    body: Option<F>,
+    value: Option<F::Output>,
+    panic: Option<Panic>,
+    started: bool,
+    closed: bool,
+}
+
+impl<F: Future> Region<F> {
+    pub(crate) fn new(node: NodeRef, body: F) -> Self {
+        Self { node, body: Some(body), value: None, panic: None, started: false, closed: false }
+    }
+
+    pub(crate) fn node(&self) -> &NodeRef {
+        &self.node
+    }
+
+    /// Polls the body, then waits for the children.
+    ///
+    /// # Panics
+    ///
+    /// If the coroutine that opened the region has ended.
+    pub(crate) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<F::Output>> {
+        if self.body.is_some() {
+            ready!(self.as_mut().poll_body(cx));
+        }
+        let this = self.project();
+        if !*this.closed {
+            *this.closed = true;
+            tree::close_region(this.node);
+        }
+        if !this.node.state.load().has(state::SETTLED) {
+            waiting_on(WaitKind::Scope, this.node.site);
+            let seen = this.node.waiter.register(&this.node.state, cx.waker());
+            if !seen.has(state::SETTLED) {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(take_end(this.node, this.value, this.panic))
+    }
+
+    /// Ready when the body is gone.
+    fn poll_body(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.check_not_abandoned();
+        let this = self.as_mut().project();
+        // The part up to the first suspension runs also in a cancelled scope.
+        if *this.started && current::is_marked(this.node) {
+            self.drop_body();
+            return Poll::Ready(());
+        }
+        *this.started = true;
+        let Some(body) = this.body.as_pin_mut() else { return Poll::Ready(()) };
+        let polled = Frame::region(this.node.as_ptr()).catch(|| body.poll(cx));
+        match polled {
+            Ok(Poll::Pending) => {
+                let seen = this.node.waiter.register(&this.node.state, cx.waker());
+                if !seen.has(state::CANCELLED) {
+                    return Poll::Pending;
+                }
+            }
+            Ok(Poll::Ready(value)) => *this.value = Some(value),
+            Err(payload) => self.as_mut().fail(payload),
+        }
+        self.drop_body();
+        Poll::Ready(())
+    }
+
+    fn check_not_abandoned(&self) {
+        assert!(
+            !self.node.state.load().has(state::ABANDONED),
+            "the scope opened at {} was polled after the coroutine that opened it had ended: \
+             a scope belongs to the job it was first polled in, so poll it there to its end, or \
+             open it in the job that needs it",
+            self.node.site,
+        );
+    }
+
+    /// Drops the body in its frame; a panic in that is one of the body.
+    fn drop_body(mut self: Pin<&mut Self>) {
+        let mut this = self.as_mut().project();
+        let dropped = Frame::region(this.node.as_ptr()).catch(|| this.body.set(None));
+        if let Err(payload) = dropped {
+            self.fail(payload);
+        }
+    }
+
+    /// A panic of the body cancels the children. The first panic stands.
+    fn fail(self: Pin<&mut Self>, payload: Box<dyn Any + Send>) {
+        let this = self.project();
+        let site = this.node.site;
+        // SAFETY: we have a reference.
+        unsafe { cancel(this.node.as_ptr(), &Cancelled::new(CancelCause::SiblingFailed, site)) };
+        let panic = Panic::new(this.node.who(), payload);
+        if this.panic.is_none() {
+            *this.panic = Some(panic);
+        } else {
+            failure::report_stray("body of a scope", this.node.who(), panic.into_payload());
+        }
+    }
+}
+
+/// The end of a region that has settled: a panic first, then a value.
+fn take_end<T>(node: &Node, value: &mut Option<T>, panic: &mut Option<Panic>) -> End<T> {
+    let childs = node.side().and_then(|side| side.lock().failure.take());
+    match (panic.take(), childs) {
+        (Some(panic), later) => {
+            // The body's own came first or at the same time.
+            if let Some(later) = later {
+                report(&later);
+            }
+            End::Panicked(panic)
+        }
+        (None, Some(Failure::Panic(panic))) => End::Panicked(panic),
+        _ => value.take().map_or(End::Cancelled, End::Value),
+    }
+}
+
+fn report(failure: &Failure) {
+    hooks::try_with(|runtime| runtime.report(failure));
+}
+
+#[pinned_drop]
+impl<F: Future> PinnedDrop for Region<F> {
+    fn drop(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        let cause = Cancelled::new(CancelCause::Dropped, this.node.site);
+        if !*this.closed {
+            // SAFETY: we have a reference.
+            unsafe { cancel(this.node.as_ptr(), &cause) };
+            this.node.state.set(state::ABANDONED);
+            // Closes also if the body's destructor panics.
+            let _close = CloseOnDrop(this.node);
+            let frame = Frame::region(this.node.as_ptr());
+            let _inside = frame.enter();
+            this.body.set(None);
+        } else if !this.node.state.load().has(state::SETTLED) {
+            // SAFETY: as above.
+            unsafe { cancel(this.node.as_ptr(), &cause) };
+            this.node.state.set(state::ABANDONED);
+        }
+        // Later ones find ABANDONED, under the same lock.
+        let late = this.node.side().and_then(|side| side.lock().failure.take());
+        if let Some(late) = late {
+            report(&late);
+        }
+        if let Some(panic) = this.panic.take() {
+            report(&Failure::Panic(panic));
+        }
+    }
+}
+
+/// Closes a region, also when a destructor panics.
+pub(crate) struct CloseOnDrop<'a>(pub(crate) &'a NodeRef);
+
+impl Drop for CloseOnDrop<'_> {
+    fn drop(&mut self) {
+        tree::close_region(self.0);
+    }
+}
+
+/// A region has been cancelled by itself, and its caller wants a value that it cannot have: the
+/// caller's own region or coroutine is cancelled for the same reason, and dropped at the end of
+/// this poll.
+///
+/// # Panics
+///
+/// Outside of any job, where nobody would drop the caller.
+pub(crate) fn cancel_caller(region: &Node) {
+    if current::is_cancelled() {
+        return;
+    }
+    let cause = tree::own_cause(region);
+    match current::node() {
+        // SAFETY: we have a reference.
+        Some(caller) => drop(unsafe { cancel(caller.as_ptr(), &cause) }),
+        None => panic!(
+            "the scope opened at {} was {cause}, and has no value for its caller, which is no \
+             coroutine: use cancel_scope to get this as a value",
+            region.site,
+        ),
+    }
+}
+
+/// Calls the closure that makes a scope's body, in the scope's frame.
+pub(crate) fn start<R>(region: &NodeRef, make: impl FnOnce() -> R) -> R {
+    // If `make` panics there is no body, and nobody else to end the region.
+    let closing = CloseOnDrop(region);
+    let frame = Frame::region(region.as_ptr());
+    let body = {
+        let _inside = frame.enter();
+        make()
+    };
+    std::mem::forget(closing);
+    body
+}

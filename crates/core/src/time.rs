@@ -1,0 +1,44 @@
+//! Time: instants, sleeping, intervals, and the timers under them.
+//!
+//! # How a timer lives
+//!
+//! A [`Sleep`] is its own timer: five words that are linked into a *shard* of the runtime when
+//! the future is first polled, so that sleeping allocates nothing. A runtime has a shard for each
+//! of its processors; the thread that holds the processor registers there, and asks the shard with
+//! one relaxed load whether anything is due.
+//!
+//! - `node` holds the state word of a timer, its picture, and who may touch what.
+//! - `wheel` finds the timers that are due.
+//! - `shard` puts a lock around a wheel, and wakes with the lock released.
+//!
+//! A shard outlives every timer that ever was in it: shards are never freed, only handed back to a
+//! process-wide pool. A sleep may therefore lock "its" shard whenever it likes, without keeping a
+//! reference count, even when the runtime that had the shard is gone. A shard that is handed back
+//! lets go of the timers in it and wakes whoever waits for them; such a sleep registers anew, with
+//! the runtime that is current at its next poll.
+
+mod instant;
+mod interval;
+mod node;
+mod shard;
+mod sleep;
+#[cfg(test)]
+mod tests;
+mod timeout;
+mod wheel;
+
+#[doc(hidden)]
+pub use instant::real_now;
+pub use instant::{Instant, now};
+pub use interval::{Interval, MissedTick, interval, interval_at};
+#[doc(hidden)]
+pub use shard::TimerShard;
+pub use sleep::{Sleep, sleep, sleep_until};
+pub(crate) use timeout::Limit;
+pub use timeout::{Elapsed, Timeout, with_deadline, with_timeout};
+
+/// Tells the time of a runtime: the machine's, or that of a test.
+pub trait Clock: Send + Sync + 'static {
+    /// The present.
+    fn now(&self) -> Instant;
+}

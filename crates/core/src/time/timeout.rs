@@ -1,0 +1,253 @@
+//! Deadlines for a part of a coroutine.
+//!
+//! A timeout is a region like a scope, but it makes its job only when something inside asks for
+//! one (a scope that is opened there). Without that, a timeout around work that is ready at once
+//! neither allocates nor reads the clock.
+//!
+//! ```text
+//! [body] ──(1) Ready──────────────► [draining] ──(3) all inside has ended──► [done]
+//!    └─────(2) the deadline passed──────▲
+//! ```
+//!
+//! (1) is looked at first: a result that is ready at the same moment wins. (2) drops the body in
+//! its frame.
+
+use std::cell::OnceCell;
+use std::panic::Location;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project::{pin_project, pinned_drop};
+
+use super::{Instant, Sleep, now};
+use crate::current::{self, Frame};
+use crate::error::{CancelCause, Cancelled};
+use crate::node::cancel::cancel;
+use crate::node::side::Policy;
+use crate::node::{Node, NodeRef, state, tree};
+use crate::scope::region;
+use crate::wait::{WaitKind, waiting_on};
+
+/// The time was up before the work was done.
+///
+/// The work has been cancelled, and all of it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not done within {limit} ({place})")]
+pub struct Elapsed {
+    limit: Given,
+    place: &'static Location<'static>,
+}
+
+impl Elapsed {
+    /// Where the timeout was made.
+    pub fn place(&self) -> &'static Location<'static> {
+        self.place
+    }
+}
+
+/// How the limit was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Given {
+    After(Duration),
+    Until,
+}
+
+impl std::fmt::Display for Given {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::After(duration) => write!(f, "{duration:?}"),
+            Self::Until => f.write_str("the deadline"),
+        }
+    }
+}
+
+/// Gives `future` the time `limit`.
+///
+/// When it is up, the work is cancelled and awaited, inner scopes and their children included,
+/// before [`Elapsed`] is returned. A result that is ready at the same moment wins. The time
+/// counts from the end of the first poll, or from where the code inside first asks for it
+/// (it sleeps, or asks whether it is cancelled).
+///
+/// # Errors
+///
+/// [`Elapsed`] if the time was up first.
+///
+/// # Cancel safety
+///
+/// Dropping the timeout drops the future; the job that polled it waits for inner scopes.
+#[track_caller]
+#[inline]
+pub fn with_timeout<F: Future>(limit: Duration, future: F) -> Timeout<F> {
+    Timeout::new(Given::After(limit), super::sleep(limit), future)
+}
+
+/// As [`with_timeout`], until an instant.
+///
+/// # Errors
+///
+/// [`Elapsed`] if `deadline` came first.
+///
+/// # Cancel safety
+///
+/// As [`with_timeout`].
+#[track_caller]
+#[inline]
+pub fn with_deadline<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
+    Timeout::new(Given::Until, Sleep::until_at(deadline, Location::caller()), future)
+}
+
+/// The future of [`with_timeout`] and [`with_deadline`].
+#[must_use = "futures do nothing unless polled"]
+#[pin_project(PinnedDrop)]
+#[derive(Debug)]
+pub struct Timeout<F: Future> {
+    #[pin]
+    body: Option<F>,
+    #[pin]
+    sleep: Sleep,
+    value: Option<F::Output>,
+    node: OnceCell<NodeRef>,
+    given: Given,
+    place: &'static Location<'static>,
+    closed: bool,
+}
+
+/// A timeout, as the frame of its body's poll sees it.
+pub(crate) struct Limit<'a> {
+    sleep: &'a Sleep,
+    node: &'a OnceCell<NodeRef>,
+    place: &'static Location<'static>,
+}
+
+impl Limit<'_> {
+    /// The node, made now under `parent` if there is none yet.
+    pub(crate) fn node(&self, parent: &NodeRef) -> NonNull<Node> {
+        let open = || {
+            region::open_in(parent, Policy::FailFast, (), self.place)
+                .unwrap_or_else(|()| region::open(Policy::FailFast, (), self.place))
+        };
+        self.node.get_or_init(open).as_ptr()
+    }
+
+    /// Whether the time is up, by the clock, or the timeout was cancelled otherwise.
+    pub(crate) fn is_expired(&self) -> bool {
+        self.node.get().is_some_and(|node| current::is_marked(node))
+            || self.sleep.fix(now()) <= now()
+    }
+}
+
+impl<F: Future> Timeout<F> {
+    #[track_caller]
+    #[inline]
+    fn new(given: Given, sleep: Sleep, body: F) -> Self {
+        Self {
+            body: Some(body),
+            sleep,
+            value: None,
+            node: OnceCell::new(),
+            given,
+            place: Location::caller(),
+            closed: false,
+        }
+    }
+
+    /// Ready when the body is gone.
+    #[inline]
+    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+        let limit = Limit { sleep: &this.sleep, node: this.node, place: this.place };
+        let frame = Frame::timeout(&raw const limit);
+        let inside = frame.enter();
+        if let Poll::Ready(value) = body.poll(cx) {
+            *this.value = Some(value);
+            this.body.set(None);
+            return Poll::Ready(());
+        }
+        drop(inside);
+        if this.sleep.as_mut().poll(cx).is_pending() {
+            let Some(node) = this.node.get() else { return Poll::Pending };
+            // Cancelled by hand, or with what is around it.
+            if !node.waiter.register(&node.state, cx.waker()).has(state::CANCELLED) {
+                return Poll::Pending;
+            }
+        }
+        if let Some(node) = this.node.get() {
+            let cause = Cancelled::new(CancelCause::Deadline, this.place);
+            // SAFETY: we have a reference.
+            unsafe { cancel(node.as_ptr(), &cause) };
+        }
+        let limit = Limit { sleep: &this.sleep, node: this.node, place: this.place };
+        let frame = Frame::timeout(&raw const limit);
+        let _inside = frame.enter();
+        this.body.set(None);
+        Poll::Ready(())
+    }
+
+    /// Waits for what was opened inside and is still there.
+    #[cold]
+    fn poll_drain(self: Pin<&mut Self>, node: &NodeRef, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if !std::mem::replace(this.closed, true) {
+            tree::close_region(node);
+        }
+        if node.state.load().has(state::SETTLED) {
+            return Poll::Ready(());
+        }
+        waiting_on(WaitKind::Scope, this.place);
+        match node.waiter.register(&node.state, cx.waker()).has(state::SETTLED) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.body.is_some() {
+            ready!(self.as_mut().poll_body(cx));
+        }
+        if let Some(node) = self.node.get().cloned() {
+            ready!(self.as_mut().poll_drain(&node, cx));
+            let by_hand = tree::own_cause_of_settled(&node)
+                .is_some_and(|cause| !matches!(cause.cause(), CancelCause::Deadline));
+            if by_hand && self.value.is_none() {
+                region::cancel_caller(&node);
+                return Poll::Pending;
+            }
+        }
+        let this = self.project();
+        Poll::Ready(this.value.take().ok_or(Elapsed { limit: *this.given, place: this.place }))
+    }
+}
+
+#[pinned_drop]
+impl<F: Future> PinnedDrop for Timeout<F> {
+    #[inline]
+    fn drop(self: Pin<&mut Self>) {
+        if self.node.get().is_some() {
+            drop_region(self);
+        }
+    }
+}
+
+#[cold]
+fn drop_region<F: Future>(timeout: Pin<&mut Timeout<F>>) {
+    let mut this = timeout.project();
+    let Some(node) = this.node.get() else { return };
+    if !node.state.load().has(state::SETTLED) {
+        let cause = Cancelled::new(CancelCause::Dropped, this.place);
+        // SAFETY: we have a reference.
+        unsafe { cancel(node.as_ptr(), &cause) };
+        node.state.set(state::ABANDONED);
+    }
+    let _close = (!*this.closed).then(|| region::CloseOnDrop(node));
+    let frame = Frame::region(node.as_ptr());
+    let _inside = frame.enter();
+    this.body.set(None);
+}

@@ -1,0 +1,10 @@
+//! corymb's runtime: the worker pool, the reactor, and what starts and ends them.
+
+mod pool;
+#[doc(hidden)]
+pub mod reactor;
+mod runtime;
+
+pub use runtime::{
+    BuildError, Builder, Entered, Metrics, Runtime, ShutdownReport, detached, run_blocking,
+};

@@ -1,0 +1,440 @@
+//! Runtimes: a pool, a reactor, timers, and the root of a job tree.
+
+use std::any::Any;
+use std::fmt;
+use std::pin::pin;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant as Moment};
+
+use corymb_core::hooks::{self, Choice, RuntimeHooks};
+use corymb_core::internal::prim::atomic::{AtomicBool, Ordering};
+use corymb_core::internal::{Root, TimerShard, enclose, real_now, scope_of};
+use corymb_core::time::{Clock, Instant};
+use corymb_core::{Cancelled, Deferred, Dispatch, Failure, Job, Who};
+
+use crate::pool::{self, Pool, WithoutProcessor};
+use crate::reactor::Reactor;
+
+mod builder;
+mod global;
+mod random;
+
+pub use builder::{BuildError, Builder};
+pub use global::{detached, run_blocking};
+
+/// A pool of workers with its reactor, its timers and its tree of jobs.
+///
+/// Most programs need none of their own: `#[corymb::main]` makes one, and outside of it the
+/// [global](Self::global) one serves. Libraries and tests make isolated ones.
+///
+/// Dropping a runtime cancels what it has, waits for the end of it for a while (one second,
+/// [`Builder::drop_grace`]), and reports what did not end. Dropped on one of its own threads it
+/// cancels and does not wait.
+pub struct Runtime {
+    shared: Arc<Shared>,
+    drop_grace: Duration,
+}
+
+/// What workers, contexts and handles share.
+pub(crate) struct Shared {
+    pool: Arc<Pool>,
+    /// None once the runtime has shut down: the root keeps this object.
+    root: Mutex<Option<Root>>,
+    /// This object, for threads that enter the runtime.
+    this: Weak<Self>,
+}
+
+impl Runtime {
+    /// A runtime with the defaults of [`Builder`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    pub fn new() -> Result<Self, BuildError> {
+        Self::builder().build()
+    }
+
+    /// Begins a runtime with settings of its own.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// The runtime that serves where there is no other, started on its first use and never shut
+    /// down.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started: the system gives no threads or descriptors.
+    pub fn global() -> &'static Self {
+        global::runtime()
+    }
+
+    fn start(pool: Pool, name: Option<Arc<str>>, drop_grace: Duration) -> Result<Self, BuildError> {
+        let pool = Arc::new(pool);
+        let shared = Arc::new_cyclic(|this| Shared {
+            pool: Arc::clone(&pool),
+            root: Mutex::new(None),
+            this: Weak::clone(this),
+        });
+        let hooks: Arc<dyn RuntimeHooks> = Arc::<Shared>::clone(&shared);
+        *shared.lock_root() = Some(Root::new(Arc::clone(&hooks), name));
+        let runtime = Self { shared, drop_grace };
+        // If not all threads are to be had, dropping the runtime ends those that are.
+        pool.start(&hooks).map_err(BuildError::Threads)?;
+        Ok(runtime)
+    }
+
+    /// Runs `future` on this thread, and gives its value when it is done.
+    ///
+    /// The future may borrow, and need not be `Send`: it is polled and dropped on this thread
+    /// only. What it launches runs on the workers. On a worker of a pool the processor goes to
+    /// another thread meanwhile, so that no other coroutine waits for this call.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`] if the runtime was shut down before the future was done.
+    ///
+    /// # Panics
+    ///
+    /// With a panic of the future, and if the runtime has shut down.
+    #[track_caller]
+    pub fn try_run_blocking<F: Future>(&self, future: F) -> Result<F::Output, Cancelled> {
+        let hooks = self.shared.hooks();
+        let here = hooks::is_current(&hooks).then(Job::current).flatten();
+        let job = here.unwrap_or_else(|| self.shared.root());
+        let _inside = hooks::enter(hooks);
+        run_blocking_in(&job, future)
+    }
+
+    /// As [`try_run_blocking`](Self::try_run_blocking), for those who do not shut the runtime
+    /// down meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// With a panic of the future, and if the runtime has shut down or does so meanwhile.
+    #[track_caller]
+    pub fn run_blocking<F: Future>(&self, future: F) -> F::Output {
+        uncancelled(self.try_run_blocking(future))
+    }
+
+    /// Launches a coroutine under the runtime itself: it outlives its caller, and is cancelled
+    /// and awaited by the runtime's shutdown. If it fails and nobody awaits it, the failure
+    /// handler is told.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has shut down.
+    #[track_caller]
+    pub fn detached<F>(&self, future: F) -> Deferred<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        scope_of(&self.shared.root()).spawn(future)
+    }
+
+    /// Makes this the runtime of the calling thread, until the guard is dropped: for threads that
+    /// poll corymb's futures by other means.
+    pub fn enter(&self) -> Entered {
+        Entered { _runtime: hooks::enter(self.shared.hooks()) }
+    }
+
+    /// The root of the job tree.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has shut down.
+    pub fn job(&self) -> Job {
+        self.shared.root()
+    }
+
+    /// Writes the tree of live jobs, without stopping anything; see [`Job::dump`].
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn dump_to(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        match self.shared.try_root() {
+            Some(root) => root.dump(out),
+            None => writeln!(out, "the runtime has shut down"),
+        }
+    }
+
+    /// The tree of live jobs as text.
+    pub fn dump(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _written = self.dump_to(&mut text);
+        text
+    }
+
+    /// Numbers about the runtime.
+    pub fn metrics(&self) -> Metrics {
+        let statistics = self.shared.pool.statistics();
+        Metrics {
+            parallelism: self.shared.pool.parallelism(),
+            alive: self.shared.try_root().map_or(0, |root| root.coroutines()),
+            sleeping: statistics.sleeping,
+            queued: statistics.queued,
+            polls: statistics.polls,
+            steals: statistics.steals,
+            parks: statistics.parks,
+            timers: statistics.timers,
+            sources: statistics.sources,
+        }
+    }
+
+    /// Cancels everything, waits for the end of it, `grace` at most, and ends the workers.
+    ///
+    /// Nothing runs after it has returned an empty report. Otherwise the polls and destructors
+    /// that it lists run on in their threads, and no coroutine is polled again. On one of the
+    /// runtime's own threads it cannot wait for itself: it cancels, and reports what there is.
+    ///
+    /// A second shutdown finds nothing to do.
+    pub fn shutdown(&self, grace: Duration) -> ShutdownReport {
+        let Some(root) = self.shared.lock_root().take() else { return ShutdownReport::default() };
+        let until = Moment::now().checked_add(grace);
+        let job = root.job().clone();
+        let ended = Arc::new(Ended::default());
+        let signal = Arc::clone(&ended);
+        job.on_completion(move |_| signal.set());
+        root.close();
+        if !pool::is_worker_of(&self.shared.pool) {
+            ended.wait(until);
+        }
+        let unfinished = job.unfinished();
+        self.shared.pool.close();
+        let left = until.map_or(Duration::MAX, |until| until.duration_since(Moment::now()));
+        if !pool::is_worker_of(&self.shared.pool) && unfinished.is_empty() {
+            // They have nothing left to run, so this does not take long.
+            self.shared.pool.join(left.max(Duration::from_secs(1)));
+        }
+        ShutdownReport { unfinished }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        let report = self.shutdown(self.drop_grace);
+        for who in report.unfinished {
+            report_to_stderr(&format_args!("{who} did not end when its runtime was dropped"));
+        }
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("parallelism", &self.shared.pool.parallelism())
+            .field("root", &self.shared.try_root())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Ends an [`enter`](Runtime::enter).
+#[must_use = "dropping it leaves the runtime at once"]
+#[derive(Debug)]
+pub struct Entered {
+    _runtime: hooks::Entered,
+}
+
+/// What [`Runtime::shutdown`] could not end.
+#[derive(Clone, Debug, Default)]
+#[must_use = "it tells what did not end"]
+pub struct ShutdownReport {
+    unfinished: Vec<Who>,
+}
+
+impl ShutdownReport {
+    /// Whether everything has ended.
+    pub fn is_empty(&self) -> bool {
+        self.unfinished.is_empty()
+    }
+
+    /// The coroutines that had not ended.
+    pub fn unfinished(&self) -> &[Who] {
+        &self.unfinished
+    }
+}
+
+impl fmt::Display for ShutdownReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("everything has ended");
+        }
+        write!(f, "{} did not end:", self.unfinished.len())?;
+        self.unfinished.iter().try_for_each(|who| write!(f, "\n  {who}"))
+    }
+}
+
+/// Numbers about a runtime; see [`Runtime::metrics`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// How many coroutines run at once at most.
+    pub parallelism: usize,
+    /// Coroutines that have not ended.
+    pub alive: usize,
+    /// Workers that sleep.
+    pub sleeping: usize,
+    /// Coroutines that are ready and wait for a worker.
+    pub queued: usize,
+    /// Polls of coroutines since the start.
+    pub polls: u64,
+    /// Batches that workers have taken from each other.
+    pub steals: u64,
+    /// How often a worker went to sleep.
+    pub parks: u64,
+    /// Timers that are armed.
+    pub timers: usize,
+    /// Sockets that are registered.
+    pub sources: usize,
+}
+
+impl Shared {
+    fn hooks(&self) -> Arc<dyn RuntimeHooks> {
+        // `self` is in an `Arc` for as long as there is a `&self`.
+        self.this.upgrade().expect("the runtime's shared part is alive")
+    }
+
+    fn lock_root(&self) -> std::sync::MutexGuard<'_, Option<Root>> {
+        self.root.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_root(&self) -> Option<Job> {
+        self.lock_root().as_ref().map(|root| root.job().clone())
+    }
+
+    #[track_caller]
+    fn root_or_panic(&self) -> Job {
+        self.try_root().unwrap_or_else(|| {
+            panic!("this corymb runtime has shut down: make another one, or shut down later")
+        })
+    }
+}
+
+impl Clock for Shared {
+    #[inline]
+    fn now(&self) -> Instant {
+        real_now()
+    }
+}
+
+impl RuntimeHooks for Shared {
+    fn root(&self) -> Job {
+        self.root_or_panic()
+    }
+
+    fn default_dispatch(&self) -> Arc<dyn Dispatch> {
+        Arc::<Pool>::clone(&self.pool)
+    }
+
+    #[inline]
+    fn timer_shard(&self) -> &'static TimerShard {
+        self.pool.timer_shard()
+    }
+
+    #[inline]
+    fn timer_armed(&self, _: &'static TimerShard, deadline: Instant) {
+        self.pool.timer_armed(deadline);
+    }
+
+    #[inline]
+    fn choose(&self, _: Choice, n: usize) -> usize {
+        random::below(n)
+    }
+
+    fn report(&self, failure: &Failure) {
+        report_to_stderr(failure);
+    }
+
+    fn reactor(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        Some(Arc::<Reactor>::clone(self.pool.reactor()))
+    }
+}
+
+/// The last resort for what nobody handles.
+#[expect(clippy::print_stderr, reason = "there is nobody else to tell")]
+fn report_to_stderr(what: &dyn fmt::Display) {
+    eprintln!("corymb: {what}");
+}
+
+/// Whether something has ended, to be waited for by a thread.
+#[derive(Default)]
+struct Ended {
+    is: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Ended {
+    fn set(&self) {
+        *self.is.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, until: Option<Moment>) {
+        let mut is = self.is.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*is {
+            let left = until.map_or(Duration::MAX, |until| until.duration_since(Moment::now()));
+            if left.is_zero() {
+                return;
+            }
+            is = self.changed.wait_timeout(is, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Runs `future` on this thread, in a job of its own under `job`.
+#[track_caller]
+fn run_blocking_in<F: Future>(job: &Job, future: F) -> Result<F::Output, Cancelled> {
+    let enclosed = enclose(job, future);
+    let _processor = WithoutProcessor::enter();
+    block_on(enclosed)
+}
+
+/// The value of a blocking run, for those who do not expect a shutdown.
+#[track_caller]
+fn uncancelled<T>(result: Result<T, Cancelled>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(cancelled) => panic!("run_blocking was {cancelled}: use try_run_blocking to go on"),
+    }
+}
+
+/// Polls `future` on this thread until it is ready.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let unpark = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) });
+    let waker = Waker::from(Arc::clone(&unpark));
+    let mut cx = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut cx) {
+            return value;
+        }
+        // Ordering: Acquire pairs with the Release in `wake`.
+        while !unpark.woken.swap(false, Ordering::Acquire) {
+            thread::park();
+        }
+    }
+}
+
+/// The waker of a thread. The flag is there because anybody may take the thread's own token.
+struct Unpark {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Ordering: Release publishes the waker's writes to the poll that follows.
+        if !self.woken.swap(true, Ordering::Release) {
+            self.thread.unpark();
+        }
+    }
+}

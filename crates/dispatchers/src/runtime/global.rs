@@ -1,0 +1,65 @@
+//! The runtime that serves where there is no other.
+
+use std::sync::{Arc, OnceLock};
+
+use corymb_core::hooks::{self, RuntimeHooks};
+use corymb_core::internal::scope_of;
+use corymb_core::{Deferred, Job};
+
+use super::Runtime;
+
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+
+pub(super) fn runtime() -> &'static Runtime {
+    RUNTIME.get_or_init(|| {
+        Runtime::new().unwrap_or_else(|error| panic!("corymb's global runtime: {error}"))
+    })
+}
+
+/// Tells the kernel how to start the global runtime.
+extern "C" fn install() {
+    hooks::install_global(|| -> Arc<dyn RuntimeHooks> { runtime().shared.hooks() });
+}
+
+/// Runs before `main`: the kernel, which must not know this crate, has to find the runtime also
+/// in a program that has called nothing of this crate before. It stores a pointer and no more.
+/// Systems without such a section get the kernel's panic, which names the remedy.
+#[used]
+// SAFETY: the section holds pointers to functions of this type, called once by the loader;
+// `install` needs nothing that is not there before `main`.
+#[cfg_attr(
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "netbsd"),
+    unsafe(link_section = ".init_array")
+)]
+#[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+#[cfg_attr(windows, unsafe(link_section = ".CRT$XCU"))]
+static INSTALL: extern "C" fn() = install;
+
+/// Runs `future` on this thread, under the job that is current here, in the runtime of this thread
+/// or the global one; see [`Runtime::run_blocking`].
+///
+/// # Panics
+///
+/// As [`Runtime::run_blocking`].
+#[track_caller]
+pub fn run_blocking<F: Future>(future: F) -> F::Output {
+    let job = Job::current().or_else(|| hooks::try_with(|runtime| runtime.root()));
+    match job {
+        Some(job) => super::uncancelled(super::run_blocking_in(&job, future)),
+        None => runtime().run_blocking(future),
+    }
+}
+
+/// Launches a coroutine under the runtime itself; see [`Runtime::detached`].
+///
+/// # Panics
+///
+/// As [`Runtime::detached`].
+#[track_caller]
+pub fn detached<F>(future: F) -> Deferred<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    scope_of(&hooks::with(|runtime| runtime.root())).spawn(future)
+}

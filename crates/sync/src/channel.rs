@@ -1,0 +1,519 @@
+//! Channels: values from any number of senders to any number of receivers.
+//!
+//! Each value goes to one receiver. Both ends are handles that can be cloned; a channel closes by
+//! [`Sender::close`] or [`Receiver::close`], or when all handles of one end are gone. What was
+//! sent before, waiting sends included, can still be received then; only when no receiver is left
+//! are elements dropped.
+//!
+//! # Examples
+//!
+//! ```
+//! use corymb_sync::channel;
+//! use futures::executor::block_on;
+//! use futures::future::join;
+//!
+//! let (tx, rx) = channel::bounded(1);
+//! let produce = async move {
+//!     for n in 0..3 {
+//!         tx.send(n).await?;
+//!     }
+//!     Ok::<(), corymb_sync::SendError<i32>>(()) // `tx` is dropped: the channel closes.
+//! };
+//! let consume = async move {
+//!     let mut got = Vec::new();
+//!     while let Ok(n) = rx.recv().await {
+//!         got.push(n);
+//!     }
+//!     got
+//! };
+//! let (produced, got) = block_on(join(produce, consume));
+//! assert!(produced.is_ok());
+//! assert_eq!(got, [0, 1, 2]);
+//! ```
+
+mod bounded;
+
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use corymb_core::internal::{WaitKind, waiting_on};
+use futures_core::Stream;
+use pin_project::{pin_project, pinned_drop};
+
+use self::bounded::{Channel, RecvWaiter, SendWaiter};
+use crate::{RecvError, SendError, TryRecvError, TrySendError};
+
+/// A channel that holds up to `capacity` values that were sent and not yet received; a sender that
+/// finds it full waits.
+///
+/// The memory for all of them is allocated here, and none later.
+///
+/// # Examples
+///
+/// ```
+/// use corymb_sync::{TrySendError, channel};
+///
+/// let (tx, rx) = channel::bounded(1);
+/// assert_eq!(tx.try_send("a"), Ok(()));
+/// assert_eq!(tx.try_send("b"), Err(TrySendError::Full("b")));
+/// assert_eq!(rx.try_recv(), Ok("a"));
+/// ```
+///
+/// # Panics
+///
+/// If `capacity` is 0, or more than can be allocated.
+#[must_use]
+#[track_caller]
+pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    assert!(
+        capacity > 0,
+        "`channel::bounded(0)`: a channel with no place can hold nothing; give it a capacity of 1, \
+         or more"
+    );
+    let channel = Arc::new(Channel::new(capacity));
+    (Sender { channel: Arc::clone(&channel) }, Receiver { channel })
+}
+
+/// The end of a channel that sends. Clones send into the same channel.
+pub struct Sender<T> {
+    channel: Arc<Channel<T>>,
+}
+
+impl<T> Sender<T> {
+    /// Sends `value`, waiting for a free place.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb_sync::{SendError, channel};
+    /// # futures::executor::block_on(async {
+    /// let (tx, rx) = channel::bounded(8);
+    /// tx.send(1).await?;
+    /// drop(rx);
+    /// assert_eq!(tx.send(2).await, Err(SendError(2)));
+    /// # Ok::<(), SendError<i32>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] gives the value back if the channel was closed before the call, or if the
+    /// last receiver went while it waited. A close alone does not fail a send that waits already:
+    /// its value is received after those before it.
+    ///
+    /// # Panics
+    ///
+    /// Polling the future again after it was done panics.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future dropped before it is done drops the value: undelivered, unless a place became free
+    /// since the last poll, for then the value is in the channel already. Its place in the queue
+    /// is lost. A send that needs no waiting does not check for cancellation. Where the value must
+    /// not be lost, keep it, and use [`try_send`](Self::try_send), which gives it back.
+    ///
+    /// # Fairness
+    ///
+    /// Senders that wait are served in the order they came, and no later send, waiting or not,
+    /// gets ahead of them.
+    ///
+    /// # Ordering
+    ///
+    /// Values are received in the order in which they were sent. What happens before a send is
+    /// visible to whoever received its value.
+    #[track_caller]
+    pub fn send(&self, value: T) -> Send<'_, T> {
+        Send {
+            channel: &self.channel,
+            place: Location::caller(),
+            progress: Progress::New,
+            waiter: SendWaiter::new(Some(value)),
+        }
+    }
+
+    /// Sends `value` if there is a free place at present.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb_sync::{TrySendError, channel};
+    ///
+    /// let (tx, rx) = channel::bounded(1);
+    /// assert_eq!(tx.try_send(1), Ok(()));
+    /// assert_eq!(tx.try_send(2), Err(TrySendError::Full(2)));
+    /// rx.close();
+    /// assert_eq!(tx.try_send(3), Err(TrySendError::Closed(3)));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Gives the value back: [`TrySendError::Full`] if there is no free place,
+    /// [`TrySendError::Closed`] if the channel is closed.
+    pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
+        self.channel.try_send(value)
+    }
+
+    /// Closes the channel: no send is accepted any more. What was sent, waiting sends included,
+    /// can be received.
+    pub fn close(&self) {
+        self.channel.close();
+    }
+
+    /// Whether the channel is closed, so that a send fails.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.channel.is_closed()
+    }
+
+    /// How many values the channel holds at present.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.channel.len()
+    }
+
+    /// Whether the channel holds no value at present.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many values the channel can hold.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.channel.capacity()
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        self.channel.add_sender();
+        Self { channel: Arc::clone(&self.channel) }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.channel.remove_sender();
+    }
+}
+
+/// The end of a channel that receives. Clones share the values: each goes to one of them.
+pub struct Receiver<T> {
+    channel: Arc<Channel<T>>,
+}
+
+impl<T> Receiver<T> {
+    /// Receives the oldest value, waiting for one.
+    ///
+    /// It answers with a `Result` and not with an `Option`, so that `?` leaves a loop whose channel
+    /// was closed too early.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb_sync::{RecvError, channel};
+    /// # futures::executor::block_on(async {
+    /// let (tx, rx) = channel::bounded(8);
+    /// assert_eq!(tx.try_send("last"), Ok(()));
+    /// drop(tx);
+    /// assert_eq!(rx.recv().await?, "last");
+    /// assert_eq!(rx.recv().await, Err(RecvError::Closed));
+    /// # Ok::<(), RecvError>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Closed`] if the channel is closed and everything sent has been received.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost: a value stays in the channel until a poll returns it, and a future that is
+    /// dropped after it was woken passes the wake-up on. Its place in the queue is lost. A receive
+    /// that needs no waiting does not check for cancellation.
+    ///
+    /// # Fairness
+    ///
+    /// Receivers that wait are woken in the order they came, one for each value. A wake-up is an
+    /// offer and reserves nothing: a receiver that is polled in between can take the value, and
+    /// the one that was woken in vain waits on in its old place.
+    ///
+    /// # Ordering
+    ///
+    /// As for [`Sender::send`]. What happens before the `n`th value is received is visible to
+    /// whoever sent the value `capacity` after it.
+    #[track_caller]
+    pub fn recv(&self) -> Recv<'_, T> {
+        Recv {
+            channel: &self.channel,
+            place: Location::caller(),
+            waiting: false,
+            waiter: RecvWaiter::new(()),
+        }
+    }
+
+    /// Receives the oldest value if there is one at present.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb_sync::{TryRecvError, channel};
+    ///
+    /// let (tx, rx) = channel::bounded(1);
+    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+    /// assert_eq!(tx.try_send(1), Ok(()));
+    /// drop(tx);
+    /// assert_eq!(rx.try_recv(), Ok(1));
+    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Closed));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError::Empty`] if there is none, [`TryRecvError::Closed`] if there never will be.
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        self.channel.try_recv()
+    }
+
+    /// The values as a stream, which ends when the channel is closed and everything sent has been
+    /// received.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb_sync::channel;
+    /// use futures::StreamExt as _;
+    ///
+    /// let (tx, rx) = channel::bounded(2);
+    /// assert_eq!((tx.try_send(1), tx.try_send(2)), (Ok(()), Ok(())));
+    /// drop(tx);
+    /// let got: Vec<i32> = futures::executor::block_on(rx.into_stream().collect());
+    /// assert_eq!(got, [1, 2]);
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`recv`](Self::recv), except that the place in the queue is the stream's: it is kept
+    /// when what polled the stream is dropped.
+    #[track_caller]
+    pub fn into_stream(self) -> IntoStream<T> {
+        IntoStream {
+            receiver: self,
+            place: Location::caller(),
+            waiting: false,
+            waiter: RecvWaiter::new(()),
+        }
+    }
+
+    /// Closes the channel: no send is accepted any more. What was sent, waiting sends included,
+    /// can be received; to drop it, drop the receivers.
+    pub fn close(&self) {
+        self.channel.close();
+    }
+
+    /// Whether the channel is closed. What was sent before can still be received.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.channel.is_closed()
+    }
+
+    /// How many values the channel holds at present.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.channel.len()
+    }
+
+    /// Whether the channel holds no value at present.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many values the channel can hold.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.channel.capacity()
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Self {
+        self.channel.add_receiver();
+        Self { channel: Arc::clone(&self.channel) }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.channel.remove_receiver();
+    }
+}
+
+/// The future of [`Sender::send`].
+#[must_use = "futures do nothing unless polled"]
+#[pin_project(PinnedDrop)]
+pub struct Send<'a, T> {
+    channel: &'a Channel<T>,
+    place: &'static Location<'static>,
+    progress: Progress,
+    #[pin]
+    waiter: SendWaiter<T>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    New,
+    /// The waiter is known to the channel.
+    Waiting,
+    Done,
+}
+
+impl<T> Future for Send<'_, T> {
+    type Output = Result<(), SendError<T>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let place = *this.place;
+        assert!(
+            *this.progress != Progress::Done,
+            "the future of `Sender::send` at {place} was polled after it was done"
+        );
+        let mut waiting = *this.progress == Progress::Waiting;
+        // SAFETY: the waiter is given to this channel alone, and taken out on drop.
+        let polled = unsafe { this.channel.poll_send(this.waiter.as_ref(), &mut waiting, cx) };
+        *this.progress = if polled.is_ready() {
+            Progress::Done
+        } else {
+            waiting_on(WaitKind::Channel, place);
+            Progress::Waiting
+        };
+        polled
+    }
+}
+
+#[pinned_drop]
+impl<T> PinnedDrop for Send<'_, T> {
+    fn drop(self: Pin<&mut Self>) {
+        if self.progress == Progress::Waiting {
+            let this = self.project();
+            // SAFETY: as in `poll`.
+            unsafe { this.channel.leave_send(this.waiter.as_ref()) };
+        }
+    }
+}
+
+/// The future of [`Receiver::recv`].
+#[must_use = "futures do nothing unless polled"]
+#[pin_project(PinnedDrop)]
+pub struct Recv<'a, T> {
+    channel: &'a Channel<T>,
+    place: &'static Location<'static>,
+    /// The waiter is known to the channel.
+    waiting: bool,
+    #[pin]
+    waiter: RecvWaiter,
+}
+
+impl<T> Future for Recv<'_, T> {
+    type Output = Result<T, RecvError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        // SAFETY: the waiter is given to this channel alone, and taken out on drop.
+        let polled = unsafe { this.channel.poll_recv(this.waiter.as_ref(), this.waiting, cx) };
+        if polled.is_pending() {
+            waiting_on(WaitKind::Channel, this.place);
+        }
+        polled
+    }
+}
+
+#[pinned_drop]
+impl<T> PinnedDrop for Recv<'_, T> {
+    fn drop(self: Pin<&mut Self>) {
+        if self.waiting {
+            let this = self.project();
+            // SAFETY: as in `poll`.
+            unsafe { this.channel.leave_recv(this.waiter.as_ref()) };
+        }
+    }
+}
+
+/// The stream of [`Receiver::into_stream`].
+#[must_use = "streams do nothing unless polled"]
+#[pin_project(PinnedDrop)]
+pub struct IntoStream<T> {
+    receiver: Receiver<T>,
+    place: &'static Location<'static>,
+    /// The waiter is known to the channel.
+    waiting: bool,
+    #[pin]
+    waiter: RecvWaiter,
+}
+
+impl<T> Stream for IntoStream<T> {
+    type Item = T;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let this = self.project();
+        let channel = &this.receiver.channel;
+        // SAFETY: the waiter is given to this channel alone, and taken out on drop.
+        let polled = unsafe { channel.poll_recv(this.waiter.as_ref(), this.waiting, cx) };
+        if polled.is_pending() {
+            waiting_on(WaitKind::Channel, this.place);
+        }
+        polled.map(Result::ok)
+    }
+}
+
+#[pinned_drop]
+impl<T> PinnedDrop for IntoStream<T> {
+    fn drop(self: Pin<&mut Self>) {
+        if self.waiting {
+            let this = self.project();
+            // SAFETY: as in `poll_next`.
+            unsafe { this.receiver.channel.leave_recv(this.waiter.as_ref()) };
+        }
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sender").field(&self.channel).finish()
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Receiver").field(&self.channel).finish()
+    }
+}
+
+impl<T> fmt::Debug for Send<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Send")
+            .field("place", &self.place)
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for Recv<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recv")
+            .field("place", &self.place)
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for IntoStream<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IntoStream")
+            .field("receiver", &self.receiver)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}

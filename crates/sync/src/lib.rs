@@ -1,0 +1,22 @@
+//! What coroutines exchange values through.
+//!
+//! Every primitive works under any executor; under corymb's, a dump says who waits where.
+//!
+//! | you want | use |
+//! | --- | --- |
+//! | a stream of values, with back-pressure | [`channel::bounded`] |
+//! | one value, once | [`oneshot::channel`] |
+//! | one value from a callback | `suspend_cancellable`, in the kernel |
+//!
+//! Values are pulled: one that was sent stays in the primitive until a receiver's poll takes it,
+//! so that nothing is lost between a wake-up and the poll that follows. A wake-up is an offer: a
+//! receiver that is dropped passes it on.
+
+pub mod channel;
+mod error;
+#[cfg(all(test, loom))]
+mod loom;
+pub mod oneshot;
+mod waiters;
+
+pub use error::{RecvError, SendError, TryRecvError, TrySendError};

@@ -1,0 +1,213 @@
+//! One value, from one sender to one receiver.
+//!
+//! # Examples
+//!
+//! ```
+//! use corymb_sync::oneshot;
+//! use futures::executor::block_on;
+//!
+//! let (tx, rx) = oneshot::channel();
+//! let thread = std::thread::spawn(move || tx.send(6 * 7));
+//! assert_eq!(block_on(rx), Ok(42));
+//! # let _sent = thread.join().unwrap();
+//! ```
+//!
+//! # Implementation notes
+//!
+//! It is the slot that a continuation is made of; the hook that a consumer runs when it closes is
+//! the waker of [`Sender::closed`].
+
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use corymb_core::internal::slot::{Consumer, Producer, slot};
+use corymb_core::internal::{WaitKind, WakerWord, waiting_on};
+
+use crate::{RecvError, TryRecvError};
+
+/// A sender and the receiver of its value.
+#[track_caller]
+pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
+    let (producer, consumer) = slot();
+    (Sender { producer }, Receiver { consumer, place: Location::caller() })
+}
+
+/// The end that sends. Dropping it unused closes the channel.
+#[derive(Debug)]
+pub struct Sender<T> {
+    producer: Producer<T, WakerWord>,
+}
+
+impl<T> Sender<T> {
+    /// Sends `value`. Never waits.
+    ///
+    /// `Ok` says that the value waits for the receiver, not that it was received.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb_sync::oneshot;
+    ///
+    /// let (tx, rx) = oneshot::channel();
+    /// drop(rx);
+    /// assert_eq!(tx.send(7), Err(7));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Gives `value` back if the receiver was closed or is gone.
+    pub fn send(self, value: T) -> Result<(), T> {
+        self.producer.put(value)
+    }
+
+    /// Waits until the receiver is closed or gone: nobody wants the value any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb_sync::oneshot;
+    /// # futures::executor::block_on(async {
+    /// let (mut tx, rx) = oneshot::channel::<()>();
+    /// drop(rx);
+    /// tx.closed().await;
+    /// assert!(tx.is_closed());
+    /// # });
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost by dropping it, and there is no queue. If the receiver is closed already, it
+    /// does not check for cancellation.
+    ///
+    /// # Ordering
+    ///
+    /// What the receiver's owner did before it closed is visible afterwards.
+    #[track_caller]
+    pub fn closed(&mut self) -> Closed<'_, T> {
+        Closed { producer: &mut self.producer, place: Location::caller() }
+    }
+
+    /// Whether the receiver is closed or gone, so that [`send`](Self::send) would fail.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.producer.is_closed()
+    }
+}
+
+/// The future of [`Sender::closed`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Closed<'a, T> {
+    producer: &'a mut Producer<T, WakerWord>,
+    place: &'static Location<'static>,
+}
+
+impl<T> Future for Closed<'_, T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.producer.is_closed() {
+            return Poll::Ready(());
+        }
+        if self.producer.set_hook(WakerWord::new(cx.waker())).is_err() {
+            return Poll::Ready(());
+        }
+        waiting_on(WaitKind::Channel, self.place);
+        Poll::Pending
+    }
+}
+
+impl<T> Drop for Closed<'_, T> {
+    fn drop(&mut self) {
+        self.producer.clear_hook();
+    }
+}
+
+/// The end that receives: await it for the value.
+///
+/// # Errors
+///
+/// [`RecvError::Closed`] if the sender is gone without having sent, if the receiver was
+/// [closed](Self::close) before, or if the value was taken already.
+///
+/// # Cancel safety
+///
+/// Dropping it closes the channel; a value that it did not take is dropped. Where that would lose
+/// something, await `&mut receiver`, or [close](Self::close) and [`try_recv`](Self::try_recv)
+/// first. There is no queue. A value that is there is taken without a check for cancellation.
+///
+/// # Ordering
+///
+/// What happens before [`Sender::send`] is visible to whoever got the value.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Receiver<T> {
+    consumer: Consumer<T, WakerWord>,
+    place: &'static Location<'static>,
+}
+
+impl<T> Receiver<T> {
+    /// Takes the value if it is there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb_sync::{TryRecvError, oneshot};
+    ///
+    /// let (tx, mut rx) = oneshot::channel();
+    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+    /// assert_eq!(tx.send(7), Ok(()));
+    /// assert_eq!(rx.try_recv(), Ok(7));
+    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Closed));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError::Empty`] if it is not there yet, [`TryRecvError::Closed`] if it never will
+    /// be.
+    pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
+        match self.consumer.try_take() {
+            Poll::Ready(value) => value.ok_or(TryRecvError::Closed),
+            Poll::Pending => Err(TryRecvError::Empty),
+        }
+    }
+
+    /// Refuses a value from now on; one that was sent before can still be taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb_sync::{TryRecvError, oneshot};
+    ///
+    /// let (tx, mut rx) = oneshot::channel();
+    /// rx.close();
+    /// assert_eq!(tx.send(7), Err(7));
+    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Closed));
+    /// ```
+    pub fn close(&mut self) {
+        if let Some(waker) = self.consumer.close() {
+            waker.wake();
+        }
+    }
+}
+
+impl<T> Future for Receiver<T> {
+    type Output = Result<T, RecvError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = self.consumer.poll_take(cx);
+        if polled.is_pending() {
+            waiting_on(WaitKind::Channel, self.place);
+        }
+        polled.map(|value| value.ok_or(RecvError::Closed))
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.close();
+        // What was sent and not received ends here, and not wherever the sender's end is freed.
+        drop(self.try_recv());
+    }
+}

@@ -1,0 +1,8 @@
+//! What the primitives promise, under executors that know nothing of corymb.
+
+mod cancel;
+mod channel;
+mod common;
+mod model;
+mod oneshot;
+mod stress;

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //!  who arms a timer                     the driver
-//!  1. shard.next = t                    1. until = MAX... the time it means to wait until
+//!  1. shard.next = t                    1. until = for ever
 //!  2. fence(SeqCst)                     2. fence(SeqCst)
 //!  3. t < until? then notify            3. look at every shard.next, and wait until the earliest
 //! ```
@@ -24,6 +24,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use corymb_core::internal::prim::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use corymb_core::internal::real_now;
 use corymb_core::time::Instant;
 
 use crate::reactor::Reactor;
@@ -78,11 +79,12 @@ impl Driver {
 pub(crate) struct Role<'a>(&'a Driver);
 
 impl Role<'_> {
-    /// Waits for events, until `deadline` at most; `earlier` is asked once more, when everybody
-    /// who arms a timer can see that this thread waits. Gives the wakers of those concerned.
+    /// Waits for events, or for the time that `earliest` tells when everybody who arms a timer can
+    /// see that this thread waits, but for no timer before `spaced`. Gives the wakers of those
+    /// concerned.
     pub(crate) fn wait(
         &self,
-        now: impl Fn() -> Instant,
+        spaced: Instant,
         earliest: impl Fn() -> Option<Instant>,
         wakers: &mut Vec<Waker>,
     ) -> io::Result<usize> {
@@ -90,12 +92,13 @@ impl Role<'_> {
         self.0.until.store(u64::MAX, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let deadline = earliest();
-        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(now()));
-        if let Some(deadline) = deadline {
-            // Later timers need not interrupt the wait.
+        let timeout = deadline.map(|deadline| {
+            // Later timers need not interrupt the wait, and none can make it shorter than this.
+            let until = if deadline <= spaced { AWAKE } else { deadline.as_nanos() };
             // Ordering: Relaxed; who reads the older value notifies once too often.
-            self.0.until.store(deadline.as_nanos(), Ordering::Relaxed);
-        }
+            self.0.until.store(until, Ordering::Relaxed);
+            deadline.max(spaced).saturating_duration_since(real_now())
+        });
         let waited = self.0.reactor.wait(timeout, wakers);
         // Ordering: Relaxed, as above.
         self.0.until.store(AWAKE, Ordering::Relaxed);

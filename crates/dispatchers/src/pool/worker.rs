@@ -11,6 +11,7 @@ use std::time::Duration;
 use corymb_core::Coroutine;
 use corymb_core::hooks::{self, Choice, RuntimeHooks};
 use corymb_core::internal::{TimerShard, real_now, report_here};
+use corymb_core::time::Instant;
 
 use super::Pool;
 use super::driver::Role;
@@ -29,6 +30,15 @@ const REACTOR_PERIOD: Duration = Duration::from_micros(50);
 /// How many coroutines in a row may come out of the slot for the one woken last, so that a pair
 /// that wakes each other does not starve the queue.
 const LIFO_BUDGET: u32 = 3;
+/// The least time between two sleeps that end for timers. Each costs a switch to this thread and
+/// back, some ten microseconds; timers that are due within this time share one. A lone timer is
+/// not delayed by it.
+const TIMER_SPACING: Duration = Duration::from_micros(180);
+/// How long a worker that sleeps outside the reactor leaves its own timers to the others.
+const TIMER_SLACK: Duration = Duration::from_millis(1);
+/// What it costs to wake another worker, in nanoseconds. Events and timers that keep this one busy
+/// for less are not worth it.
+const WAKE_COST: u64 = 20_000;
 /// How long a worker keeps away from a reactor that answers with an error.
 const REACTOR_ERROR_PAUSE: Duration = Duration::from_millis(10);
 
@@ -66,6 +76,13 @@ pub(crate) struct Local {
     lifo_runs: Cell<u32>,
     /// When a busy worker looked into the reactor last, in nanoseconds.
     looked: Cell<u64>,
+    /// When the last sleep ended, in nanoseconds, and the ticks then.
+    awake: Cell<(u64, u32)>,
+    /// How long a poll took on average between the last two sleeps, in nanoseconds.
+    poll_time: Cell<u64>,
+    /// Since when, in nanoseconds, events or timers that were handed out are kept from the
+    /// sleepers; zero if none are.
+    kept: Cell<u64>,
 }
 
 /// A processor that this worker holds.
@@ -128,6 +145,9 @@ fn run_worker(pool: &Arc<Pool>, hooks: Arc<dyn RuntimeHooks>) {
         ticks: Cell::new(0),
         lifo_runs: Cell::new(0),
         looked: Cell::new(0),
+        awake: Cell::new((0, 0)),
+        poll_time: Cell::new(WAKE_COST),
+        kept: Cell::new(0),
     };
     LOCAL.set(&raw const local);
     let _leave = LeaveOnDrop;
@@ -251,6 +271,7 @@ impl Local {
         self.ticks.set(ticks);
         if ticks.is_multiple_of(TIMER_TICKS) {
             self.fire_due();
+            self.share_if_slow();
         }
         if ticks.is_multiple_of(OUTSIDE_TICKS) {
             self.look_outside();
@@ -313,8 +334,22 @@ impl Local {
         if let Err(payload) = outcome {
             report_here("waker", payload);
         }
-        if self.processor(|processor, _| processor.thief.len() > 1) == Some(true) {
+        let queued = self.processor(|processor, _| processor.thief.len()).unwrap_or(0);
+        if queued > 1 && queued as u64 * self.poll_time.get() > WAKE_COST {
             self.pool.submitted();
+        } else {
+            self.kept.set(real_now().as_nanos());
+        }
+    }
+
+    /// Calls a sleeper for what was kept from it, if that takes longer than it was thought to.
+    fn share_if_slow(&self) {
+        let kept = self.kept.get();
+        if kept != 0 && real_now().as_nanos() > kept + 2 * WAKE_COST {
+            self.kept.set(0);
+            if self.processor(|processor, _| processor.thief.len() > 1) == Some(true) {
+                self.pool.submitted();
+            }
         }
     }
 
@@ -327,10 +362,8 @@ impl Local {
     /// There is nothing to do here: look elsewhere, then sleep.
     #[cold]
     fn idle(&self) {
-        let now = real_now();
-        if self.timer_shard().is_some_and(|shard| shard.is_due(now)) {
-            return self.fire_due();
-        }
+        self.kept.set(0);
+        self.note_poll_time();
         let mut searching = self.pool.idle.start_search();
         if searching && let Some(coroutine) = self.steal() {
             self.found();
@@ -354,6 +387,13 @@ impl Local {
         }
     }
 
+    /// What was polled since the last sleep took how long?
+    fn note_poll_time(&self) {
+        let (since, ticks) = self.awake.get();
+        let polls = u64::from(self.ticks.get().wrapping_sub(ticks)).max(1);
+        self.poll_time.set(real_now().as_nanos().saturating_sub(since) / polls);
+    }
+
     /// A searcher has found work. There may be more: somebody has to go on searching.
     fn found(&self) {
         if self.pool.idle.end_search() {
@@ -371,15 +411,18 @@ impl Local {
             None => self.parker.park(self.time_to_own_timer()),
         }
         let woken = !self.pool.idle.leave(&self.parker);
+        let now = real_now();
+        self.awake.set((now.as_nanos(), self.ticks.get()));
         self.wake(wakers);
-        self.fire_all_due();
+        self.fire_all_due(now);
         woken
     }
 
     fn drive(&self, role: &Role<'_>, wakers: &mut Vec<Waker>) {
         let mut failed = false;
         self.parker.drive(|| {
-            failed = role.wait(real_now, || self.pool.next_deadline(), wakers).is_err();
+            let spaced = Instant::from_nanos(self.awake.get().0) + TIMER_SPACING;
+            failed = role.wait(spaced, || self.pool.next_deadline(), wakers).is_err();
         });
         if failed {
             self.parker.park(Some(REACTOR_ERROR_PAUSE));
@@ -388,12 +431,11 @@ impl Local {
 
     fn time_to_own_timer(&self) -> Option<Duration> {
         let deadline = self.timer_shard()?.next_deadline()?;
-        Some(deadline.saturating_duration_since(real_now()))
+        Some(deadline.saturating_duration_since(real_now()) + TIMER_SLACK)
     }
 
     /// Fires what is due, also in the shards of workers that are in a long poll.
-    fn fire_all_due(&self) {
-        let now = real_now();
+    fn fire_all_due(&self, now: Instant) {
         for shard in self.pool.shards() {
             if shard.is_due(now) {
                 self.batch(|| {

@@ -460,7 +460,7 @@ where
         let _alive = unsafe { tree::link(node) };
     }
     // SAFETY: born SCHEDULED.
-    unsafe { Coroutine::from_node(node) }.dispatch();
+    unsafe { Coroutine::from_node(node) }.dispatch_by(|dispatch, it| dispatch.dispatch_new(it));
     // SAFETY: the second of the two references that it was born with.
     unsafe { NodeRef::from_owned(node) }
 }

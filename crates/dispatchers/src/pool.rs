@@ -201,9 +201,17 @@ impl Dispatch for Pool {
     }
 
     #[inline]
+    fn dispatch_new(&self, coroutine: Coroutine) {
+        worker::with(self, |local| match local {
+            Some(local) => local.push_new(self, coroutine),
+            None => self.inject(coroutine),
+        });
+    }
+
+    #[inline]
     fn dispatch_yield(&self, coroutine: Coroutine) {
         worker::with(self, |local| match local {
-            Some(local) => local.push_back(self, coroutine),
+            Some(local) => local.push_yielded(self, coroutine),
             None => self.inject(coroutine),
         });
     }

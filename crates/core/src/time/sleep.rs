@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::instant::{Instant, real_now, saturating_nanos};
 use super::node::{NEVER, Node, State};
-use super::shard::Reset;
+use super::shard::{Reset, TimerShard};
 use crate::hooks::{self, RuntimeHooks};
 use crate::wait::{WaitKind, waiting_on};
 use crate::waker_word::WakerWord;
@@ -204,12 +204,19 @@ impl Future for Sleep {
     }
 }
 
+impl Sleep {
+    fn withdraw(&self, shard: &'static TimerShard) {
+        // The waker, if there is one, is dropped here: outside the lock.
+        // SAFETY: a drop is the owner.
+        drop(unsafe { shard.withdraw(&self.node) });
+    }
+}
+
 impl Drop for Sleep {
+    #[inline]
     fn drop(&mut self) {
         if let State::Linked(shard) = self.node.state() {
-            // The waker, if there is one, is dropped here: outside the lock.
-            // SAFETY: a drop is the owner.
-            drop(unsafe { shard.withdraw(&self.node) });
+            self.withdraw(shard);
         }
     }
 }

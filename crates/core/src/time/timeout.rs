@@ -33,9 +33,13 @@ use crate::wait::{WaitKind, waiting_on};
 /// The time was up before the work was done.
 ///
 /// The work has been cancelled, and all of it has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not done within {limit} ({place})")]
-pub struct Elapsed {
+// Boxed, so that a result with it is two words, which stay in registers where nothing elapses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not done within {} ({})", .0.limit, .0.place)]
+pub struct Elapsed(Box<Details>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Details {
     limit: Given,
     place: &'static Location<'static>,
 }
@@ -43,7 +47,7 @@ pub struct Elapsed {
 impl Elapsed {
     /// Where the timeout was made.
     pub fn place(&self) -> &'static Location<'static> {
-        self.place
+        self.0.place
     }
 }
 
@@ -153,20 +157,24 @@ impl<F: Future> Timeout<F> {
         }
     }
 
-    /// Ready when the body is gone.
+    /// The body's value, if it came in time; the body is done or gone then.
     #[inline]
-    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+    fn poll_body(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
+        let mut this = self.as_mut().project();
+        let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         let limit = Limit { sleep: &this.sleep, node: this.node, place: this.place };
         let frame = Frame::timeout(&raw const limit);
         let inside = frame.enter();
         if let Poll::Ready(value) = body.poll(cx) {
-            *this.value = Some(value);
-            this.body.set(None);
-            return Poll::Ready(());
+            return Poll::Ready(Some(value));
         }
         drop(inside);
+        self.poll_limit(cx).map(|()| None)
+    }
+
+    /// Ready when the time is up, or the timeout cancelled otherwise, and the body dropped.
+    fn poll_limit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
         if this.sleep.as_mut().poll(cx).is_pending() {
             let Some(node) = this.node.get() else { return Poll::Pending };
             // Cancelled by hand, or with what is around it.
@@ -186,8 +194,31 @@ impl<F: Future> Timeout<F> {
         Poll::Ready(())
     }
 
-    /// Waits for what was opened inside and is still there.
+    /// Waits for the end of what was opened inside, then gives the result.
     #[cold]
+    fn poll_end(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<F::Output, Elapsed>> {
+        if let Some(node) = self.node.get().cloned() {
+            ready!(self.as_mut().poll_drain(&node, cx));
+            let by_hand = tree::own_cause_of_settled(&node)
+                .is_some_and(|cause| !matches!(cause.cause(), CancelCause::Deadline));
+            if by_hand && self.value.is_none() {
+                region::cancel_caller(&node);
+                return Poll::Pending;
+            }
+        }
+        let value = self.as_mut().project().value.take();
+        Poll::Ready(value.ok_or_else(|| self.elapsed()))
+    }
+
+    #[cold]
+    fn elapsed(&self) -> Elapsed {
+        Elapsed(Box::new(Details { limit: self.given, place: self.place }))
+    }
+
+    /// Waits for what was opened inside and is still there.
     fn poll_drain(self: Pin<&mut Self>, node: &NodeRef, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         if !std::mem::replace(this.closed, true) {
@@ -209,20 +240,17 @@ impl<F: Future> Future for Timeout<F> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.body.is_some() {
-            ready!(self.as_mut().poll_body(cx));
+        if self.body.is_none() {
+            return self.poll_end(cx);
         }
-        if let Some(node) = self.node.get().cloned() {
-            ready!(self.as_mut().poll_drain(&node, cx));
-            let by_hand = tree::own_cause_of_settled(&node)
-                .is_some_and(|cause| !matches!(cause.cause(), CancelCause::Deadline));
-            if by_hand && self.value.is_none() {
-                region::cancel_caller(&node);
-                return Poll::Pending;
-            }
+        let value = ready!(self.as_mut().poll_body(cx));
+        if self.node.get().is_none() {
+            return Poll::Ready(value.ok_or_else(|| self.elapsed()));
         }
-        let this = self.project();
-        Poll::Ready(this.value.take().ok_or(Elapsed { limit: *this.given, place: this.place }))
+        let mut this = self.as_mut().project();
+        *this.value = value;
+        this.body.set(None);
+        self.poll_end(cx)
     }
 }
 

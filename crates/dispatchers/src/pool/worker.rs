@@ -238,7 +238,7 @@ impl Local {
     #[inline]
     pub(crate) fn push_woken(&self, pool: &Pool, coroutine: Coroutine) {
         if self.in_batch.get() {
-            return self.push_back(pool, coroutine);
+            return self.push_new(pool, coroutine);
         }
         let mut coroutine = Some(coroutine);
         let displaced = self.processor(|processor, queue| {
@@ -252,15 +252,34 @@ impl Local {
         }
     }
 
-    /// Takes a coroutine that is new, or has yielded: it goes behind the others.
+    /// Takes a coroutine that is new: it goes behind the others.
     #[inline]
-    pub(crate) fn push_back(&self, pool: &Pool, coroutine: Coroutine) {
-        let mut coroutine = Some(coroutine);
-        self.processor(|_, queue| coroutine.take().map(|it| queue.push(it)));
-        match coroutine {
+    pub(crate) fn push_new(&self, pool: &Pool, coroutine: Coroutine) {
+        match self.push_back(coroutine) {
             None if self.in_batch.get() => {}
             None => pool.submitted(),
             Some(coroutine) => pool.inject(coroutine),
+        }
+    }
+
+    /// Takes a coroutine that was polled just now, and goes behind the others. It is no more work
+    /// than there was before that poll, so no sleeper is called for it.
+    #[inline]
+    pub(crate) fn push_yielded(&self, pool: &Pool, coroutine: Coroutine) {
+        if let Some(coroutine) = self.push_back(coroutine) {
+            pool.inject(coroutine);
+        }
+    }
+
+    /// Queues a coroutine, or gives it back if no processor is held.
+    #[inline]
+    fn push_back(&self, coroutine: Coroutine) -> Option<Coroutine> {
+        match &*self.held.borrow() {
+            Some(held) => {
+                held.queue.push(coroutine);
+                None
+            }
+            None => Some(coroutine),
         }
     }
 

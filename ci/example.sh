@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# The README's first command, checking itself.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo run --release --example gateway -- --self-check

@@ -80,3 +80,70 @@ fn a_runtime_inside_a_runtime() {
     }));
     assert_eq!(value, 5);
 }
+
+#[test]
+fn a_shutdown_reports_what_does_not_end() {
+    let rt = runtime();
+    let (started, start) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let stuck = rt.detached(async move {
+        started.send(()).unwrap();
+        released.recv().unwrap();
+    });
+    start.recv().unwrap();
+    let report = rt.shutdown(Duration::ZERO);
+    assert_eq!(report.unfinished().len(), 1, "{report}");
+    assert!(rt.shutdown(Duration::ZERO).is_empty());
+    release.send(()).unwrap();
+    futures::executor::block_on(stuck);
+}
+
+#[test]
+#[should_panic(expected = "has shut down")]
+fn a_runtime_that_has_shut_down_refuses() {
+    let rt = runtime();
+    assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
+    rt.run_blocking(async {});
+}
+
+#[test]
+fn run_blocking_on_a_worker_hands_its_processor_on() {
+    let rt = Runtime::builder().parallelism(1).build().unwrap();
+    // The one worker blocks in a child's own run_blocking, which needs that worker.
+    let value = rt.run_blocking(rt.detached(async {
+        scope(async |s| {
+            let (tx, rx) = corymb::sync::oneshot::channel();
+            s.launch(async move { tx.send(9).unwrap() });
+            run_blocking(rx).unwrap()
+        })
+        .await
+    }));
+    assert_eq!(value, 9);
+    assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
+}
+
+#[test]
+fn a_shutdown_drops_what_is_suspended_and_ends_what_is_queued() {
+    let rt = runtime();
+    let dropped = Arc::new(AtomicUsize::new(0));
+    struct Count(Arc<AtomicUsize>);
+    impl Drop for Count {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    for i in 0..100 {
+        let count = Count(dropped.clone());
+        drop(rt.detached(async move {
+            let _count = count;
+            if i % 2 == 0 {
+                std::future::pending::<()>().await;
+            }
+            loop {
+                yield_now().await;
+            }
+        }));
+    }
+    assert!(rt.shutdown(Duration::from_secs(10)).is_empty());
+    assert_eq!(dropped.load(Ordering::Relaxed), 100);
+}

@@ -46,13 +46,18 @@ impl Job {
         count
     }
 
-    /// The coroutines at and below this job that have not ended and are in the tree's lists.
+    /// The coroutines at and below this job that have not ended. One that has never suspended is
+    /// in no list: for each of them stands the scope that it was launched into.
     pub fn unfinished(&self) -> Vec<Who> {
         let mut unfinished = Vec::new();
-        walk(self, |_, job, _| {
-            if job.is_coroutine() && !job.is_completed() {
-                unfinished.push(Who { name: job.name(), launched_at: job.launched_at() });
+        walk(self, |_, job, unlisted| {
+            if job.is_completed() {
+                return;
             }
+            let who = Who { name: job.name(), launched_at: job.launched_at() };
+            let own = usize::from(job.is_coroutine());
+            let unlisted = if job.is_coroutine() { 0 } else { unlisted };
+            unfinished.extend(std::iter::repeat_n(who, own + unlisted));
         });
         unfinished
     }

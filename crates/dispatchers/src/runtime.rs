@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pool: Arc<Pool>,
     /// None once the runtime has shut down: the root keeps this object.
     root: Mutex<Option<Root>>,
+    /// Held during a shutdown.
+    shutting: Mutex<()>,
     /// This object, for threads that enter the runtime.
     this: Weak<Self>,
 }
@@ -76,6 +78,7 @@ impl Runtime {
         let shared = Arc::new_cyclic(|this| Shared {
             pool: Arc::clone(&pool),
             root: Mutex::new(None),
+            shutting: Mutex::new(()),
             this: Weak::clone(this),
         });
         let hooks: Arc<dyn RuntimeHooks> = Arc::<Shared>::clone(&shared);
@@ -192,8 +195,10 @@ impl Runtime {
     /// that it lists run on in their threads, and no coroutine is polled again. On one of the
     /// runtime's own threads it cannot wait for itself: it cancels, and reports what there is.
     ///
-    /// A second shutdown finds nothing to do.
+    /// A second shutdown waits for the first, and reports nothing.
     pub fn shutdown(&self, grace: Duration) -> ShutdownReport {
+        let _one = (!pool::is_worker_of(&self.shared.pool))
+            .then(|| self.shared.shutting.lock().unwrap_or_else(PoisonError::into_inner));
         let Some(root) = self.shared.lock_root().take() else { return ShutdownReport::default() };
         let until = Moment::now().checked_add(grace);
         let job = root.job().clone();
@@ -204,7 +209,7 @@ impl Runtime {
         if !pool::is_worker_of(&self.shared.pool) {
             ended.wait(until);
         }
-        let unfinished = job.unfinished();
+        let unfinished = if job.is_completed() { Vec::new() } else { job.unfinished() };
         self.shared.pool.close();
         let left = until.map_or(Duration::MAX, |until| until.duration_since(Moment::now()));
         if !pool::is_worker_of(&self.shared.pool) && unfinished.is_empty() {
@@ -253,7 +258,8 @@ impl ShutdownReport {
         self.unfinished.is_empty()
     }
 
-    /// The coroutines that had not ended.
+    /// The coroutines that had not ended. One that has never suspended is in no list: for it
+    /// stands the scope that it was launched into.
     pub fn unfinished(&self) -> &[Who] {
         &self.unfinished
     }

@@ -12,10 +12,17 @@ pub use corymb_core::{
 pub use corymb_dispatchers::{
     BuildError, Builder, Entered, Metrics, Runtime, ShutdownReport, detached, run_blocking,
 };
+pub use corymb_macros::main;
+#[cfg(feature = "testing")]
+pub use corymb_macros::test;
 #[doc(inline)]
 pub use corymb_net as net;
 #[doc(inline)]
 pub use corymb_sync as sync;
+
+#[cfg(feature = "testing")]
+#[doc(inline)]
+pub use corymb_testing as testing;
 
 /// Instants, sleeping, intervals and timeouts.
 pub mod time {
@@ -24,6 +31,14 @@ pub mod time {
         Clock, Elapsed, Instant, Interval, MissedTick, Sleep, Timeout, interval, interval_at, now,
         sleep, sleep_until, with_deadline, with_timeout,
     };
+}
+
+/// What the attributes expand to: no promise holds here.
+#[doc(hidden)]
+pub mod __private {
+    pub use corymb_dispatchers::entry::{Options, main};
+    #[cfg(feature = "testing")]
+    pub use corymb_testing::run_real as test_real;
 }
 
 /// What most programs use.

@@ -1,5 +1,7 @@
 //! corymb's runtime: the worker pool, the reactor, and what starts and ends them.
 
+#[doc(hidden)]
+pub mod entry;
 mod pool;
 #[doc(hidden)]
 pub mod reactor;

@@ -12,7 +12,7 @@ use corymb_core::hooks::{self, Choice, RuntimeHooks};
 use corymb_core::internal::prim::atomic::{AtomicBool, Ordering};
 use corymb_core::internal::{Root, TimerShard, enclose, real_now, scope_of};
 use corymb_core::time::{Clock, Instant};
-use corymb_core::{Cancelled, Deferred, Dispatch, Failure, Job, Who};
+use corymb_core::{Cancelled, Deferred, Dispatch, Failure, Job, JoinError, Who};
 
 use crate::pool::{self, Pool, WithoutProcessor};
 use crate::reactor::Reactor;
@@ -136,6 +136,22 @@ impl Runtime {
         F::Output: Send + 'static,
     {
         scope_of(&self.shared.root()).spawn(future)
+    }
+
+    /// Runs `future` as a coroutine on the workers, and blocks this thread until it has ended. Its
+    /// panic goes on here.
+    #[track_caller]
+    pub(crate) fn run_main<F>(&self, future: F) -> F::Output
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let main = self.detached(future).outcome();
+        match self.run_blocking(main) {
+            Ok(value) => value,
+            Err(JoinError::Panicked(panic)) => panic.resume(),
+            Err(error) => panic!("the main coroutine was {error}"),
+        }
     }
 
     /// Makes this the runtime of the calling thread, until the guard is dropped: for threads that

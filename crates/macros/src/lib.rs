@@ -1,0 +1,96 @@
+//! The attributes of corymb: `#[corymb::main]` and `#[corymb::test]`.
+//!
+//! Both turn an `async fn` without parameters into a plain one that runs its body.
+//!
+//! # The option `crate`
+//!
+//! What the attributes expand to is looked up in the crate `corymb`. A program that knows that by
+//! another name, or a crate that has only a part of it, says where to look:
+//! `crate = "path"`, with the path of a module that stands for `corymb`. It has to have
+//!
+//! - for `#[test]`: `testing::{run_test, run_test_with, TestRuntime}`, as `corymb_testing` does;
+//! - for `#[test(real)]`: `__private::test_real`;
+//! - for `#[main]`: `__private::{main, Options}`.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod function;
+mod main_attribute;
+mod test_attribute;
+
+use proc_macro::TokenStream;
+
+/// Runs an `async fn main` as the program's first coroutine.
+///
+/// Its value is the program's. The runtime is shut down when it has returned, and waits for what
+/// is left.
+///
+/// | option | |
+/// | --- | --- |
+/// | `parallelism = 4` | the number of processors, by default the machine's |
+/// | `name = "x"` | the name of the coroutine, for dumps and errors |
+/// | `crate = "path"` | the module that stands for `corymb`: see the [crate](self) |
+///
+/// # Examples
+///
+/// ```
+/// # mod corymb {
+/// #     pub use corymb_macros::main;
+/// #     pub mod __private {
+/// #         pub struct Options;
+/// #         impl Options {
+/// #             pub fn new() -> Self { Self }
+/// #             pub fn parallelism(self, n: usize) -> Self { assert_eq!(n, 4); self }
+/// #         }
+/// #         pub fn main<T, F: Future<Output = T>>(_: Options, future: F) -> T {
+/// #             match std::pin::pin!(future).poll(&mut std::task::Context::from_waker(
+/// #                 std::task::Waker::noop(),
+/// #             )) {
+/// #                 std::task::Poll::Ready(value) => value,
+/// #                 std::task::Poll::Pending => unreachable!("nothing suspends here"),
+/// #             }
+/// #         }
+/// #     }
+/// # }
+/// #[corymb::main(parallelism = 4, crate = "crate::corymb")]
+/// async fn main() -> Result<(), std::num::ParseIntError> {
+///     let answer: u32 = "42".parse()?;
+///     assert_eq!(answer, 42);
+///     Ok(())
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
+    main_attribute::expand(args.into(), item.into()).into()
+}
+
+/// Makes an `async fn` a test, which runs in virtual time.
+///
+/// It may return what a test of the standard library may: `()`, or a `Result` whose error is
+/// `Debug`. Attributes such as `#[should_panic]` and `#[ignore]` work as usual.
+///
+/// | option | |
+/// | --- | --- |
+/// | `seed = 7` | what is left to chance is drawn from this seed |
+/// | `shuffled` | ready coroutines run in a random order |
+/// | `real` | runs on the pool and in real time instead; goes with neither of the above |
+/// | `crate = "path"` | the module that stands for `corymb`: see the [crate](self) |
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb_core::time::sleep;
+/// use corymb_testing::elapsed;
+///
+/// #[corymb_macros::test(crate = "corymb_testing")]
+/// async fn an_hour_takes_no_time() {
+///     sleep(Duration::from_secs(3600)).await;
+///     assert_eq!(elapsed(), Duration::from_secs(3600));
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn test(args: TokenStream, item: TokenStream) -> TokenStream {
+    test_attribute::expand(args.into(), item.into()).into()
+}

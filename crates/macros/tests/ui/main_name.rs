@@ -1,0 +1,2 @@
+#[corymb_macros::main]
+async fn start() {}

@@ -1,0 +1,2 @@
+#[corymb_macros::main(parallelism = 0)]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[corymb_macros::main]
+fn main() {}

@@ -1,0 +1,2 @@
+#[corymb_macros::main(parallelism = "4")]
+async fn main() {}

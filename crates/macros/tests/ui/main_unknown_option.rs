@@ -1,0 +1,2 @@
+#[corymb_macros::main(threads = 4)]
+async fn main() {}

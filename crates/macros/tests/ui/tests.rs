@@ -1,0 +1,41 @@
+fn main() {}
+
+#[corymb_macros::test]
+fn not_async() {}
+
+#[corymb_macros::test]
+async fn arguments(argument: u32, another: u32) {}
+
+#[corymb_macros::test]
+async fn generic<const N: usize>() {}
+
+#[corymb_macros::test]
+mod not_a_function {}
+
+#[corymb_macros::test]
+#[test]
+async fn test_twice() {}
+
+#[corymb_macros::test(parallelism = 4)]
+async fn unknown_option() {}
+
+#[corymb_macros::test(seed = 1, shuffled, seed = 2)]
+async fn option_twice() {}
+
+#[corymb_macros::test(seed)]
+async fn value_missing() {}
+
+#[corymb_macros::test(shuffled = true)]
+async fn value_too_much() {}
+
+#[corymb_macros::test(seed = -1)]
+async fn negative() {}
+
+#[corymb_macros::test(crate = corymb_testing)]
+async fn path_without_quotes() {}
+
+#[corymb_macros::test(crate = "not a path")]
+async fn no_path() {}
+
+#[corymb_macros::test(real, seed = 7)]
+async fn real_and_virtual() {}

@@ -1,0 +1,113 @@
+//! A clock that moves when it is told to.
+
+use std::collections::BTreeMap;
+use std::task::Waker;
+use std::time::Duration;
+
+use corymb_core::internal::prim::Mutex;
+use corymb_core::time::{Instant, TimerShard};
+
+/// What the clock shows at first: not its very beginning, so that there are earlier instants.
+const START: Instant = Instant::from_nanos(3_600_000_000_000);
+
+/// Stands for an entry of the clock's list of waits. Ordered by the time it ends, then by its
+/// registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Wait {
+    end: Instant,
+    number: u64,
+}
+
+/// The time of a test, its timers, and those who wait for everybody else.
+///
+/// A *wait* is less urgent than a timer: it ends when the clock has come to its end, and nothing
+/// that became ready on the way, or there, is left to be run.
+pub(crate) struct VirtualClock {
+    now: Mutex<Instant>,
+    shard: &'static TimerShard,
+    waits: Mutex<Waits>,
+}
+
+#[derive(Default)]
+struct Waits {
+    registered: u64,
+    wakers: BTreeMap<Wait, Waker>,
+}
+
+impl VirtualClock {
+    pub(crate) fn new() -> Self {
+        Self {
+            now: Mutex::new(START),
+            shard: TimerShard::acquire(),
+            waits: Mutex::new(Waits::default()),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        *self.now.lock()
+    }
+
+    /// The time since the start.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.now() - START
+    }
+
+    pub(crate) fn shard(&self) -> &'static TimerShard {
+        self.shard
+    }
+
+    /// Moves to `to`, in one step, and wakes whose timers are due then.
+    pub(crate) fn move_to(&self, to: Instant) {
+        *self.now.lock() = to;
+        self.shard.advance(to);
+    }
+
+    /// Moves to the next timer or ends the next wait, when nothing is ready. False if neither comes
+    /// before `last` or then.
+    pub(crate) fn step(&self, last: Instant) -> bool {
+        let wait = self.waits.lock().wakers.first_key_value().map(|(wait, _)| *wait);
+        match (self.shard.earliest(), wait) {
+            (Some(due), wait) if due <= last && wait.is_none_or(|wait| due <= wait.end) => {
+                self.move_to(due);
+            }
+            (_, Some(wait)) if wait.end <= last => {
+                self.move_to(wait.end);
+                if let Some(waker) = self.remove_wait(wait) {
+                    waker.wake();
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Registers a wait that ends at `end`.
+    pub(crate) fn add_wait(&self, end: Instant, waker: Waker) -> Wait {
+        let mut waits = self.waits.lock();
+        waits.registered += 1;
+        let wait = Wait { end, number: waits.registered };
+        waits.wakers.insert(wait, waker);
+        wait
+    }
+
+    /// Changes the waker of a wait; false if it has ended.
+    pub(crate) fn refresh_wait(&self, wait: Wait, waker: &Waker) -> bool {
+        let mut waker = waker.clone();
+        let mut waits = self.waits.lock();
+        let kept = waits.wakers.get_mut(&wait).map(|kept| std::mem::swap(kept, &mut waker));
+        // The old waker is foreign code, dropped after the lock.
+        drop(waits);
+        kept.is_some()
+    }
+
+    /// Takes a wait back; gives its waker if it has not ended.
+    pub(crate) fn remove_wait(&self, wait: Wait) -> Option<Waker> {
+        self.waits.lock().wakers.remove(&wait)
+    }
+}
+
+impl Drop for VirtualClock {
+    fn drop(&mut self) {
+        self.shard.release();
+    }
+}

@@ -1,0 +1,48 @@
+//! Tests of coroutines: in virtual time, the same in every run, and with leaks found.
+//!
+//! A [`TestRuntime`] runs a future as production would, but on one thread, with a clock that jumps
+//! to the next timer whenever nobody has anything to do. An hour of sleep takes no time, and what
+//! would hang in production is a failure with the tree of coroutines that wait.
+//!
+//! - [`run_test`] is what `#[corymb::test]` expands to.
+//! - [`advance`], [`settle`] and [`busy`] control the time from inside a test, [`elapsed`] tells it.
+//! - [`take_failures`] takes failures that would fail the test.
+//! - [`drop_at_every_poll`] finds what is lost when a future is dropped.
+//!
+//! ```
+//! use std::time::Duration;
+//! use corymb_core::{scope, time::{sleep, with_timeout}};
+//! use corymb_testing::{TestRuntime, elapsed};
+//!
+//! TestRuntime::new().run(async {
+//!     let slow = scope(async |s| drop(s.launch(sleep(Duration::from_secs(60)))));
+//!     assert!(with_timeout(Duration::from_secs(5), slow).await.is_err());
+//!     assert_eq!(elapsed(), Duration::from_secs(5));
+//! });
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod choices;
+mod clock;
+mod control;
+mod drops;
+mod real;
+mod run_test;
+mod runtime;
+mod tree;
+mod world;
+
+pub use choices::Decision;
+pub use control::{Advance, advance, busy, elapsed, settle, take_failures};
+pub use drops::drop_at_every_poll;
+pub use real::run_real;
+pub use run_test::{Verdict, run_test, run_test_with};
+pub use runtime::{Builder, TestRuntime};
+
+/// What `#[corymb::test]` looks for in `corymb::testing`, for crates that use the attribute with
+/// `crate = "corymb_testing"`.
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::{TestRuntime, run_test, run_test_with};
+}

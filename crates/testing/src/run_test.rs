@@ -1,0 +1,78 @@
+//! What `#[corymb::test]` expands to.
+
+use std::fmt::Debug;
+
+use crate::runtime::{Builder, TestRuntime};
+
+/// What the body of a test may return.
+pub trait Verdict {
+    /// Whether the test passed; else why not.
+    ///
+    /// # Errors
+    ///
+    /// A text that says why the test failed.
+    fn verdict(self) -> Result<(), String>;
+}
+
+impl Verdict for () {
+    fn verdict(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<T: Verdict, E: Debug> Verdict for Result<T, E> {
+    fn verdict(self) -> Result<(), String> {
+        match self {
+            Ok(value) => value.verdict(),
+            Err(error) => Err(format!("{error:?}")),
+        }
+    }
+}
+
+/// Runs `future` in a new [`TestRuntime`] as the body of the test `name`.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb_core::time::sleep;
+/// use corymb_testing::run_test;
+///
+/// run_test("an hour passes", async {
+///     sleep(Duration::from_secs(3600)).await;
+///     let number: u32 = "42".parse()?;
+///     assert_eq!(number, 42);
+///     Ok::<_, std::num::ParseIntError>(())
+/// });
+/// ```
+///
+/// # Panics
+///
+/// As [`TestRuntime::run`], and if `future` returns an error.
+#[track_caller]
+pub fn run_test<T, F>(name: &'static str, future: F)
+where
+    T: Verdict,
+    F: Future<Output = T> + Send + 'static,
+{
+    run_test_with(name, TestRuntime::builder(), future);
+}
+
+/// As [`run_test`], in a runtime with other settings.
+///
+/// # Panics
+///
+/// As [`run_test`].
+#[track_caller]
+pub fn run_test_with<T, F>(name: &'static str, builder: Builder, future: F)
+where
+    T: Verdict,
+    F: Future<Output = T> + Send + 'static,
+{
+    let runtime = builder.build();
+    // The verdict is text, so that errors need not be `Send`.
+    let verdict = runtime.run(async { future.await.verdict() });
+    if let Err(error) = verdict {
+        panic!("{name} returned an error: {error}");
+    }
+}

@@ -1,0 +1,405 @@
+//! The runtime of a test, and what it takes for a failure.
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use corymb_core::hooks;
+use corymb_core::internal::prim::atomic::{AtomicBool, Ordering};
+use corymb_core::internal::{Root, scope_of};
+use corymb_core::time::Instant;
+use corymb_core::{Job, JoinError, Scope};
+
+use crate::choices::Decision;
+use crate::tree::tree;
+use crate::world::World;
+
+/// How many polls a moment may have: far more than a test needs, and still a second or so.
+const POLL_LIMIT: usize = 1_000_000;
+
+/// The variable that sets the seed.
+const SEED: &str = "CORYMB_SEED";
+
+/// A runtime of one thread, one queue and a virtual clock.
+///
+/// All that happens in it is determined: coroutines run in the order in which they became ready,
+/// time passes only when nobody is ready, and then in a jump to the next timer; what is left to
+/// chance is drawn from a seed.
+///
+/// A test fails in it for more than an assertion:
+/// - nothing is ready and no timer is armed, but the body has not ended (a deadlock);
+/// - the clock stands still for a million polls (a livelock; [`Builder::poll_limit`]);
+/// - something is still alive when the body has ended (a leak);
+/// - a failure reached nobody, and was not [taken](crate::take_failures).
+///
+/// The message shows the tree of what is alive. What is left is cancelled and run to its end when
+/// the runtime is dropped, so that nothing gets into other tests.
+///
+/// Only what the runtime knows counts. A coroutine that waits for another thread is blocked for
+/// ever as far as it can see: a wake from there is heeded if it comes before nothing else is
+/// left to do, and otherwise a deadlock has been reported already.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb_core::{scope, time::sleep};
+/// use corymb_testing::TestRuntime;
+///
+/// let runtime = TestRuntime::new();
+/// let sum = runtime.run(scope(async |s| {
+///     let slow = s.spawn(async { sleep(Duration::from_secs(3600)).await; 1 });
+///     let fast = s.spawn(async { 2 });
+///     slow.await + fast.await
+/// }));
+/// assert_eq!(sum, 3);
+/// assert_eq!(runtime.elapsed(), Duration::from_secs(3600));
+/// ```
+pub struct TestRuntime {
+    world: Arc<World>,
+    root: Root,
+    seed: u64,
+    poll_limit: usize,
+    /// One thread at a time runs it.
+    _not_sync: PhantomData<Cell<()>>,
+}
+
+/// Settings of a [`TestRuntime`].
+#[must_use = "nothing is built before `build`"]
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    seed: Option<u64>,
+    shuffled: bool,
+    poll_limit: Option<usize>,
+}
+
+impl Builder {
+    /// Sets the seed that choices are drawn from.
+    ///
+    /// Without it, the environment variable `CORYMB_SEED` sets it, else it is 0.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
+    }
+
+    /// Runs ready coroutines in an order drawn from the seed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use corymb_core::scope;
+    /// use corymb_testing::TestRuntime;
+    ///
+    /// let order = |seed| {
+    ///     TestRuntime::builder().seed(seed).shuffled().build().run(async {
+    ///         let (sender, receiver) = mpsc::channel();
+    ///         scope(async |s| {
+    ///             for i in 0..8 {
+    ///                 let sender = sender.clone();
+    ///                 s.launch(async move { sender.send(i).unwrap() });
+    ///             }
+    ///         })
+    ///         .await;
+    ///         receiver.try_iter().collect::<Vec<_>>()
+    ///     })
+    /// };
+    /// assert_eq!(order(1), order(1));
+    /// assert_ne!(order(1), order(2));
+    /// ```
+    pub fn shuffled(self) -> Self {
+        Self { shuffled: true, ..self }
+    }
+
+    /// Sets how many polls without a move of the clock are taken for a livelock; a million if it
+    /// is not set.
+    pub fn poll_limit(self, polls: usize) -> Self {
+        Self { poll_limit: Some(polls), ..self }
+    }
+
+    /// Builds the runtime.
+    ///
+    /// # Panics
+    ///
+    /// If the seed comes from `CORYMB_SEED`, and that is no number.
+    pub fn build(self) -> TestRuntime {
+        let seed = self.seed.unwrap_or_else(seed_of_environment);
+        let world = Arc::new(World::new(seed, self.shuffled));
+        let root = Root::new(Arc::<World>::clone(&world), None);
+        *world.root.lock() = Some(root.job().clone());
+        let poll_limit = self.poll_limit.unwrap_or(POLL_LIMIT);
+        TestRuntime { world, root, seed, poll_limit, _not_sync: PhantomData }
+    }
+}
+
+fn seed_of_environment() -> u64 {
+    let Some(value) = std::env::var_os(SEED) else { return 0 };
+    let seed = value.to_str().and_then(|text| text.parse().ok());
+    seed.unwrap_or_else(|| panic!("{SEED} is {value:?}: set it to a number below 2^64, or not"))
+}
+
+impl Default for TestRuntime {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TestRuntime {
+    /// A runtime with the default settings.
+    ///
+    /// # Panics
+    ///
+    /// As [`Builder::build`].
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Begins a runtime with other settings.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Runs `future` as a coroutine, and gives what it returned.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of `future`; for a deadlock, a livelock, a leak, or a failure that nobody
+    /// took; and inside of another runtime, where `future` can be awaited instead.
+    #[track_caller]
+    pub fn run<F>(&self, future: F) -> F::Output
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let output = self.run_body(future);
+        if let Err(report) = self.check() {
+            panic!("{report}");
+        }
+        output
+    }
+
+    /// [`run`](Self::run) that minds neither leaks nor failures.
+    #[track_caller]
+    pub(crate) fn run_body<F>(&self, future: F) -> F::Output
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        assert!(
+            hooks::try_with(|_| ()).is_none(),
+            "a test runtime cannot run inside of another runtime: await the future there, or call \
+             this in a plain #[test]"
+        );
+        let _inside = self.world.enter();
+        let mut body = std::pin::pin!(scope_of(self.root.job()).spawn(future).outcome());
+        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let outcome = self.drive(self.poll_limit, Instant::FAR_FUTURE, || {
+            match woken.take().then(|| body.as_mut().poll(&mut Context::from_waker(&waker))) {
+                Some(Poll::Ready(outcome)) => Some(outcome),
+                _ => None,
+            }
+        });
+        match outcome {
+            Ok(Ok(output)) => output,
+            Ok(Err(JoinError::Panicked(panic))) => panic.resume(),
+            Ok(Err(error)) => panic!("the test's body gave no value: {error}"),
+            Err(stuck) => panic!("{}", self.describe(&stuck, "the test's body has not ended")),
+        }
+    }
+
+    /// Launches coroutines beside the body: children of nothing but the runtime.
+    ///
+    /// They have to end before the body does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb_testing::{TestRuntime, settle};
+    ///
+    /// let runtime = TestRuntime::new();
+    /// let beside = runtime.scope().launch(async {});
+    /// runtime.run(async move {
+    ///     settle().await;
+    ///     assert!(beside.is_completed());
+    /// });
+    /// ```
+    pub fn scope(&self) -> Scope {
+        scope_of(self.root.job())
+    }
+
+    /// The virtual time that has passed since the runtime was built.
+    pub fn elapsed(&self) -> Duration {
+        self.world.clock.elapsed()
+    }
+
+    /// The seed of the choices.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// What has been left to chance so far, and how it was decided.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb_core::hooks::Choice;
+    /// use corymb_testing::TestRuntime;
+    ///
+    /// let runtime = TestRuntime::builder().shuffled().build();
+    /// runtime.scope().launch(async {});
+    /// runtime.run(async {});
+    /// assert_eq!(runtime.choices()[0].choice, Choice::Next);
+    /// assert_eq!(runtime.choices()[0].options, 2);
+    /// ```
+    pub fn choices(&self) -> Vec<Decision> {
+        self.world.choices.lock().record().to_vec()
+    }
+
+    /// Makes it the runtime of this thread until the guard is dropped.
+    pub(crate) fn enter(&self) -> impl Sized {
+        self.world.enter()
+    }
+
+    /// Runs what is ready, and moves the clock whenever nothing is, until `done` gives something
+    /// or all that happens comes after `last`; at most `limit` polls without a move of the clock.
+    fn drive<T>(
+        &self,
+        limit: usize,
+        last: Instant,
+        mut done: impl FnMut() -> Option<T>,
+    ) -> Result<T, Stuck> {
+        let (mut moment, mut polls) = (self.elapsed(), 0);
+        loop {
+            if let Some(value) = done() {
+                return Ok(value);
+            }
+            if self.elapsed() != moment {
+                (moment, polls) = (self.elapsed(), 0);
+            }
+            if polls == limit && !self.world.is_idle() {
+                return Err(Stuck::Livelock(limit));
+            }
+            if let Some(coroutine) = self.world.next() {
+                coroutine.run();
+                polls += 1;
+            } else if !self.world.clock.step(last) && self.world.is_idle() {
+                // It was idle before too, but another thread may have woken somebody meanwhile.
+                return Err(Stuck::Deadlock);
+            }
+        }
+    }
+
+    /// Runs what is ready, without moving the clock.
+    pub(crate) fn settle(&self) {
+        let _inside = self.world.enter();
+        // What goes on and on is still alive afterwards, which is for the caller to judge.
+        let _stuck = self.drive(self.poll_limit, self.world.clock.now(), || None::<()>);
+    }
+
+    /// Settles, and says what is wrong with a runtime whose body has returned.
+    fn check(&self) -> Result<(), String> {
+        self.settle();
+        if self.root.children() > 0 {
+            return Err(format!(
+                "still alive after the test's body had returned:\n{}\
+                 Launch it in a scope that the body awaits, or cancel and join it there.",
+                tree(self.root.job()),
+            ));
+        }
+        self.check_failures()
+    }
+
+    /// Says what was reported and not taken.
+    pub(crate) fn check_failures(&self) -> Result<(), String> {
+        let failures = std::mem::take(&mut *self.world.failures.lock());
+        if failures.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "failures that reached nobody:\n  - {}\n\
+             Await what failed, or take them with `take_failures`.",
+            failures.join("\n  - "),
+        ))
+    }
+
+    fn describe(&self, stuck: &Stuck, what: &str) -> String {
+        let reason = match stuck {
+            Stuck::Deadlock => "deadlock: nothing is ready and no timer is armed".into(),
+            Stuck::Livelock(polls) => format!(
+                "livelock: {polls} polls without a move of the clock, which moves only when nothing \
+                 is ready (in a loop, `sleep` instead of `yield_now`, or raise the `poll_limit`)"
+            ),
+        };
+        format!("{reason}, but {what}. Alive:\n{}", tree(self.root.job()))
+    }
+
+    /// Cancels what is left and runs it to its end.
+    fn close(&self) -> Result<(), String> {
+        let _inside = self.world.enter();
+        self.root.close();
+        let root: &Job = self.root.job();
+        let driven =
+            self.drive(POLL_LIMIT, Instant::FAR_FUTURE, || root.is_completed().then_some(()));
+        driven.map_err(|stuck| self.describe(&stuck, "not all that was cancelled has ended"))?;
+        self.world.root.lock().take();
+        self.check_failures()
+    }
+}
+
+/// Whether to look at what is waited for.
+struct Woken(AtomicBool);
+
+impl Woken {
+    fn take(&self) -> bool {
+        // Ordering: Acquire pairs with the Release in `wake`: what led to the wake is seen.
+        self.0.swap(false, Ordering::Acquire)
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        // Ordering: as in `take`.
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Why nothing more will come.
+enum Stuck {
+    Deadlock,
+    /// After so many polls.
+    Livelock(usize),
+}
+
+impl Drop for TestRuntime {
+    #[expect(clippy::print_stderr, reason = "a second panic would hide the first one")]
+    fn drop(&mut self) {
+        let closed = self.close();
+        if !std::thread::panicking() {
+            if let Err(report) = closed {
+                panic!("{report}");
+            }
+            return;
+        }
+        if let Err(report) = closed {
+            eprintln!("while the test was failing: {report}");
+        }
+        if !self.world.choices.lock().record().is_empty() {
+            eprintln!("its choices came of a seed: {SEED}={} repeats them", self.seed);
+        }
+    }
+}
+
+impl fmt::Debug for TestRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestRuntime")
+            .field("seed", &self.seed)
+            .field("elapsed", &self.elapsed())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! What a test runtime is to the kernel: one queue, one clock, one record of choices.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use corymb_core::hooks::{self, Choice, RuntimeHooks};
+use corymb_core::internal::prim::Mutex;
+use corymb_core::time::{Clock, Instant, TimerShard};
+use corymb_core::{Coroutine, Dispatch, Failure, Job};
+
+use crate::choices::Choices;
+use crate::clock::VirtualClock;
+
+/// The runtime as the kernel sees it.
+pub(crate) struct World {
+    queue: Arc<Queue>,
+    shuffled: bool,
+    pub(crate) clock: VirtualClock,
+    pub(crate) choices: Mutex<Choices>,
+    /// None before the root is made and after it has ended.
+    pub(crate) root: Mutex<Option<Job>>,
+    /// What was reported, as text.
+    pub(crate) failures: Mutex<Vec<String>>,
+}
+
+struct Queue(Mutex<VecDeque<Coroutine>>);
+
+impl Dispatch for Queue {
+    fn dispatch(&self, coroutine: Coroutine) {
+        self.0.lock().push_back(coroutine);
+    }
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, shuffled: bool) -> Self {
+        Self {
+            queue: Arc::new(Queue(Mutex::new(VecDeque::new()))),
+            shuffled,
+            clock: VirtualClock::new(),
+            choices: Mutex::new(Choices::new(seed)),
+            root: Mutex::new(None),
+            failures: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Whether no coroutine is ready.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.0.lock().is_empty()
+    }
+
+    /// Takes the coroutine that is next out of the queue.
+    pub(crate) fn next(&self) -> Option<Coroutine> {
+        let mut queue = self.queue.0.lock();
+        if !self.shuffled {
+            return queue.pop_front();
+        }
+        let next = self.choose(Choice::Next, queue.len());
+        queue.remove(next)
+    }
+
+    /// Makes it the runtime of this thread until the guard is dropped.
+    pub(crate) fn enter(self: &Arc<Self>) -> Inside {
+        let runtime = hooks::enter(Arc::<Self>::clone(self));
+        let outer = HERE.with(|here| here.replace(Some(Arc::clone(self))));
+        Inside { outer, _runtime: runtime }
+    }
+
+    /// Calls `f` with the test runtime of this thread; `call` is what the user called.
+    #[track_caller]
+    pub(crate) fn here<R>(call: &str, f: impl FnOnce(&Arc<Self>) -> R) -> R {
+        let here = HERE.with(|here| here.borrow().clone());
+        match here {
+            Some(world) => f(&world),
+            None => panic!(
+                "`{call}` outside of a test runtime: use it in code that `TestRuntime::run` or \
+                 `#[corymb::test]` runs, on the thread of the test"
+            ),
+        }
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+}
+
+impl RuntimeHooks for World {
+    fn root(&self) -> Job {
+        self.root.lock().clone().expect(
+            "the test runtime has ended: nothing can be launched in it after its test returned",
+        )
+    }
+
+    fn default_dispatch(&self) -> Arc<dyn Dispatch> {
+        Arc::<Queue>::clone(&self.queue)
+    }
+
+    fn timer_shard(&self) -> &'static TimerShard {
+        self.clock.shard()
+    }
+
+    /// Nobody sleeps until a timer is due: the clock asks for the earliest one when it moves.
+    fn timer_armed(&self, _: &'static TimerShard, _: Instant) {}
+
+    fn choose(&self, choice: Choice, n: usize) -> usize {
+        self.choices.lock().choose(choice, n)
+    }
+
+    fn report(&self, failure: &Failure) {
+        self.failures.lock().push(failure.to_string());
+    }
+}
+
+thread_local! {
+    static HERE: RefCell<Option<Arc<World>>> = const { RefCell::new(None) };
+}
+
+/// Leaves a [`World::enter`].
+pub(crate) struct Inside {
+    outer: Option<Arc<World>>,
+    _runtime: hooks::Entered,
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        HERE.with(|here| here.replace(self.outer.take()));
+    }
+}

@@ -1,0 +1,48 @@
+//! The attributes, as a user writes them.
+
+use std::time::Duration;
+
+use corymb::prelude::*;
+use corymb::testing::elapsed;
+
+#[corymb::test]
+async fn virtual_time_passes_at_once() {
+    sleep(Duration::from_secs(3600)).await;
+    assert_eq!(elapsed(), Duration::from_secs(3600));
+}
+
+#[corymb::test]
+#[should_panic(expected = "not a number")]
+async fn an_error_fails_the_test() -> Result<(), Box<dyn std::error::Error>> {
+    Err("not a number")?
+}
+
+#[corymb::test(real)]
+async fn real_threads() {
+    let sum = scope(async |s| {
+        let children = [s.spawn(async { 1 }), s.spawn(async { 2 })];
+        let mut sum = 0;
+        for child in children {
+            sum += child.await;
+        }
+        sum
+    });
+    assert_eq!(sum.await, 3);
+}
+
+#[corymb::test(real)]
+#[should_panic(expected = "left 1 coroutines behind")]
+async fn a_leak_fails_a_real_test() {
+    drop(detached(std::future::pending::<()>()));
+}
+
+#[corymb::main]
+async fn main() -> Result<(), std::fmt::Error> {
+    yield_now().await;
+    Ok(())
+}
+
+#[test]
+fn main_runs() {
+    assert_eq!(format!("{:?}", main()), format!("{:?}", std::process::ExitCode::SUCCESS));
+}

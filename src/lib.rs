@@ -1,4 +1,4 @@
-//! corymb: structured concurrency for Rust.
+#![doc = include_str!("../README.md")]
 
 #[doc(inline)]
 pub use corymb_core::{

@@ -13,6 +13,7 @@
 //! | `idle` | who sleeps, and why nobody sleeps while there is work |
 //! | `parker` | how one worker sleeps |
 //! | `driver` | the role of the worker that waits in the reactor |
+//! | `alarm` | how that wait is cut short for a timer |
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,8 +24,11 @@ use corymb_core::internal::prim::atomic::{AtomicBool, Ordering, fence};
 use corymb_core::time::Instant;
 use corymb_core::{Coroutine, Dispatch};
 
+mod alarm;
 mod driver;
 mod idle;
+#[cfg(all(test, loom))]
+mod loom;
 mod parker;
 mod processor;
 mod queue;
@@ -32,6 +36,7 @@ mod worker;
 
 use driver::Driver;
 use idle::Idle;
+use parker::Parker;
 use processor::Processor;
 use queue::Injector;
 pub(crate) use worker::{WithoutProcessor, is_worker_of};
@@ -48,7 +53,7 @@ pub(crate) struct Hooks {
 pub(crate) struct Pool {
     processors: Box<[Processor]>,
     injector: Injector,
-    idle: Idle,
+    idle: Idle<Parker>,
     driver: Driver,
     /// Timers that are armed on threads which are no workers.
     outside: &'static TimerShard,

@@ -20,28 +20,28 @@
 //! searcher *for* it, under the list's lock: two submitters do not wake two for one coroutine.
 //!
 //! A searcher that finds work and was the last one wakes another sleeper: there may be more.
+//!
+//! Models: `pool/loom.rs`.
 
 use std::sync::Arc;
 
 use corymb_core::internal::prim::Mutex;
 use corymb_core::internal::prim::atomic::{AtomicU32, Ordering, fence};
 
-use super::parker::Parker;
-
 /// One searcher in the word; the low half counts sleepers.
 const SEARCHER: u32 = 1 << 16;
 const SLEEPERS: u32 = SEARCHER - 1;
 
-/// Counts and lists the workers without work.
-pub(crate) struct Idle {
+/// Counts and lists the workers without work; `S` is how one sleeps.
+pub(crate) struct Idle<S> {
     /// Searchers in the high half, sleepers in the low one.
     counts: AtomicU32,
     /// The sleepers, the most recent last.
-    sleepers: Mutex<Vec<Arc<Parker>>>,
+    sleepers: Mutex<Vec<Arc<S>>>,
     workers: u32,
 }
 
-impl Idle {
+impl<S> Idle<S> {
     pub(crate) fn new(workers: usize) -> Self {
         Self {
             counts: AtomicU32::new(0),
@@ -68,7 +68,7 @@ impl Idle {
     }
 
     /// Steps 1 and 2 of the sleeper.
-    pub(crate) fn sleep(&self, worker: &Arc<Parker>, searching: bool) {
+    pub(crate) fn sleep(&self, worker: &Arc<S>, searching: bool) {
         {
             let mut sleepers = self.sleepers.lock();
             sleepers.push(Arc::clone(worker));
@@ -81,7 +81,7 @@ impl Idle {
 
     /// A sleeper goes on by itself. False if somebody has woken it already: then it counts as a
     /// searcher.
-    pub(crate) fn leave(&self, worker: &Arc<Parker>) -> bool {
+    pub(crate) fn leave(&self, worker: &Arc<S>) -> bool {
         let mut sleepers = self.sleepers.lock();
         let Some(at) = sleepers.iter().rposition(|it| Arc::ptr_eq(it, worker)) else {
             return false;
@@ -94,21 +94,21 @@ impl Idle {
 
     /// Steps 2 and 3 of the submitter: whom to wake.
     #[inline]
-    pub(crate) fn submitted(&self) -> Option<Arc<Parker>> {
+    pub(crate) fn submitted(&self) -> Option<Arc<S>> {
         fence(Ordering::SeqCst);
         self.pick()
     }
 
     /// A sleeper to wake, if nobody searches.
     #[inline]
-    fn pick(&self) -> Option<Arc<Parker>> {
+    fn pick(&self) -> Option<Arc<S>> {
         // Ordering: Relaxed, after the fence.
         let counts = self.counts.load(Ordering::Relaxed);
         if counts & SLEEPERS == 0 || counts >= SEARCHER { None } else { self.pick_slow() }
     }
 
     #[cold]
-    fn pick_slow(&self) -> Option<Arc<Parker>> {
+    fn pick_slow(&self) -> Option<Arc<S>> {
         let mut sleepers = self.sleepers.lock();
         // Ordering: Relaxed, changes of the sleepers' half are made under the lock; a searcher
         // that begins now makes this wake one too many, no more.
@@ -121,7 +121,7 @@ impl Idle {
     }
 
     /// Takes everybody out, each of them a searcher now.
-    pub(crate) fn wake_all(&self) -> Vec<Arc<Parker>> {
+    pub(crate) fn wake_all(&self) -> Vec<Arc<S>> {
         let mut sleepers = self.sleepers.lock();
         let woken = std::mem::take(&mut *sleepers);
         let count = u32::try_from(woken.len()).unwrap_or(u32::MAX);

@@ -383,26 +383,29 @@ impl Local {
     fn idle(&self) {
         self.kept.set(0);
         self.note_poll_time();
-        let mut searching = self.pool.idle.start_search();
+        let searching = self.pool.idle.start_search();
         if searching && let Some(coroutine) = self.steal() {
             self.found();
             return self.run_one(coroutine);
         }
         self.pool.idle.sleep(&self.parker, searching);
-        if self.pool.has_work() || self.pool.is_closed() {
-            searching = !self.pool.idle.leave(&self.parker);
-        } else {
-            searching = self.sleep();
+        let sleepless = self.pool.has_work() || self.pool.is_closed();
+        let woken = if sleepless { !self.pool.idle.leave(&self.parker) } else { self.sleep() };
+        if !woken && !sleepless {
+            return;
         }
-        if searching {
-            // Woken for work that somebody has submitted.
-            match self.next().or_else(|| self.steal()) {
-                Some(coroutine) => {
+        match self.next().or_else(|| self.steal()) {
+            Some(coroutine) => {
+                if woken {
                     self.found();
-                    self.run_one(coroutine);
+                } else {
+                    // Who submitted it may have seen a searcher here, and called nobody for more.
+                    self.pool.submitted();
                 }
-                None => drop(self.pool.idle.end_search()),
+                self.run_one(coroutine);
             }
+            None if woken => drop(self.pool.idle.end_search()),
+            None => {}
         }
     }
 

@@ -54,7 +54,18 @@ pub(crate) struct Settings {
     rounds: usize,
     /// Milliseconds to warm up and to measure.
     pub(crate) echo: (u32, u32),
-    sleepers: bool,
+    sleepers: Sleepers,
+}
+
+/// When the sleepers run, who take ten seconds whatever the scale.
+#[derive(Clone, Copy, PartialEq)]
+enum Sleepers {
+    /// One process after the other.
+    Alone,
+    /// All at once, which disturbs their times and not their memory.
+    Together,
+    /// All at once, and only if they are named.
+    Unasked,
 }
 
 impl Settings {
@@ -64,28 +75,28 @@ impl Settings {
             peers: Vec::new(),
             json: false,
             scale: 1.0,
-            reps: 3,
+            reps: 2,
             rounds: 3,
             echo: (2_000, 5_000),
-            sleepers: true,
+            sleepers: Sleepers::Alone,
         }
     }
 
     fn quick() -> Self {
-        Self { scale: 0.2, rounds: 2, reps: 2, echo: (300, 1_000), ..Self::full() }
+        let (echo, sleepers) = ((300, 1_000), Sleepers::Together);
+        Self { scale: 0.2, rounds: 2, echo, sleepers, ..Self::full() }
     }
 
     /// As a test: whether everything runs, and gives the right results.
     fn test() -> Self {
-        let echo = (50, 100);
-        Self { scale: 0.01, reps: 1, rounds: 1, echo, sleepers: false, ..Self::full() }
+        let (echo, sleepers) = ((50, 100), Sleepers::Unasked);
+        Self { scale: 0.01, reps: 1, rounds: 1, echo, sleepers, ..Self::full() }
     }
 
-    /// Whether the row of `workload` is wanted. The sleepers take their time whatever the scale:
-    /// a test leaves them out, unless it names them.
+    /// Whether the row of `workload` is wanted.
     pub(crate) fn wants(&self, workload: &str) -> bool {
         if self.workloads.is_empty() {
-            return self.sleepers || !workload.starts_with("million_sleepers");
+            return self.sleepers != Sleepers::Unasked || !sleeps(workload);
         }
         self.workloads.iter().any(|wanted| wanted == workload)
     }
@@ -96,9 +107,17 @@ impl Settings {
 
     /// How often each peer runs `workload`. Sleepers and echoes are long, and steady, enough.
     pub(crate) fn rounds(&self, workload: &str) -> usize {
-        let long = ["million_sleepers", "tcp_echo"].iter().any(|name| workload.starts_with(name));
-        if long { 1 } else { self.rounds }
+        if sleeps(workload) || workload.starts_with("tcp_echo") { 1 } else { self.rounds }
     }
+
+    /// Whether all peers run `workload` at the same time.
+    pub(crate) fn together(&self, workload: &str) -> bool {
+        self.sleepers != Sleepers::Alone && sleeps(workload)
+    }
+}
+
+fn sleeps(workload: &str) -> bool {
+    workload.starts_with("million_sleepers")
 }
 
 /// Reads the arguments. Without `--bench`, which `cargo bench` passes, this is a test.

@@ -15,8 +15,7 @@ use futures::io::AsyncWriteExt;
 
 use crate::measure::Countdown;
 use crate::workloads::{
-    CHURN_SLEEPS, Draw, ECHO_BYTES, FAR, Peer, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, WORKERS,
-    sum_below,
+    Draw, ECHO_BYTES, FAR, Peer, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, WORKERS, sum_below,
 };
 
 pub(crate) struct Corymb(Runtime);
@@ -228,10 +227,10 @@ impl Peer for Corymb {
         t.elapsed()
     }
 
-    async fn timers_churn(tasks: usize) -> (Duration, Duration) {
+    async fn timers_churn(tasks: usize, sleeps: usize) -> (Duration, Duration) {
         let t = Instant::now();
         let late = scope(async |s| {
-            let sleepers: Vec<_> = (0..tasks).map(|task| s.spawn(churn(task))).collect();
+            let sleepers: Vec<_> = (0..tasks).map(|task| s.spawn(churn(task, sleeps))).collect();
             let mut late = Duration::ZERO;
             for sleeper in sleepers {
                 late += sleeper.await;
@@ -292,10 +291,10 @@ async fn total<const N: usize>(children: [Deferred<u64>; N]) -> u64 {
 }
 
 /// Sleeps one time after the other; gives how late it woke.
-async fn churn(task: usize) -> Duration {
+async fn churn(task: usize, sleeps: usize) -> Duration {
     let mut draw = Draw::new(task);
     let mut late = Duration::ZERO;
-    for _ in 0..CHURN_SLEEPS {
+    for _ in 0..sleeps {
         let asked = draw.sleep();
         let from = Instant::now();
         sleep(asked).await;
@@ -346,8 +345,7 @@ async fn wait(tree: Arc<Tree>) {
 }
 
 async fn accept(s: &Scope, listener: &TcpListener) {
-    loop {
-        let (socket, _) = listener.accept().await.expect("it listens");
+    while let Ok((socket, _)) = listener.accept().await {
         socket.set_nodelay(true).expect("the socket is open");
         s.launch(async move {
             let mut buf = [0; ECHO_BYTES];

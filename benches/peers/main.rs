@@ -96,11 +96,12 @@ fn version(peer: &str) -> String {
 fn table(settings: &Settings) -> ExitCode {
     let rows: Vec<_> = ROWS.iter().filter(|row| settings.wants(row.ours)).collect();
     let plan = plan(&rows, settings);
+    let of = plan.iter().map(Vec::len).sum();
     let mut results = Results::default();
-    let mut failures = 0;
-    for (i, (peer, workload)) in plan.iter().enumerate() {
-        let line = measured(settings, peer, workload);
-        progress(i + 1, plan.len(), &line);
+    let (mut at, mut failures) = (0, 0);
+    for line in plan.iter().flat_map(|step| together(settings, step)) {
+        at += 1;
+        progress(at, of, &line);
         if settings.json {
             println!("{line}");
         }
@@ -111,7 +112,7 @@ fn table(settings: &Settings) -> ExitCode {
         println!("{}", Table { results: &results, rows: &rows });
     }
     if failures > 0 {
-        eprintln!("{failures} of {} measurements failed", plan.len());
+        eprintln!("{failures} of {of} measurements failed");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
@@ -119,20 +120,47 @@ fn table(settings: &Settings) -> ExitCode {
 
 const FAILED: &str = "failed: ";
 
-/// Every child to start, in order: all peers of a workload, round after round.
-fn plan<'a>(rows: &[&'a Row], settings: &Settings) -> Vec<(&'static str, &'a str)> {
+/// A peer and a workload.
+type Case = (&'static str, &'static str);
+
+/// Every case to measure, in order: all peers of a workload, round after round. The cases of a
+/// step run at the same time: one, with few exceptions.
+fn plan(rows: &[&Row], settings: &Settings) -> Vec<Vec<Case>> {
     let mut plan = Vec::new();
     for group in rows.chunk_by(|a, b| a.theirs == b.theirs) {
-        let ours: BTreeSet<_> = group.iter().map(|row| row.ours).collect();
-        let round = PEERS.into_iter().filter(|peer| settings.measures(peer)).flat_map(|peer| {
-            let theirs = BTreeSet::from([group[0].theirs]);
-            let workloads = if peer == "corymb" { ours.clone() } else { theirs };
-            workloads.into_iter().map(move |workload| (peer, workload))
-        });
-        let round: Vec<_> = round.collect();
-        plan.extend((0..settings.rounds(group[0].ours)).flat_map(|_| &round));
+        let round = round(group, settings);
+        if settings.together(group[0].ours) {
+            plan.push(round);
+            continue;
+        }
+        for _ in 0..settings.rounds(group[0].ours) {
+            plan.extend(round.iter().map(|case| vec![*case]));
+        }
     }
     plan
+}
+
+/// One case for each peer, for rows that share the peers' workload.
+fn round(group: &[&Row], settings: &Settings) -> Vec<Case> {
+    let ours: BTreeSet<_> = group.iter().map(|row| row.ours).collect();
+    let of = |peer| {
+        let theirs = BTreeSet::from([group[0].theirs]);
+        let workloads = if peer == "corymb" { ours.clone() } else { theirs };
+        workloads.into_iter().map(move |workload| (peer, workload))
+    };
+    PEERS.into_iter().filter(|peer| settings.measures(peer)).flat_map(of).collect()
+}
+
+/// Measures cases at the same time.
+fn together(settings: &Settings, step: &[Case]) -> Vec<Line> {
+    thread::scope(|s| {
+        let measure = |case: &Case| {
+            let (peer, workload) = *case;
+            s.spawn(move || measured(settings, peer, workload))
+        };
+        let threads: Vec<_> = step.iter().map(measure).collect();
+        threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()
+    })
 }
 
 fn progress(at: usize, of: usize, line: &Line) {

@@ -15,12 +15,6 @@ pub(crate) struct Bench {
 
 impl Bench {
     /// `n`, scaled, in whole multiples of 1,000 where it was one.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        clippy::cast_sign_loss,
-        reason = "sizes are small and positive"
-    )]
     pub(crate) fn n(&self, n: usize) -> usize {
         let scaled = (n as f64 * self.scale) as usize;
         let unit = if n.is_multiple_of(1_000) { 1_000 } else { 1 };
@@ -135,6 +129,15 @@ impl fmt::Display for Line {
     }
 }
 
+/// The exact version that the manifest pins.
+pub(crate) fn pinned(name: &str) -> String {
+    let manifest = include_str!("../../Cargo.toml");
+    let mut lines = manifest.lines().filter_map(|line| line.strip_prefix(name));
+    let version = lines.find_map(|line| line.trim_start().strip_prefix('=')?.split_once("\"="));
+    let (_, version) = version.expect("it is pinned");
+    format!("{name} {}", version.split('"').next().unwrap_or_default())
+}
+
 /// What the machine and this process have done so far.
 struct Load {
     at: Instant,
@@ -172,7 +175,6 @@ pub(crate) fn cpu_seconds_of(pid: u32) -> f64 {
     seconds(after_name.split(' ').skip(11).take(2))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "there are a hundred ticks in a second")]
 fn seconds<'a>(ticks: impl Iterator<Item = &'a str>) -> f64 {
     let ticks: f64 = ticks.map(|ticks| ticks.parse::<f64>().expect("a number")).sum();
     ticks / rustix::param::clock_ticks_per_second() as f64
@@ -215,7 +217,6 @@ pub(crate) fn nanos(time: Duration) -> f64 {
     time.as_secs_f64() * 1e9
 }
 
-#[expect(clippy::cast_precision_loss, reason = "no count here comes near 2^52")]
 pub(crate) const fn count(n: usize) -> f64 {
     n as f64
 }

@@ -15,11 +15,9 @@ use smol::future::{block_on, or, yield_now};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::TcpListener;
 
-use crate::measure::Countdown;
-use crate::tokio::pinned;
+use crate::measure::{Countdown, pinned};
 use crate::workloads::{
-    CHURN_SLEEPS, Draw, ECHO_BYTES, FAR, Peer, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, WORKERS,
-    sum_below,
+    Draw, ECHO_BYTES, FAR, Peer, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, WORKERS, sum_below,
 };
 
 static EX: Executor<'static> = Executor::new();
@@ -180,9 +178,9 @@ impl Peer for Smol {
         t.elapsed()
     }
 
-    async fn timers_churn(tasks: usize) -> (Duration, Duration) {
+    async fn timers_churn(tasks: usize, sleeps: usize) -> (Duration, Duration) {
         let t = Instant::now();
-        let tasks: Vec<_> = (0..tasks).map(|task| EX.spawn(churn(task))).collect();
+        let tasks: Vec<_> = (0..tasks).map(|task| EX.spawn(churn(task, sleeps))).collect();
         let mut late = Duration::ZERO;
         for task in tasks {
             late += task.await;
@@ -267,10 +265,10 @@ async fn timeout<T>(future: impl Future<Output = T>) -> Option<T> {
 }
 
 /// Sleeps one time after the other; gives how late it woke.
-async fn churn(task: usize) -> Duration {
+async fn churn(task: usize, sleeps: usize) -> Duration {
     let mut draw = Draw::new(task);
     let mut late = Duration::ZERO;
-    for _ in 0..CHURN_SLEEPS {
+    for _ in 0..sleeps {
         let asked = draw.sleep();
         let from = Instant::now();
         Timer::after(asked).await;
@@ -308,8 +306,7 @@ async fn wait(tree: Arc<Tree>) {
 }
 
 async fn accept(listener: TcpListener) {
-    loop {
-        let (mut socket, _) = listener.accept().await.expect("it listens");
+    while let Ok((mut socket, _)) = listener.accept().await {
         socket.set_nodelay(true).expect("the socket is open");
         EX.spawn(async move {
             let mut buf = [0; ECHO_BYTES];

@@ -58,10 +58,8 @@ impl fmt::Display for Table<'_> {
         writeln!(f, " {:>7} {:>7} {:>7}  budget", "ratio", "to ct", "spread")?;
         self.rows.iter().try_for_each(|row| self.row(f, row))?;
         writeln!(f)?;
-        let versions = self.results.versions.iter();
-        versions
-            .map(|(peer, version)| writeln!(f, "{peer}: {version}"))
-            .collect::<fmt::Result>()?;
+        let mut versions = self.results.versions.iter();
+        versions.try_for_each(|(peer, version)| writeln!(f, "{peer}: {version}"))?;
         f.write_str(
             "ratio: corymb to the better one of tokio and smol; to ct: to tokio-ct; lower is \
              better.\nspread: largest less smallest of a peer's rounds, of their median.",

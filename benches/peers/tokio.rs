@@ -14,10 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
-use crate::measure::Countdown;
+use crate::measure::{Countdown, pinned};
 use crate::workloads::{
-    CHURN_SLEEPS, Draw, ECHO_BYTES, FAR, Peer, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, WORKERS,
-    sum_below,
+    Draw, ECHO_BYTES, FAR, Peer, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, WORKERS, sum_below,
 };
 
 pub(crate) struct Tokio(Runtime);
@@ -188,9 +187,9 @@ impl Peer for Tokio {
         t.elapsed()
     }
 
-    async fn timers_churn(tasks: usize) -> (Duration, Duration) {
+    async fn timers_churn(tasks: usize, sleeps: usize) -> (Duration, Duration) {
         let t = Instant::now();
-        let handles: Vec<_> = (0..tasks).map(|task| tokio::spawn(churn(task))).collect();
+        let handles: Vec<_> = (0..tasks).map(|task| tokio::spawn(churn(task, sleeps))).collect();
         let mut late = Duration::ZERO;
         for handle in handles {
             late += handle.await.expect(FINE);
@@ -225,15 +224,6 @@ impl Peer for Tokio {
 }
 
 const FINE: &str = "nothing fails here";
-
-/// The exact version that the manifest pins.
-pub(crate) fn pinned(name: &str) -> String {
-    let manifest = include_str!("../../Cargo.toml");
-    let mut lines = manifest.lines().filter_map(|line| line.strip_prefix(name));
-    let version = lines.find_map(|line| line.trim_start().strip_prefix('=')?.split_once("\"="));
-    let (_, version) = version.expect("it is pinned");
-    format!("{name} {}", version.split('"').next().unwrap_or_default())
-}
 
 /// Counts tasks down; the last one wakes who waits for all.
 struct Last(Countdown, Mutex<Option<oneshot::Sender<()>>>);
@@ -279,10 +269,10 @@ async fn total<const N: usize>(handles: [JoinHandle<u64>; N]) -> u64 {
 }
 
 /// Sleeps one time after the other; gives how late it woke.
-async fn churn(task: usize) -> Duration {
+async fn churn(task: usize, sleeps: usize) -> Duration {
     let mut draw = Draw::new(task);
     let mut late = Duration::ZERO;
-    for _ in 0..CHURN_SLEEPS {
+    for _ in 0..sleeps {
         let asked = draw.sleep();
         let from = Instant::now();
         sleep(asked).await;
@@ -322,8 +312,7 @@ async fn wait(tree: Arc<Tree>) {
 }
 
 async fn accept(listener: TcpListener) {
-    loop {
-        let (mut socket, _) = listener.accept().await.expect("it listens");
+    while let Ok((mut socket, _)) = listener.accept().await {
         socket.set_nodelay(true).expect("the socket is open");
         tokio::spawn(async move {
             let mut buf = [0; ECHO_BYTES];

@@ -20,7 +20,7 @@ pub(crate) const SLEEP: Duration = Duration::from_secs(10);
 const TIMEOUTS: usize = 1_000_000;
 pub(crate) const FAR: Duration = Duration::from_hours(1);
 const CHURN_TASKS: usize = 1_000;
-pub(crate) const CHURN_SLEEPS: usize = 200;
+const CHURN_SLEEPS: usize = 200;
 const CHURN_MAX_US: u64 = 5_000;
 const CANCEL_PARENTS: usize = 1_000;
 const CANCEL_CHILDREN: usize = 1_000;
@@ -90,9 +90,12 @@ pub(crate) trait Peer {
     /// The same around work that wakes itself once, which leaves out the cost of the yield.
     fn timeout_wake(n: usize) -> impl Future<Output = Duration> + Send + 'static;
 
-    /// `tasks` sleep [`CHURN_SLEEPS`] times each, as [`Draw`] says. Gives how late they woke, all
-    /// together, and how long it took.
-    fn timers_churn(tasks: usize) -> impl Future<Output = (Duration, Duration)> + Send + 'static;
+    /// `tasks` sleep `sleeps` times each, as [`Draw`] says. Gives how late they woke, all together,
+    /// and how long it took.
+    fn timers_churn(
+        tasks: usize,
+        sleeps: usize,
+    ) -> impl Future<Output = (Duration, Duration)> + Send + 'static;
 
     /// A tree of tasks that wait for ever. The clock runs from the cancellation of its root until
     /// the last future has been dropped.
@@ -156,7 +159,6 @@ where
 
 /// Memory and processor time of a task that sleeps. Measured once: the peak of the resident set
 /// is never taken back.
-#[expect(clippy::cast_precision_loss, reason = "no memory here comes near 2^52 bytes")]
 fn sleepers<P: Peer, F>(peer: &P, n: usize, workload: impl FnOnce(usize) -> F) -> Numbers
 where
     F: Future<Output = Duration> + Send + 'static,
@@ -175,11 +177,11 @@ where
 
 /// Processor time of a sleep, and how late it ends on average.
 fn timers_churn<P: Peer>(peer: &P, b: &Bench) -> Numbers {
-    let tasks = ((count(CHURN_TASKS) * b.scale.max(0.01)).round() as usize).min(CHURN_TASKS);
-    let n = tasks * CHURN_SLEEPS;
+    let sleeps = b.n(CHURN_TASKS * CHURN_SLEEPS) / CHURN_TASKS;
+    let n = CHURN_TASKS * sleeps;
     b.time_with(n, ["mean_late_us", "wall_ms"], || {
         let cpu = cpu_time();
-        let (late, wall) = peer.on_worker(P::timers_churn(tasks));
+        let (late, wall) = peer.on_worker(P::timers_churn(CHURN_TASKS, sleeps));
         let late_us = late.as_secs_f64() * 1e6 / count(n);
         (cpu_time() - cpu, [late_us, wall.as_secs_f64() * 1e3])
     })

@@ -22,24 +22,33 @@ impl Results {
     }
 
     /// The values of all rounds; empty if there are none.
-    fn values(&self, peer: &str, row: &Row) -> Vec<f64> {
+    fn values(&self, peer: &str, row: &Row, field: &str) -> Vec<f64> {
         let workload = if peer == "corymb" { row.ours } else { row.theirs };
         let numbers = self.numbers.get(&(peer.to_owned(), workload.to_owned()));
-        numbers.into_iter().flatten().filter_map(|n| n.get(row.measure.field)).collect()
+        numbers.into_iter().flatten().filter_map(|n| n.get(field)).collect()
     }
 
     fn value(&self, peer: &str, row: &Row) -> Option<f64> {
-        let values = self.values(peer, row);
+        let values = self.values(peer, row, row.measure.field);
         (!values.is_empty()).then(|| median(values))
     }
 
     /// How far the rounds are apart, as a part of their median, for the peer that is worst.
     fn spread(&self, row: &Row) -> Option<f64> {
         let of = |peer: &&str| {
-            let mut values = self.values(peer, row);
+            let mut values = self.values(peer, row, row.measure.field);
             values.sort_by(f64::total_cmp);
             let apart = values.last()? - values.first()?;
             (values.len() > 1).then(|| apart / median(values))
+        };
+        PEERS.iter().filter_map(of).max_by(f64::total_cmp)
+    }
+
+    /// The share of the machine that others took meanwhile, for the peer that is worst off.
+    fn foreign(&self, row: &Row) -> Option<f64> {
+        let of = |peer: &&str| {
+            let shares = self.values(peer, row, "foreign_cpu");
+            (!shares.is_empty()).then(|| median(shares))
         };
         PEERS.iter().filter_map(of).max_by(f64::total_cmp)
     }
@@ -55,14 +64,15 @@ impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:<22} {:<8}", "workload", "unit")?;
         PEERS.iter().try_for_each(|peer| write!(f, " {peer:>10}"))?;
-        writeln!(f, " {:>7} {:>7} {:>7}  budget", "ratio", "to ct", "spread")?;
+        writeln!(f, " {:>7} {:>7} {:>7} {:>7}  budget", "ratio", "to ct", "spread", "foreign")?;
         self.rows.iter().try_for_each(|row| self.row(f, row))?;
         writeln!(f)?;
         let mut versions = self.results.versions.iter();
         versions.try_for_each(|(peer, version)| writeln!(f, "{peer}: {version}"))?;
         f.write_str(
             "ratio: corymb to the better one of tokio and smol; to ct: to tokio-ct; lower is \
-             better.\nspread: largest less smallest of a peer's rounds, of their median.",
+             better.\nspread: largest less smallest of a peer's rounds, of their median. \
+             foreign: the share of the machine that\nothers took; above 0.1 the row is disturbed.",
         )
     }
 }
@@ -76,9 +86,9 @@ impl Table<'_> {
         let corymb = self.results.value("corymb", row);
         let ratio = relative(corymb, best(self.results, row), &row.measure);
         let to_ct = relative(corymb, self.results.value("tokio-ct", row), &row.measure);
-        let spread = self.results.spread(row).map(|part| part * 100.0);
+        let [spread, foreign] = [self.results.spread(row), self.results.foreign(row)];
         write!(f, " {:>7} {:>7}", Cell(ratio, |_| 2), Cell(to_ct, |_| 2))?;
-        write!(f, " {:>6}%", Cell(spread, |_| 0))?;
+        write!(f, " {:>7} {:>7}", Cell(spread, |_| 2), Cell(foreign, |_| 2))?;
         match &row.budget {
             Some(budget) => writeln!(f, "  {}", Verdict { budget, corymb, ratio }),
             None => writeln!(f),

@@ -1,0 +1,223 @@
+//! The workloads: their sizes, the same for all, and what a peer brings to run them.
+
+use std::time::Duration;
+
+use crate::measure::{Bench, Numbers, count, cpu_time, memory, nanos};
+
+pub(crate) const WORKERS: usize = 2;
+const SPAWN_N: usize = 1_000_000;
+pub(crate) const SPAWN_BATCH: usize = 1_000;
+const BURST_N: usize = 1_000_000;
+const YIELD_TASKS: usize = 1_000;
+const YIELDS: usize = 1_000;
+const YIELD_ONE: usize = 1_000_000;
+const PING_PONG: usize = 200_000;
+const SKYNET_LEAVES: usize = 1_000_000;
+const SCOPES: usize = 100_000;
+pub(crate) const SCOPE_CHILDREN: usize = 10;
+const SLEEPERS: usize = 1_000_000;
+pub(crate) const SLEEP: Duration = Duration::from_secs(10);
+const TIMEOUTS: usize = 1_000_000;
+pub(crate) const FAR: Duration = Duration::from_hours(1);
+const CHURN_TASKS: usize = 1_000;
+const CHURN_SLEEPS: usize = 200;
+const CHURN_MAX_US: u64 = 5_000;
+const CANCEL_PARENTS: usize = 1_000;
+const CANCEL_CHILDREN: usize = 1_000;
+pub(crate) const ECHO_BYTES: usize = 64;
+
+/// A runtime that runs the workloads.
+///
+/// Each workload is the body of a task and says how long it took, from its own start to its last
+/// result; it checks that result itself. What takes a size runs `n` operations.
+pub(crate) trait Peer {
+    /// The name and version of what is measured.
+    fn version() -> String;
+
+    /// Why this peer has nothing for `workload`, if so.
+    fn lacks(workload: &str) -> Option<&'static str> {
+        matches!(workload, "launch_batch" | "million_sleepers_bare").then_some("only corymb has it")
+    }
+
+    /// Runs `body` as a task on a worker; this thread only waits for it.
+    fn on_worker<F>(&self, body: F) -> F::Output
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static;
+
+    /// Batches of tasks that return their index; each is awaited in turn.
+    fn spawn_join(n: usize) -> impl Future<Output = Duration> + Send + 'static;
+
+    /// The same without a handle for each: the end of the batch is awaited.
+    fn launch_batch(_: usize) -> impl Future<Output = Duration> + Send + 'static {
+        async { unreachable!("it is lacking") }
+    }
+
+    /// Tasks spawned in one loop, of which the last wakes the parent.
+    fn spawn_burst(n: usize) -> impl Future<Output = Duration> + Send + 'static;
+
+    /// `tasks` yield `each` times.
+    fn yields(tasks: usize, each: usize) -> impl Future<Output = Duration> + Send + 'static;
+
+    /// Two tasks pass numbers there and back over two channels of capacity 1.
+    fn ping_pong(n: usize) -> impl Future<Output = Duration> + Send + 'static;
+
+    /// A tree of tasks with `leaves` leaves and ten children to a node.
+    fn skynet(leaves: u64) -> impl Future<Output = Duration> + Send + 'static;
+
+    /// Scopes with ten children that return a number, one after the other.
+    fn scope(_: usize) -> impl Future<Output = Duration> + Send + 'static {
+        async { unreachable!("it is lacking") }
+    }
+
+    /// The same with plain handles in an array.
+    fn scope_vec(n: usize) -> impl Future<Output = Duration> + Send + 'static;
+
+    /// Tasks that sleep for [`SLEEP`], all at once.
+    fn million_sleepers(n: usize) -> impl Future<Output = Duration> + Send + 'static;
+
+    /// Tasks that are nothing but such a sleep.
+    fn million_sleepers_bare(_: usize) -> impl Future<Output = Duration> + Send + 'static {
+        async { unreachable!("it is lacking") }
+    }
+
+    /// A timeout of [`FAR`] around work that is finished at once.
+    fn timeout_ready(n: usize) -> impl Future<Output = Duration> + Send + 'static;
+
+    /// The same around work that yields once.
+    fn timeout_yield(n: usize) -> impl Future<Output = Duration> + Send + 'static;
+
+    /// The same around work that wakes itself once, which leaves out the cost of the yield.
+    fn timeout_wake(n: usize) -> impl Future<Output = Duration> + Send + 'static;
+
+    /// `tasks` sleep `sleeps` times each, as [`Draw`] says. Gives how late they woke, all together,
+    /// and how long it took.
+    fn timers_churn(
+        tasks: usize,
+        sleeps: usize,
+    ) -> impl Future<Output = (Duration, Duration)> + Send + 'static;
+
+    /// A tree of tasks that wait for ever. The clock runs from the cancellation of its root until
+    /// the last future has been dropped.
+    fn cancel_tree(
+        parents: usize,
+        children: usize,
+    ) -> impl Future<Output = Duration> + Send + 'static;
+
+    /// Serves echoes, a task for each connection, once it has told `ready` its port. Never ends.
+    fn serve(&self, ready: impl FnOnce(u16) + Send + 'static);
+}
+
+/// Measures one workload of one peer.
+///
+/// # Errors
+///
+/// Why the peer has nothing for it.
+pub(crate) fn run<P: Peer>(peer: &P, b: &Bench) -> Result<Numbers, String> {
+    let name = b.workload.as_str();
+    if let Some(why) = P::lacks(name) {
+        return Err(why.to_owned());
+    }
+    Ok(match name {
+        "spawn_join" => each(peer, b, b.n(SPAWN_N), P::spawn_join),
+        "launch_batch" => each(peer, b, b.n(SPAWN_N), P::launch_batch),
+        "spawn_burst" => each(peer, b, b.n(BURST_N), P::spawn_burst),
+        "yield_many" => {
+            let times = b.n(YIELDS * YIELD_TASKS) / YIELD_TASKS;
+            b.time(YIELD_TASKS * times, || peer.on_worker(P::yields(YIELD_TASKS, times)))
+        }
+        "yield_one" => each(peer, b, b.n(YIELD_ONE), |n| P::yields(1, n)),
+        "ping_pong" => each(peer, b, b.n(PING_PONG), P::ping_pong),
+        "skynet" => {
+            let leaves = skynet_leaves(b.scale);
+            b.time(tree_nodes(leaves), || peer.on_worker(P::skynet(leaves)))
+        }
+        "scope" => each(peer, b, b.n(SCOPES), P::scope),
+        "scope_vec" => each(peer, b, b.n(SCOPES), P::scope_vec),
+        "million_sleepers" => sleepers(peer, b.n(SLEEPERS), P::million_sleepers),
+        "million_sleepers_bare" => sleepers(peer, b.n(SLEEPERS), P::million_sleepers_bare),
+        "timeout_ready" => each(peer, b, b.n(TIMEOUTS), P::timeout_ready),
+        "timeout_yield" => each(peer, b, b.n(TIMEOUTS), P::timeout_yield),
+        "timeout_wake" => each(peer, b, b.n(TIMEOUTS), P::timeout_wake),
+        "timers_churn" => timers_churn(peer, b),
+        "cancel_tree" => {
+            let children = b.n(CANCEL_PARENTS * CANCEL_CHILDREN) / CANCEL_PARENTS;
+            let tasks = CANCEL_PARENTS * (children + 1);
+            b.time(tasks, || peer.on_worker(P::cancel_tree(CANCEL_PARENTS, children)))
+        }
+        _ => return Err("unknown workload".to_owned()),
+    })
+}
+
+/// `n` operations of `workload`.
+fn each<P: Peer, F>(peer: &P, b: &Bench, n: usize, workload: impl Fn(usize) -> F) -> Numbers
+where
+    F: Future<Output = Duration> + Send + 'static,
+{
+    b.time(n, || peer.on_worker(workload(n)))
+}
+
+/// Memory and processor time of a task that sleeps. Measured once: the peak of the resident set
+/// is never taken back.
+fn sleepers<P: Peer, F>(peer: &P, n: usize, workload: impl FnOnce(usize) -> F) -> Numbers
+where
+    F: Future<Output = Duration> + Send + 'static,
+{
+    let before = memory("VmRSS");
+    let cpu = cpu_time();
+    let wall = peer.on_worker(workload(n));
+    let cpu = cpu_time() - cpu;
+    let bytes = memory("VmHWM").saturating_sub(before);
+    let mut numbers = Numbers::of(n, vec![nanos(cpu) / count(n)]);
+    numbers.add("bytes_per_task", bytes as f64 / count(n));
+    numbers.add("cpu_ms", cpu.as_secs_f64() * 1e3);
+    numbers.add("wall_ms", wall.as_secs_f64() * 1e3);
+    numbers
+}
+
+/// Processor time of a sleep, and how late it ends on average.
+fn timers_churn<P: Peer>(peer: &P, b: &Bench) -> Numbers {
+    let sleeps = b.n(CHURN_TASKS * CHURN_SLEEPS) / CHURN_TASKS;
+    let n = CHURN_TASKS * sleeps;
+    b.time_with(n, ["mean_late_us", "wall_ms"], || {
+        let cpu = cpu_time();
+        let (late, wall) = peer.on_worker(P::timers_churn(CHURN_TASKS, sleeps));
+        let late_us = late.as_secs_f64() * 1e6 / count(n);
+        (cpu_time() - cpu, [late_us, wall.as_secs_f64() * 1e3])
+    })
+}
+
+/// Powers of ten only.
+fn skynet_leaves(scale: f64) -> u64 {
+    let mut leaves = SKYNET_LEAVES;
+    while leaves > 1_000 && count(leaves) > count(SKYNET_LEAVES) * scale {
+        leaves /= 10;
+    }
+    leaves as u64
+}
+
+/// The number of tasks in a 10-ary tree with `leaves` leaves, leaves included.
+fn tree_nodes(leaves: u64) -> usize {
+    let levels = std::iter::successors(Some(1), |level| Some(level * 10));
+    levels.take_while(|level| *level <= leaves).sum::<u64>() as usize
+}
+
+/// Sum of `0..n`, what most workloads check their result against.
+pub(crate) fn sum_below(n: u64) -> u64 {
+    n * (n - 1) / 2
+}
+
+/// Draws the sleeps of `timers_churn`, for each task its own, seeded with its index.
+pub(crate) struct Draw(u64);
+
+impl Draw {
+    pub(crate) fn new(task: usize) -> Self {
+        Self(task as u64)
+    }
+
+    pub(crate) fn sleep(&mut self) -> Duration {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005);
+        self.0 = self.0.wrapping_add(1_442_695_040_888_963_407);
+        Duration::from_micros((self.0 >> 33) % CHURN_MAX_US)
+    }
+}

@@ -10,6 +10,8 @@
 //! | `processor` | what a processor owns, and who holds it |
 //! | `queue` | its run queue, and the injector for what comes from outside |
 //! | `worker` | the loop of a worker |
+//! | `search` | what a worker without work does: steal, nap, sleep |
+//! | `blocking` | how a worker blocks without its processor |
 //! | `idle` | who sleeps, and why nobody sleeps while there is work |
 //! | `parker` | how one worker sleeps |
 //! | `driver` | the role of the worker that waits in the reactor |
@@ -25,6 +27,7 @@ use corymb_core::time::Instant;
 use corymb_core::{Coroutine, Dispatch};
 
 mod alarm;
+mod blocking;
 mod driver;
 mod idle;
 #[cfg(all(test, loom))]
@@ -32,14 +35,16 @@ mod loom;
 mod parker;
 mod processor;
 mod queue;
+mod search;
 mod worker;
 
+pub(crate) use blocking::WithoutProcessor;
 use driver::Driver;
 use idle::Idle;
 use parker::Parker;
 use processor::Processor;
 use queue::Injector;
-pub(crate) use worker::{WithoutProcessor, is_worker_of};
+pub(crate) use worker::is_worker_of;
 
 /// What a worker does beside running coroutines.
 pub(crate) struct Hooks {

@@ -20,18 +20,35 @@ pub(crate) struct Processor {
 }
 
 /// Counted by the holder alone.
-#[derive(Default)]
 pub(crate) struct Counters {
     pub(crate) polls: Counter,
     pub(crate) steals: Counter,
     pub(crate) parks: Counter,
+    /// How much work a coroutine was here lately on average, in nanoseconds.
+    pub(crate) work: Counter,
+}
+
+impl Counters {
+    /// Nothing counted; work passes for much until it has been measured.
+    fn new() -> Self {
+        let [polls, steals, parks] = [0; 3].map(Counter::new);
+        Self { polls, steals, parks, work: Counter::new(u64::from(u32::MAX)) }
+    }
 }
 
 /// A number with one writer.
-#[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
+    fn new(value: u64) -> Self {
+        Self(AtomicU64::new(value))
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        // Ordering: Relaxed, a figure that nothing depends on.
+        self.0.store(value, Ordering::Relaxed);
+    }
+
     #[inline]
     pub(crate) fn increment(&self) {
         // Ordering: Relaxed, a figure for people; there is one writer.
@@ -52,7 +69,7 @@ impl Processor {
             thief,
             lifo: CachePadded::new(AtomicPtr::new(std::ptr::null_mut())),
             shard: TimerShard::acquire(),
-            counters: CachePadded::default(),
+            counters: CachePadded::new(Counters::new()),
         }
     }
 

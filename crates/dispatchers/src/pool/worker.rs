@@ -9,12 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use corymb_core::Coroutine;
-use corymb_core::hooks::{self, Choice, RuntimeHooks};
+use corymb_core::hooks::{self, RuntimeHooks};
 use corymb_core::internal::{TimerShard, real_now, report_here};
 use corymb_core::time::Instant;
 
 use super::Pool;
-use super::driver::Role;
 use super::parker::Parker;
 use super::processor::Processor;
 use super::queue::RunQueue;
@@ -27,20 +26,17 @@ const TIMER_TICKS: u32 = 16;
 const OUTSIDE_TICKS: u32 = 61;
 /// The least time between two looks of a busy worker into the reactor: one costs a system call.
 const REACTOR_PERIOD: Duration = Duration::from_micros(50);
+/// Over how many measurements, of [`OUTSIDE_TICKS`] polls each, work is averaged: a scope that
+/// launches a thousand children in one poll is one arrival of work, not a thousand and none.
+const PAST: u64 = 16;
+/// One arrival, in the fixed point in which they are averaged.
+const UNIT: u64 = 256;
 /// How many coroutines in a row may come out of the slot for the one woken last, so that a pair
 /// that wakes each other does not starve the queue.
 const LIFO_BUDGET: u32 = 3;
-/// The least time between two sleeps that end for timers. Each costs a switch to this thread and
-/// back, some ten microseconds; timers that are due within this time share one. A lone timer is
-/// not delayed by it.
-const TIMER_SPACING: Duration = Duration::from_micros(180);
-/// How long a worker that sleeps outside the reactor leaves its own timers to the others.
-const TIMER_SLACK: Duration = Duration::from_millis(1);
 /// What it costs to wake another worker, in nanoseconds. Events and timers that keep this one busy
 /// for less are not worth it.
 const WAKE_COST: u64 = 20_000;
-/// How long a worker keeps away from a reactor that answers with an error.
-const REACTOR_ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 thread_local! {
     /// The worker that this thread is, or null.
@@ -53,6 +49,12 @@ pub(crate) fn with<R>(pool: &Pool, f: impl FnOnce(Option<&Local>) -> R) -> R {
     // SAFETY: set by `run_worker` while the object is on its stack, on this thread.
     let local = unsafe { LOCAL.with(Cell::get).as_ref() };
     f(local.filter(|local| ptr::eq(&raw const *local.pool, pool)))
+}
+
+/// Calls `f` with the worker that this thread is, if it is one.
+pub(super) fn current<R>(f: impl FnOnce(Option<&Local>) -> R) -> R {
+    // SAFETY: as in `with`.
+    f(unsafe { LOCAL.with(Cell::get).as_ref() })
 }
 
 /// Whether this thread is a worker of `pool`.
@@ -76,10 +78,18 @@ pub(crate) struct Local {
     lifo_runs: Cell<u32>,
     /// When a busy worker looked into the reactor last, in nanoseconds.
     looked: Cell<u64>,
-    /// When the last sleep ended, in nanoseconds, and the ticks then.
-    awake: Cell<(u64, u32)>,
-    /// How long a poll took on average between the last two sleeps, in nanoseconds.
-    poll_time: Cell<u64>,
+    /// When the last sleep ended, in nanoseconds.
+    awake: Cell<u64>,
+    /// When the work that came in was measured last, in nanoseconds.
+    measured: Cell<u64>,
+    /// How many coroutines were launched or woken since.
+    arrivals: Cell<u64>,
+    /// Time and arrivals of the past, the older the less of them.
+    past: Cell<(u64, u64)>,
+    /// How often it has napped in a row.
+    pub(super) naps: Cell<u32>,
+    /// How many polls each processor had done before the last nap.
+    pub(super) progress: RefCell<Vec<u64>>,
     /// Since when, in nanoseconds, events or timers that were handed out are kept from the
     /// sleepers; zero if none are.
     kept: Cell<u64>,
@@ -145,8 +155,12 @@ fn run_worker(pool: &Arc<Pool>, hooks: Arc<dyn RuntimeHooks>) {
         ticks: Cell::new(0),
         lifo_runs: Cell::new(0),
         looked: Cell::new(0),
-        awake: Cell::new((0, 0)),
-        poll_time: Cell::new(WAKE_COST),
+        awake: Cell::new(0),
+        measured: Cell::new(0),
+        arrivals: Cell::new(0),
+        past: Cell::new((0, 0)),
+        naps: Cell::new(0),
+        progress: RefCell::new(Vec::new()),
         kept: Cell::new(0),
     };
     LOCAL.set(&raw const local);
@@ -163,6 +177,23 @@ impl Drop for LeaveOnDrop {
 }
 
 impl Local {
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    pub(super) fn hooks(&self) -> &Arc<dyn RuntimeHooks> {
+        &self.hooks
+    }
+
+    pub(super) fn parker(&self) -> &Arc<Parker> {
+        &self.parker
+    }
+
+    /// Whether it holds a processor.
+    pub(super) fn holds(&self) -> bool {
+        self.held.borrow().is_some()
+    }
+
     /// Runs coroutines until the pool is closed, or others hold all processors.
     fn run(&self) {
         while !self.pool.is_closed() && self.hold() {
@@ -175,7 +206,7 @@ impl Local {
     }
 
     #[inline]
-    fn run_one(&self, coroutine: Coroutine) {
+    pub(super) fn run_one(&self, coroutine: Coroutine) {
         coroutine.run();
         self.processor(|processor, _| processor.counters.polls.increment());
         if self.timer_armed.replace(false)
@@ -187,8 +218,8 @@ impl Local {
 
     /// Makes sure of a processor; false if there is none to be had.
     #[inline]
-    fn hold(&self) -> bool {
-        if self.held.borrow().is_some() {
+    pub(super) fn hold(&self) -> bool {
+        if self.holds() {
             return true;
         }
         let found = self
@@ -201,7 +232,7 @@ impl Local {
         self.held.borrow().is_some()
     }
 
-    fn vacate(&self) {
+    pub(super) fn vacate(&self) {
         let Some(held) = self.held.take() else { return };
         let processor = &self.pool.processors[held.index];
         if let Some(coroutine) = processor.take_lifo() {
@@ -217,7 +248,7 @@ impl Local {
 
     /// Calls `f` with the processor that is held, if one is.
     #[inline]
-    fn processor<R>(&self, f: impl FnOnce(&Processor, &RunQueue) -> R) -> Option<R> {
+    pub(super) fn processor<R>(&self, f: impl FnOnce(&Processor, &RunQueue) -> R) -> Option<R> {
         let held = self.held.borrow();
         held.as_ref().map(|held| f(&self.pool.processors[held.index], &held.queue))
     }
@@ -229,7 +260,7 @@ impl Local {
 
     /// Keeps in mind that a timer was armed; false if nobody would look.
     pub(crate) fn note_timer(&self) -> bool {
-        let holds = self.held.borrow().is_some();
+        let holds = self.holds();
         self.timer_armed.set(holds);
         holds
     }
@@ -240,6 +271,7 @@ impl Local {
         if self.in_batch.get() {
             return self.push_new(pool, coroutine);
         }
+        self.arrivals.set(self.arrivals.get() + 1);
         let mut coroutine = Some(coroutine);
         let displaced = self.processor(|processor, queue| {
             let displaced = coroutine.take().and_then(|it| processor.swap_lifo(it));
@@ -255,6 +287,7 @@ impl Local {
     /// Takes a coroutine that is new: it goes behind the others.
     #[inline]
     pub(crate) fn push_new(&self, pool: &Pool, coroutine: Coroutine) {
+        self.arrivals.set(self.arrivals.get() + 1);
         match self.push_back(coroutine) {
             None if self.in_batch.get() => {}
             None => pool.submitted(),
@@ -285,7 +318,7 @@ impl Local {
 
     /// The next coroutine of this processor, or one from outside.
     #[inline]
-    fn next(&self) -> Option<Coroutine> {
+    pub(super) fn next(&self) -> Option<Coroutine> {
         let ticks = self.ticks.get().wrapping_add(1);
         self.ticks.set(ticks);
         if ticks.is_multiple_of(TIMER_TICKS) {
@@ -293,6 +326,7 @@ impl Local {
             self.share_if_slow();
         }
         if ticks.is_multiple_of(OUTSIDE_TICKS) {
+            self.measure_work(real_now());
             self.look_outside();
             if let Some(coroutine) = self.pool.injector.pop() {
                 return Some(coroutine);
@@ -310,6 +344,34 @@ impl Local {
             next.or_else(|| self.pool.injector.steal(queue))
         })
         .flatten()
+    }
+
+    /// Tells, for those who would steal, how much work a coroutine is here on average: the time
+    /// that went by for each one that was launched or woken, however often it yielded.
+    fn measure_work(&self, now: Instant) {
+        let time = now.as_nanos().saturating_sub(self.measured.replace(now.as_nanos()));
+        let (old_time, old_arrivals) = self.past.get();
+        let time = old_time - old_time / PAST + time;
+        let arrivals = old_arrivals - old_arrivals.div_ceil(PAST) + self.arrivals.replace(0) * UNIT;
+        self.past.set((time, arrivals));
+        self.processor(|processor, _| processor.counters.work.set(time * UNIT / arrivals.max(1)));
+    }
+
+    /// The worker has slept, and begins to work.
+    pub(super) fn begin_busy_time(&self, now: Instant) {
+        self.awake.set(now.as_nanos());
+        self.measured.set(now.as_nanos());
+    }
+
+    /// The worker has nothing to do any more.
+    pub(super) fn end_busy_time(&self) {
+        self.kept.set(0);
+        self.measure_work(real_now());
+    }
+
+    /// When the last sleep ended.
+    pub(super) fn awake_since(&self) -> Instant {
+        Instant::from_nanos(self.awake.get())
     }
 
     /// Fires what is due in the own shard.
@@ -345,7 +407,7 @@ impl Local {
     }
 
     /// Runs `f`, which wakes many, and calls one sleeper for all of them.
-    fn batch(&self, f: impl FnOnce()) {
+    pub(super) fn batch(&self, f: impl FnOnce()) {
         self.in_batch.set(true);
         // A waker of a foreign task may panic.
         let outcome = catch_unwind(AssertUnwindSafe(f));
@@ -353,8 +415,11 @@ impl Local {
         if let Err(payload) = outcome {
             report_here("waker", payload);
         }
-        let queued = self.processor(|processor, _| processor.thief.len()).unwrap_or(0);
-        if queued > 1 && queued as u64 * self.poll_time.get() > WAKE_COST {
+        let busy_time = self.processor(|processor, _| {
+            let queued = processor.thief.len() as u64;
+            if queued > 1 { queued.saturating_mul(processor.counters.work.get()) } else { 0 }
+        });
+        if busy_time.is_some_and(|busy_time| busy_time > WAKE_COST) {
             self.pool.submitted();
         } else {
             self.kept.set(real_now().as_nanos());
@@ -372,115 +437,10 @@ impl Local {
         }
     }
 
-    fn wake(&self, wakers: Vec<Waker>) {
+    pub(super) fn wake(&self, wakers: Vec<Waker>) {
         if !wakers.is_empty() {
             self.batch(|| wakers.into_iter().for_each(Waker::wake));
         }
-    }
-
-    /// There is nothing to do here: look elsewhere, then sleep.
-    #[cold]
-    fn idle(&self) {
-        self.kept.set(0);
-        self.note_poll_time();
-        let searching = self.pool.idle.start_search();
-        if searching && let Some(coroutine) = self.steal() {
-            self.found();
-            return self.run_one(coroutine);
-        }
-        self.pool.idle.sleep(&self.parker, searching);
-        let sleepless = self.pool.has_work() || self.pool.is_closed();
-        let woken = if sleepless { !self.pool.idle.leave(&self.parker) } else { self.sleep() };
-        if !woken && !sleepless {
-            return;
-        }
-        match self.next().or_else(|| self.steal()) {
-            Some(coroutine) => {
-                if woken {
-                    self.found();
-                } else {
-                    // Who submitted it may have seen a searcher here, and called nobody for more.
-                    self.pool.submitted();
-                }
-                self.run_one(coroutine);
-            }
-            None if woken => drop(self.pool.idle.end_search()),
-            None => {}
-        }
-    }
-
-    /// What was polled since the last sleep took how long?
-    fn note_poll_time(&self) {
-        let (since, ticks) = self.awake.get();
-        let polls = u64::from(self.ticks.get().wrapping_sub(ticks)).max(1);
-        self.poll_time.set(real_now().as_nanos().saturating_sub(since) / polls);
-    }
-
-    /// A searcher has found work. There may be more: somebody has to go on searching.
-    fn found(&self) {
-        if self.pool.idle.end_search() {
-            self.pool.submitted();
-        }
-    }
-
-    /// Sleeps, in the reactor if nobody else is there; true if this worker has been woken, and so
-    /// is a searcher.
-    fn sleep(&self) -> bool {
-        self.processor(|processor, _| processor.counters.parks.increment());
-        let mut wakers = Vec::new();
-        match self.pool.driver.take() {
-            Some(role) => self.drive(&role, &mut wakers),
-            None => self.parker.park(self.time_to_own_timer()),
-        }
-        let woken = !self.pool.idle.leave(&self.parker);
-        let now = real_now();
-        self.awake.set((now.as_nanos(), self.ticks.get()));
-        self.wake(wakers);
-        self.fire_all_due(now);
-        woken
-    }
-
-    fn drive(&self, role: &Role<'_>, wakers: &mut Vec<Waker>) {
-        let mut failed = false;
-        self.parker.drive(|| {
-            let spaced = Instant::from_nanos(self.awake.get().0) + TIMER_SPACING;
-            failed = role.wait(spaced, || self.pool.next_deadline(), wakers).is_err();
-        });
-        if failed {
-            self.parker.park(Some(REACTOR_ERROR_PAUSE));
-        }
-    }
-
-    fn time_to_own_timer(&self) -> Option<Duration> {
-        let deadline = self.timer_shard()?.next_deadline()?;
-        Some(deadline.saturating_duration_since(real_now()) + TIMER_SLACK)
-    }
-
-    /// Fires what is due, also in the shards of workers that are in a long poll.
-    fn fire_all_due(&self, now: Instant) {
-        for shard in self.pool.shards() {
-            if shard.is_due(now) {
-                self.batch(|| {
-                    shard.advance(now);
-                });
-            }
-        }
-    }
-
-    /// Takes work from the injector or from another processor.
-    fn steal(&self) -> Option<Coroutine> {
-        let held = self.held.borrow();
-        let held = held.as_ref()?;
-        let processors = &self.pool.processors;
-        let first = hooks::with(|runtime| runtime.choose(Choice::Victim, processors.len()));
-        let victims = (0..processors.len()).map(|i| (first + i) % processors.len());
-        let stolen = victims
-            .filter(|victim| *victim != held.index)
-            .find_map(|victim| processors[victim].thief.steal(&held.queue));
-        if stolen.is_some() {
-            processors[held.index].counters.steals.increment();
-        }
-        stolen.or_else(|| self.pool.injector.steal(&held.queue))
     }
 }
 
@@ -488,40 +448,5 @@ impl Pool {
     /// Starts a worker for each processor.
     pub(crate) fn start(self: &Arc<Self>, hooks: &Arc<dyn RuntimeHooks>) -> std::io::Result<()> {
         (0..self.parallelism()).try_for_each(|_| start(self, hooks))
-    }
-
-    fn has_work(&self) -> bool {
-        !self.injector.is_empty() || self.processors.iter().any(|it| !it.thief.is_empty())
-    }
-}
-
-/// A worker that blocks without its processor, which another thread works on meanwhile.
-pub(crate) struct WithoutProcessor;
-
-impl WithoutProcessor {
-    /// Hands on the processor of the worker that this thread is, if it is one.
-    pub(crate) fn enter() -> Option<Self> {
-        // SAFETY: as in `with`.
-        let local = unsafe { LOCAL.with(Cell::get).as_ref() }?;
-        if local.held.borrow().is_none() {
-            return None;
-        }
-        local.vacate();
-        if start(&local.pool, &local.hooks).is_err() {
-            // No thread is to be had: it goes on with its processor, and others wait.
-            local.hold();
-            return None;
-        }
-        Some(Self)
-    }
-}
-
-impl Drop for WithoutProcessor {
-    fn drop(&mut self) {
-        // SAFETY: as in `with`.
-        if let Some(local) = unsafe { LOCAL.with(Cell::get).as_ref() } {
-            // If there is none, the worker ends after its present coroutine.
-            local.hold();
-        }
     }
 }

@@ -223,8 +223,12 @@ unsafe fn drop_future(node: NonNull<Node>, frame: &Frame) {
     cancel::mark_polled(this, || tree::inherited_from_parent(this));
     // SAFETY: the caller's promise.
     match frame.catch(|| unsafe { (this.vtable.drop_future)(node) }) {
-        // SAFETY: the future is gone.
-        Ok(()) => unsafe { tree::body_done(node, 0) },
+        Ok(()) => {
+            // Before the body is done, for then nobody keeps the ancestors that know it.
+            tree::record_cause(this);
+            // SAFETY: the future is gone.
+            unsafe { tree::body_done(node, 0) }
+        }
         // SAFETY: as above; the stage is empty.
         Err(payload) => unsafe { keep_panic(node, payload) },
     }

@@ -15,6 +15,7 @@ use crate::context::ContextInner;
 use crate::hooks::{self, RuntimeHooks};
 use crate::job::Job;
 use crate::node::{Kind, Node, NodeRef, state};
+use crate::prim::thread_local;
 use crate::time::Limit;
 use crate::wait::WaitWord;
 use crate::waker_word::WakerWord;

@@ -179,7 +179,7 @@ impl Panic {
 impl Drop for Panic {
     fn drop(&mut self) {
         if let Some(payload) = self.payload.take() {
-            failure::forget_payload(payload);
+            failure::drop_payload(payload);
         }
     }
 }

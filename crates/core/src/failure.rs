@@ -75,14 +75,16 @@ pub(crate) fn report_to_runtime(failure: &Failure) {
 /// whose end is on its way.
 fn tell(runtime: &dyn RuntimeHooks, failure: &Failure) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| runtime.report(failure))) {
-        forget_payload(payload);
+        drop_payload(payload);
     }
 }
 
 /// Drops the payload of a panic, which may be one whose destructor panics.
-pub(crate) fn forget_payload(payload: Box<dyn Any + Send>) {
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        std::mem::forget(again);
+pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
+    let drop_it = |payload| catch_unwind(AssertUnwindSafe(|| drop(payload)));
+    // The second one is nearly always a text. There may be a third, and so on: it is leaked.
+    if let Err(third) = drop_it(payload).or_else(drop_it) {
+        std::mem::forget(third);
     }
 }
 

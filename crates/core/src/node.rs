@@ -226,7 +226,9 @@ impl NodeRef {
     /// The memory of `node` is valid during the call.
     pub(crate) unsafe fn try_retain(node: NonNull<Node>) -> Option<Self> {
         // SAFETY: valid by the caller's promise.
-        unsafe { node.as_ref() }.state.try_add_ref().then_some(Self(node))
+        let counted = unsafe { node.as_ref() }.state.try_add_ref();
+        // Made only then: its drop gives a reference back.
+        counted.then(|| Self(node))
     }
 
     pub(crate) fn as_ptr(&self) -> NonNull<Node> {

@@ -49,6 +49,7 @@ fn a_coroutine_as_a_raw_pointer() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "leaks, as it should")]
 fn guards_of_runtimes_that_are_dropped_out_of_order() {
     std::thread::spawn(|| {
         let [one, two] = [Harness::new(), Harness::new()];

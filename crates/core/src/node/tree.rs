@@ -259,7 +259,7 @@ impl Waiting {
 }
 
 /// Keeps the cause where a handle can read it once the parent is gone.
-fn record_cause(node: &Node) {
+pub(crate) fn record_cause(node: &Node) {
     let seen = node.state.load();
     let unseen = !seen.has(state::SIDE) && node.state.refs() == 1;
     // A failure needs no other cause.

@@ -96,7 +96,7 @@ impl Coroutine {
     /// The coroutine, as errors name it.
     pub fn who(&self) -> Who {
         // SAFETY: unfinished while its `Coroutine` exists.
-        unsafe { self.0.as_ref() }.who()
+        unsafe { self.0.as_ref().who_unended() }
     }
 
     /// A pointer that stands for this object, to be stored where a type with a destructor cannot
@@ -158,15 +158,19 @@ impl Drop for Coroutine {
     fn drop(&mut self) {
         self.mark_shutdown();
         // SAFETY: unfinished.
-        let context = unsafe { self.0.as_ref().context() };
-        let fallback = context.runtime.default_dispatch();
+        let this = unsafe { self.0.as_ref() };
         let again = Self(self.0);
-        if Arc::ptr_eq(&fallback, &context.dispatch) {
-            // Its dispatcher is the default one, and does not want it.
-            again.run();
-        } else {
-            fallback.dispatch(again);
+        // SAFETY: unfinished.
+        let default = unsafe { this.context() }.is_default();
+        if this.state.set(state::REFUSED).has(state::REFUSED) || default {
+            // The default dispatcher does not want it.
+            return again.run();
         }
+        let site = this.site;
+        // SAFETY: unfinished.
+        let fallback = unsafe { this.context() }.runtime.default_dispatch();
+        // If this panics, the coroutine comes here again.
+        failure::guard_drop("dispatcher", site, || fallback.dispatch(again));
     }
 }
 
@@ -216,11 +220,15 @@ unsafe fn suspend(node: NonNull<Node>, frame: &Frame) {
 unsafe fn drop_future(node: NonNull<Node>, frame: &Frame) {
     // SAFETY: polled, so unfinished.
     let this = unsafe { node.as_ref() };
-    this.state.set(state::CANCELLED);
+    cancel::mark_polled(this, || tree::inherited_from_parent(this));
     // SAFETY: the caller's promise.
     match frame.catch(|| unsafe { (this.vtable.drop_future)(node) }) {
-        // SAFETY: the future is gone.
-        Ok(()) => unsafe { tree::body_done(node, 0) },
+        Ok(()) => {
+            // Before the body is done, for then nobody keeps the ancestors that know it.
+            tree::record_cause(this);
+            // SAFETY: the future is gone.
+            unsafe { tree::body_done(node, 0) }
+        }
         // SAFETY: as above; the stage is empty.
         Err(payload) => unsafe { keep_panic(node, payload) },
     }
@@ -242,7 +250,9 @@ unsafe fn panicked(node: NonNull<Node>, frame: &Frame, payload: Box<dyn Any + Se
     } else if !seen.has(state::GONE) {
         // SAFETY: the future is there, if in an odd state; its destructor copes with that.
         if let Err(second) = frame.catch(|| unsafe { (this.vtable.drop_future)(node) }) {
-            failure::report_stray("destructor of a future", this.who(), second);
+            // SAFETY: as above.
+            let who = unsafe { this.who_unended() };
+            failure::report_stray("destructor of a future", who, second);
         }
     }
     // SAFETY: the stage is empty now.
@@ -257,11 +267,13 @@ unsafe fn panicked(node: NonNull<Node>, frame: &Frame, payload: Box<dyn Any + Se
 unsafe fn keep_panic(node: NonNull<Node>, payload: Box<dyn Any + Send>) {
     // SAFETY: polled, so unfinished.
     let this = unsafe { node.as_ref() };
-    let panic = Panic::new(this.who(), payload);
+    // SAFETY: as above.
+    let panic = Panic::new(unsafe { this.who_unended() }, payload);
     let kept = match tree::fail(this, Failure::Panic(panic)) {
         Some(Failure::Panic(panic)) => panic,
         _ => Panic::new(this.who(), Box::new("its failure was reported")),
     };
+    cancel::mark_polled(this, || Cancelled::new(CancelCause::SiblingFailed, this.site));
     // SAFETY: the stage is empty.
     unsafe { (this.vtable.put_panic)(node, Box::new(kept)) };
     // SAFETY: the future is gone.
@@ -281,6 +293,7 @@ unsafe fn failed(node: NonNull<Node>) {
         // SAFETY: as above.
         unsafe { cancel::cancel(parent, &Cancelled::new(CancelCause::SiblingFailed, this.site)) };
     }
+    cancel::mark_polled(this, || Cancelled::new(CancelCause::SiblingFailed, this.site));
     // SAFETY: the future is gone.
     unsafe { tree::body_done(node, state::FAILED) };
 }
@@ -387,13 +400,19 @@ impl<F: Future, S: Settle<F::Output>> Cell<F, S> {
 
     unsafe fn dealloc(node: NonNull<Node>) {
         // SAFETY: the last reference is gone.
-        let this = unsafe { node.as_ref() };
-        // SAFETY: made by `make_side`, if at all.
-        unsafe { this.free_side() };
-        if this.state.load().has(state::OWN_CONTEXT) {
-            // SAFETY: the count that `spawn` put there.
-            drop(unsafe { Arc::from_raw(this.context) });
+        let (this, site) = unsafe { (node.as_ref(), node.as_ref().site) };
+        let seen = this.state.load();
+        if seen.has(state::SIDE) {
+            // SAFETY: made by `make_side`.
+            failure::guard_drop("cause or handler", site, || unsafe { this.free_side() });
         }
+        if seen.has(state::OWN_CONTEXT) {
+            // SAFETY: the count that `spawn` put there.
+            let context = unsafe { Arc::from_raw(this.context) };
+            failure::guard_drop("context", site, || drop(context));
+        }
+        // Taken out now: what is left has no destructor of somebody else's.
+        failure::guard_drop("waker", site, || drop(this.waiter.take()));
         // SAFETY: came from a box of this type; the stage is empty and a union has no drop glue.
         drop(unsafe { Box::from_raw(node.cast::<Self>().as_ptr()) });
     }

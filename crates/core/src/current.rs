@@ -13,7 +13,9 @@ use std::task;
 
 use crate::context::ContextInner;
 use crate::hooks::{self, RuntimeHooks};
-use crate::node::{Node, NodeRef, state};
+use crate::job::Job;
+use crate::node::{Kind, Node, NodeRef, state};
+use crate::prim::thread_local;
 use crate::time::Limit;
 use crate::wait::WaitWord;
 use crate::waker_word::WakerWord;
@@ -21,21 +23,39 @@ use crate::waker_word::WakerWord;
 struct Current {
     frame: Cell<*const Frame>,
     runtime: Cell<Option<NonNull<dyn RuntimeHooks>>>,
+    /// How many runtimes are entered.
+    depth: Cell<usize>,
 }
 
 // Without a destructor, so that it works in destructors of other thread-locals, and costs one
 // load to reach.
 thread_local! {
-    static CURRENT: Current =
-        const { Current { frame: Cell::new(ptr::null()), runtime: Cell::new(None) } };
+    static CURRENT: Current = const {
+        Current { frame: Cell::new(ptr::null()), runtime: Cell::new(None), depth: Cell::new(0) }
+    };
 }
 
-/// Sets the runtime of this thread and answers the one before. The caller keeps it alive until it
-/// sets the other back.
-pub(crate) fn set_runtime(
-    runtime: Option<NonNull<dyn RuntimeHooks>>,
-) -> Option<NonNull<dyn RuntimeHooks>> {
-    CURRENT.with(|current| current.runtime.replace(runtime))
+/// Sets the runtime of this thread and answers the one before, and how many are entered now. The
+/// caller keeps it alive until [`pop_runtime`] has answered true.
+pub(crate) fn push_runtime(
+    runtime: NonNull<dyn RuntimeHooks>,
+) -> (Option<NonNull<dyn RuntimeHooks>>, usize) {
+    CURRENT.with(|current| {
+        current.depth.set(current.depth.get() + 1);
+        (current.runtime.replace(Some(runtime)), current.depth.get())
+    })
+}
+
+/// Sets the runtime of this thread back, if it was entered last: false, and no change, if not.
+pub(crate) fn pop_runtime(outer: Option<NonNull<dyn RuntimeHooks>>, depth: usize) -> bool {
+    CURRENT.with(|current| {
+        let last = current.depth.get() == depth;
+        if last {
+            current.depth.set(depth - 1);
+            current.runtime.set(outer);
+        }
+        last
+    })
 }
 
 #[inline]
@@ -106,6 +126,14 @@ impl Frame {
         catch_unwind(AssertUnwindSafe(f))
     }
 
+    /// Whether it is the frame of a coroutine itself.
+    fn is_coroutine(&self) -> bool {
+        match self.node {
+            FrameNode::Made(node) => ptr::eq(self.coroutine, node.as_ptr()),
+            FrameNode::Lazy(_) => false,
+        }
+    }
+
     /// Whether the poll asked to go to the end of the queue.
     #[inline]
     pub(crate) fn has_yielded(&self) -> bool {
@@ -126,7 +154,7 @@ impl Drop for FrameGuard<'_> {
     }
 }
 
-/// The frames from the innermost outwards.
+/// All frames, from the innermost outwards.
 #[inline]
 fn frames<'a>() -> impl Iterator<Item = &'a Frame> {
     // SAFETY: an entered frame outlives its guard, and guards nest: all on the chain are valid
@@ -134,6 +162,17 @@ fn frames<'a>() -> impl Iterator<Item = &'a Frame> {
     let first = unsafe { CURRENT.with(|current| current.frame.get()).as_ref() };
     // SAFETY: as above.
     std::iter::successors(first, |frame| unsafe { frame.up.get().as_ref() })
+}
+
+/// The frames of the innermost coroutine's poll. Those further out are of a coroutine that runs
+/// this one in its own poll, and do not concern it.
+fn frames_here<'a>() -> impl Iterator<Item = &'a Frame> {
+    let mut inside = true;
+    frames().take_while(move |frame| {
+        let here = inside;
+        inside &= !frame.is_coroutine();
+        here
+    })
 }
 
 #[inline]
@@ -172,8 +211,9 @@ pub(crate) fn node_or_root() -> NodeRef {
 /// Whether a cancellation is due for the code that asks: of its coroutine, or of a region that it
 /// runs in.
 pub(crate) fn is_cancelled() -> bool {
-    frames().any(|frame| match frame.node {
-        // SAFETY: the node's body is running in this frame, so the node has not ended.
+    frames_here().any(|frame| match frame.node {
+        // SAFETY: the frame keeps the node. If it is a coroutine, its body is running here, so it
+        // has not ended; if it is a region, it is linked, and its parent is not looked at.
         FrameNode::Made(node) => unsafe { node.as_ref().is_cancelled() },
         // SAFETY: valid while the frame is entered.
         FrameNode::Lazy(lazy) => unsafe { &*lazy }.is_expired(),
@@ -183,17 +223,7 @@ pub(crate) fn is_cancelled() -> bool {
 /// Notes that the current coroutine gives way, if `waker` is its own; else answers false.
 #[inline]
 pub(crate) fn yield_to_queue(waker: &task::Waker) -> bool {
-    let Some(coroutine) = frames().find(|frame| {
-        ptr::eq(
-            frame.coroutine,
-            match frame.node {
-                FrameNode::Made(node) => node.as_ptr(),
-                FrameNode::Lazy(_) => return false,
-            },
-        )
-    }) else {
-        return false;
-    };
+    let Some(coroutine) = frames().find(|frame| frame.is_coroutine()) else { return false };
     let own = WakerWord::is_cell_of(coroutine.coroutine.cast(), waker);
     if own {
         coroutine.yielded.set(true);
@@ -216,9 +246,19 @@ pub(crate) fn with_wait_word(f: impl FnOnce(&WaitWord)) {
 
 /// Calls `f` with the context in force, if there is one.
 pub(crate) fn with_context<R>(f: impl FnOnce(&ContextInner) -> R) -> Option<R> {
+    // SAFETY: no token has a frame, and unended during the call.
+    with_unended(|node| f(unsafe { node.context() }))
+}
+
+/// Calls `f` with the node of the innermost frame, kept from ending. None outside of frames, and
+/// in a region that another thread has closed because its opener has ended.
+pub(crate) fn with_unended<R>(f: impl FnOnce(&Node) -> R) -> Option<R> {
     let node = node()?;
-    // SAFETY: the innermost frame's node has not ended: its body runs.
-    Some(f(unsafe { node.context() }))
+    match node.kind() {
+        // Its body runs here.
+        Kind::Coroutine => Some(f(&node)),
+        _ => Job::from_node(node).pinned(f),
+    }
 }
 
 /// Whether `runtime` is the one of this thread, which keeps it.

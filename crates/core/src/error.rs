@@ -6,6 +6,8 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+use crate::failure;
+
 /// Why something was cancelled.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -160,8 +162,8 @@ impl Panic {
 
     /// The payload, as [`std::panic::catch_unwind`] gave it. If the scope of the coroutine took
     /// the payload to resume the panic, the text of the panic stands in for it.
-    pub fn into_payload(self) -> Box<dyn Any + Send> {
-        match self.payload {
+    pub fn into_payload(mut self) -> Box<dyn Any + Send> {
+        match self.payload.take() {
             Some(payload) => payload,
             None => Box::new(String::from(&*self.message)),
         }
@@ -170,6 +172,15 @@ impl Panic {
     /// Goes on with the panic in the calling thread.
     pub fn resume(self) -> ! {
         std::panic::resume_unwind(self.into_payload())
+    }
+}
+
+/// The payload's own destructor may panic: what that would unwind is the end of a job.
+impl Drop for Panic {
+    fn drop(&mut self) {
+        if let Some(payload) = self.payload.take() {
+            failure::drop_payload(payload);
+        }
     }
 }
 

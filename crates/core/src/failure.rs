@@ -9,7 +9,7 @@ use crate::context::ContextInner;
 use crate::current;
 pub(crate) use crate::error::Panic;
 use crate::error::Who;
-use crate::hooks;
+use crate::hooks::{self, RuntimeHooks};
 
 /// A failure that reached nobody's `await`.
 #[derive(Debug)]
@@ -57,21 +57,48 @@ impl fmt::Debug for FailureHandler {
 
 /// Gives `failure` to the context's handler, else to the runtime's.
 pub(crate) fn report(context: &ContextInner, failure: &Failure) {
-    let Some(handler) = &context.handler else { return context.runtime.report(failure) };
+    let Some(handler) = &context.handler else { return tell(&*context.runtime, failure) };
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (handler.0)(failure))) {
-        context.runtime.report(failure);
-        context.runtime.report(&Failure::Panic(Panic::new(
-            Who { name: Some("failure handler".into()), ..failure.who().clone() },
-            payload,
-        )));
+        tell(&*context.runtime, failure);
+        let who = Who { name: Some("failure handler".into()), ..failure.who().clone() };
+        tell(&*context.runtime, &Failure::Panic(Panic::new(who, payload)));
+    }
+}
+
+/// Gives `failure` to the runtime of this thread, if there is one.
+pub(crate) fn report_to_runtime(failure: &Failure) {
+    // Without a runtime the thread's panic hook has printed the message already.
+    let _reported = hooks::try_with(|runtime| tell(runtime, failure));
+}
+
+/// A runtime that panics while it is told has nobody to tell that to, and must not stop the job
+/// whose end is on its way.
+fn tell(runtime: &dyn RuntimeHooks, failure: &Failure) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| runtime.report(failure))) {
+        drop_payload(payload);
+    }
+}
+
+/// Drops the payload of a panic, which may be one whose destructor panics.
+pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
+    let drop_it = |payload| catch_unwind(AssertUnwindSafe(|| drop(payload)));
+    // The second one is nearly always a text. There may be a third, and so on: it is leaked.
+    if let Err(third) = drop_it(payload).or_else(drop_it) {
+        std::mem::forget(third);
+    }
+}
+
+/// Calls `f`, which runs destructors of values that are not the kernel's, and reports its panic.
+pub(crate) fn guard_drop(what: &str, site: &'static Location<'static>, f: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+        report_stray(what, Who { name: None, launched_at: site }, payload);
     }
 }
 
 /// Reports a panic that has no coroutine to answer for it: of a hook, a waker, a destructor.
 pub(crate) fn report_stray(what: &str, who: Who, payload: Box<dyn Any + Send>) {
     let failure = Failure::Panic(Panic::new(Who { name: Some(what.into()), ..who }, payload));
-    // Without a runtime the thread's panic hook has printed the message already.
-    let _reported = hooks::try_with(|runtime| runtime.report(&failure));
+    report_to_runtime(&failure);
 }
 
 /// As [`report_stray`], of something that the code running on this thread has called.

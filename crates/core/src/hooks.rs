@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
 
@@ -66,20 +67,33 @@ pub fn install_global(start: fn() -> Arc<dyn RuntimeHooks>) {
 
 /// Makes `hooks` the runtime of this thread until the guard is dropped.
 pub fn enter(hooks: Arc<dyn RuntimeHooks>) -> Entered {
-    let outer = current::set_runtime(Some(NonNull::from(&*hooks)));
-    Entered { outer, _hooks: hooks }
+    let (outer, depth) = current::push_runtime(NonNull::from(&*hooks));
+    Entered { outer, depth, hooks: ManuallyDrop::new(hooks) }
 }
 
-/// Ends an [`enter`] when it is dropped; guards of one thread are dropped in reverse order.
+/// Ends an [`enter`] when it is dropped.
+///
+/// # Panics
+///
+/// If guards of one thread are not dropped in the reverse order of their making. The thread stays
+/// in the runtime then, which is never freed.
 #[must_use = "dropping it leaves the runtime at once"]
 pub struct Entered {
     outer: Option<NonNull<dyn RuntimeHooks>>,
-    _hooks: Arc<dyn RuntimeHooks>,
+    /// How many guards this thread had with this one.
+    depth: usize,
+    hooks: ManuallyDrop<Arc<dyn RuntimeHooks>>,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        current::set_runtime(self.outer);
+        if current::pop_runtime(self.outer, self.depth) {
+            // SAFETY: dropped once, here, and the thread does not lead to it any more.
+            unsafe { ManuallyDrop::drop(&mut self.hooks) };
+        } else if !std::thread::panicking() {
+            // The guards that are still there lead back to the runtime of this one: it is leaked.
+            panic!("guards of entered runtimes were dropped in another than the reverse order");
+        }
     }
 }
 

@@ -1,15 +1,18 @@
 //! The handle of a job, whatever it is: a coroutine, a scope, a token, the root of a runtime.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::context::ContextInner;
 use crate::current;
 use crate::error::{CancelCause, Cancelled, Who};
-use crate::node::cancel::{cancel, mark_region};
+use crate::failure;
+use crate::node::cancel::cancel;
 use crate::node::side::{Handler, Policy, Side};
 use crate::node::state::{self, State};
 use crate::node::{Kind, Node, NodeRef, VTable, no_future, tree};
@@ -180,13 +183,16 @@ impl Job {
 
     /// Why it was cancelled, if it was.
     pub fn cause(&self) -> Option<Cancelled> {
-        if let Some(cause) = self.0.side().and_then(|side| side.lock().cause.clone()) {
+        let recorded = || self.0.side().and_then(|side| side.lock().cause.clone());
+        if let Some(cause) = recorded() {
             return Some(cause);
         }
         if !self.is_cancelled() {
             return None;
         }
-        self.pinned(tree::own_cause)
+        // What was recorded meanwhile, at its end, is told before what is made up.
+        let cause = self.pinned(tree::own_cause).or_else(recorded);
+        Some(cause.unwrap_or_else(|| tree::unknown_cause(&self.0)))
     }
 
     /// A number that tells this job from all others of the process.
@@ -201,14 +207,26 @@ impl Job {
         JobId(inner.id)
     }
 
-    /// The job's name: its own, or one that it inherits and has not ended yet.
+    /// The job's name: its own, or one that it inherits and has not ended yet. A job without code
+    /// has none.
     pub fn name(&self) -> Option<Arc<str>> {
         if self.0.state.load().has(state::OWN_CONTEXT) {
             // SAFETY: owned by the node.
             return unsafe { self.0.context() }.name.clone();
         }
-        // SAFETY: unended during the call.
-        self.pinned(|node| unsafe { node.context() }.name.clone()).flatten()
+        self.with_context(|context| context.name.clone()).flatten()
+    }
+
+    /// Calls `f` with the job's context; none for a token, and once the job has ended.
+    pub(crate) fn with_context<R>(&self, f: impl FnOnce(&ContextInner) -> R) -> Option<R> {
+        let token = self.0.kind() == Kind::Token;
+        // SAFETY: no token, and unended during the call.
+        (!token).then(|| self.pinned(|node| f(unsafe { node.context() }))).flatten()
+    }
+
+    /// The job as errors name it.
+    pub(crate) fn who(&self) -> Who {
+        Who { name: self.name(), launched_at: self.0.site }
     }
 
     /// Where the job was launched or opened.
@@ -271,10 +289,13 @@ impl Job {
     /// Keeps `handler`, or runs it if `late` has happened.
     fn register(&self, handler: Handler, late: u64) -> Registration {
         let (side, _) = self.0.make_side();
+        if matches!(handler, Handler::Cancelling(_)) {
+            self.list();
+        }
         let number = side.lock().register(handler);
         // Whoever sets `late` looks at the handlers afterwards, if it sees SIDE; so look at
-        // `late` after SIDE and the handler are there.
-        if self.0.state.set(state::SIDE).has(late) {
+        // `late` after SIDE and the handler are there. After its end it looks no more.
+        if self.0.state.set(state::SIDE).has(late | state::ENDED) {
             let handler = side.lock().remove(number);
             self.run_late(handler);
         }
@@ -287,11 +308,27 @@ impl Job {
                 tree::guarded(&self.0, "completion handler", || f(&self.0));
             }
             Some(Handler::Cancelling(f)) => {
-                if let Some(cause) = self.cause() {
-                    tree::guarded(&self.0, "cancelling handler", || f(&cause));
-                }
+                let cause = self.0.state.load().has(state::CANCELLED).then(|| self.cause());
+                tree::guarded(&self.0, "cancelling handler", || match cause.flatten() {
+                    Some(cause) => f(&cause),
+                    None => drop(f),
+                });
             }
             Some(Handler::Join(_)) | None => {}
+        }
+    }
+
+    /// Puts a coroutine that has not suspended yet into its parent's list, so that a cancel finds
+    /// it at once.
+    fn list(&self) {
+        if self.0.kind() == Kind::Coroutine && !self.0.state.load().has(state::LINKED) {
+            self.pinned(|node| {
+                // SAFETY: counted in its census.
+                if !unsafe { tree::link(self.0.as_ptr()) } {
+                    // SAFETY: the handle is a reference.
+                    unsafe { cancel(self.0.as_ptr(), &tree::inherited_from_parent(node)) };
+                }
+            });
         }
     }
 
@@ -319,8 +356,12 @@ impl Job {
         Some(result)
     }
 
-    /// Whether this job is `node` or an ancestor of it, for a `node` that has not ended.
-    fn is_ancestor_of(&self, node: &Node) -> bool {
+    /// Whether this job is `node` or an ancestor of it.
+    ///
+    /// # Safety
+    ///
+    /// `node` does not end during the call.
+    unsafe fn is_ancestor_of(&self, node: &Node) -> bool {
         let mut at = Some(node);
         while let Some(node) = at {
             if std::ptr::eq(node, &raw const *self.0) {
@@ -428,11 +469,11 @@ impl Future for Join {
         if self.job.0.state.load().has(state::SETTLED) {
             return Poll::Ready(());
         }
-        if self.number.is_none()
-            && let Some(here) = current::node()
-        {
+        if self.number.is_none() {
+            // SAFETY: unended during the call.
+            let own = current::with_unended(|here| unsafe { self.job.is_ancestor_of(here) });
             assert!(
-                !self.job.is_ancestor_of(&here),
+                own != Some(true),
                 "join of the job launched at {} by itself or one of its own children at {}: it \
                  would wait for ever; join it from outside, or let the scope wait",
                 self.job.0.site,
@@ -487,41 +528,49 @@ fn token(parent: Option<&NodeRef>, site: &'static Location<'static>) -> NodeRef 
     // SAFETY: as above; the one reference that it was born with.
     let token = unsafe { NodeRef::from_owned(NonNull::new_unchecked(token.cast())) };
     if let Some(parent) = parent {
+        let owner = Job(parent);
+        owner.list();
         {
-            let (side, _) = parent.make_side();
+            let (side, _) = owner.0.make_side();
             let mut inner = side.lock();
             // SAFETY: unlinked under the same lock before it is freed.
             unsafe { inner.link(token.as_ptr()) };
             token.state.set(state::LINKED);
         }
-        let owner = Job(parent.clone());
-        if owner.is_cancelled() {
-            let cause = owner.cause();
-            mark_region(
-                &token,
-                &cause.map_or_else(
-                    || Cancelled::new(CancelCause::ParentCancelled, site),
-                    |cause| cause.inherited(),
-                ),
-            );
+        if let Some(cause) = owner.cause() {
+            // SAFETY: we have a reference.
+            unsafe { cancel(token.as_ptr(), &cause.inherited()) };
         }
         // The parent's reference now belongs to the token.
-        parent.into_owned();
+        owner.0.into_owned();
     }
     token
 }
 
 unsafe fn dealloc_token(node: NonNull<Node>) {
-    // SAFETY: the last reference is gone, but the token may still be in its parent's list.
-    let this = unsafe { node.as_ref() };
-    if let Some(parent) = this.parent {
-        // SAFETY: the token's reference to its parent, given up here.
-        let parent = unsafe { NodeRef::from_owned(parent) };
-        if let Some(side) = parent.side() {
+    let mut last = node;
+    // A token may be the last to keep its parent, and that one its own: a loop, for they may be
+    // many.
+    loop {
+        // SAFETY: its last reference is gone, but it may still be in its parent's list.
+        let (parent, site) = unsafe { (last.as_ref().parent, last.as_ref().site) };
+        // SAFETY: the token's reference to its parent.
+        if let Some(side) = parent.as_ref().and_then(|it| unsafe { it.as_ref() }.side()) {
             // SAFETY: linked at birth, unlinked once.
-            unsafe { side.lock().unlink(node) };
+            unsafe { side.lock().unlink(last) };
         }
+        // SAFETY: came from a box of this type.
+        let token = unsafe { Box::from_raw(last.cast::<Token>().as_ptr()) };
+        failure::guard_drop("cause or handler", site, || drop(token));
+        let Some(parent) = parent else { return };
+        // SAFETY: the token's reference, given up here, and not used again.
+        let parent = ManuallyDrop::new(unsafe { NodeRef::from_owned(parent) });
+        if parent.kind() != Kind::Token {
+            return drop(ManuallyDrop::into_inner(parent));
+        }
+        if !parent.state.drop_ref() {
+            return;
+        }
+        last = parent.as_ptr();
     }
-    // SAFETY: came from a box of this type.
-    drop(unsafe { Box::from_raw(node.cast::<Token>().as_ptr()) });
 }

@@ -11,6 +11,8 @@ mod error;
 mod failure;
 pub mod hooks;
 mod job;
+#[cfg(all(test, loom))]
+mod loom;
 mod node;
 #[doc(hidden)]
 pub mod prim;

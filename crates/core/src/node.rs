@@ -10,7 +10,7 @@
 //! | --- | --- | --- | --- |
 //! | 0 | `state` | 8 | anybody, atomically ([`state`]) |
 //! | 8 | `vtable` | 8 | constant |
-//! | 16 | `context` | 8 | constant; what it points to is kept alive by the node itself (`OWN_CONTEXT`) or by an ancestor until the node has ended |
+//! | 16 | `context` | 8 | constant; what it points to is kept alive by the node itself (`OWN_CONTEXT`) or by an ancestor until the node has ended; null for tokens |
 //! | 24 | `parent` | 8 | constant; may be followed only while this node keeps the parent from ending: until its `finish` |
 //! | 32 | `links` | 16 | under the lock of the parent's side |
 //! | 48 | `waiter` | 8 | anybody, atomically ([`waiter`]) |
@@ -180,7 +180,8 @@ impl Node {
     ///
     /// # Safety
     ///
-    /// The node has not ended, or has `OWN_CONTEXT`.
+    /// The node is no token, which has none. It does not end during the borrow, or it has
+    /// `OWN_CONTEXT`.
     #[inline]
     pub(crate) unsafe fn context(&self) -> &ContextInner {
         // SAFETY: see the table: the node or an unended ancestor owns a count of it.
@@ -225,7 +226,9 @@ impl NodeRef {
     /// The memory of `node` is valid during the call.
     pub(crate) unsafe fn try_retain(node: NonNull<Node>) -> Option<Self> {
         // SAFETY: valid by the caller's promise.
-        unsafe { node.as_ref() }.state.try_add_ref().then_some(Self(node))
+        let counted = unsafe { node.as_ref() }.state.try_add_ref();
+        // Made only then: its drop gives a reference back.
+        counted.then(|| Self(node))
     }
 
     pub(crate) fn as_ptr(&self) -> NonNull<Node> {

@@ -1,4 +1,4 @@
-//! Atomics, cells and locks: `std`'s, or loom's under `--cfg loom`.
+//! Atomics, cells, locks and thread-locals: `std`'s, or loom's under `--cfg loom`.
 //!
 //! The only file of the workspace that names `std::sync::atomic` or `std::cell::UnsafeCell`, so
 //! that a model checks what production runs.
@@ -93,3 +93,15 @@ mod imp {
 }
 
 pub use imp::{Mutex, MutexGuard, UnsafeCell, atomic};
+#[cfg(not(loom))]
+pub(crate) use std::thread_local;
+
+/// loom's thread-locals, for its threads are all one to `std`, behind the interface of the others.
+#[cfg(loom)]
+macro_rules! model_local {
+    (static $name:ident: $type:ty = const $init:block;) => {
+        loom::thread_local! { static $name: $type = $init; }
+    };
+}
+#[cfg(loom)]
+pub(crate) use model_local as thread_local;

@@ -210,8 +210,9 @@ where
                 unreachable!("it was new a line above")
             };
             let region = K::open(site);
-            let body = region::start(&region, || body(K::handle(region.clone())));
-            self.as_mut().project_replace(Self::Open(Region::new(region, body)));
+            let handle = K::handle(region.clone());
+            let region = Region::start(region, || body(handle));
+            self.as_mut().project_replace(Self::Open(region));
         }
         match self.as_mut().project() {
             ScopedProj::Open(mut region) => {

@@ -1,15 +1,14 @@
 //! Scopes, failures and cancellation, on one thread.
 
-mod common;
-
 use std::future::pending;
 use std::sync::{Arc, Mutex};
 
-use common::Harness;
 use corymb_core::{
     CancelCause, Job, JobState, JoinError, cancel_scope, scope, supervisor_scope, try_scope,
     try_scope_all, yield_now,
 };
+
+use crate::common::Harness;
 
 #[derive(Clone, Default)]
 struct Trace(Arc<Mutex<Vec<&'static str>>>);

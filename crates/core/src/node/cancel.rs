@@ -3,8 +3,11 @@
 //! A cancel marks its node and then walks down: it marks every linked child under the parent's
 //! lock, schedules the coroutines among them, and goes on below those that have children of their
 //! own. A child that is not linked yet is running or queued; it looks at its parent's mark when it
-//! is picked up, suspends for the first time, or opens a region. Mark before lock on this side,
-//! link before look on that side: one of the two sees the other.
+//! is picked up, suspends for the first time, or opens a region, and then marks itself and walks on
+//! from there. Mark before lock on this side, link before look on that side: one of the two sees
+//! the other.
+//!
+//! Whoever sets the mark of a node, and nobody else, visits it.
 
 use std::ptr::NonNull;
 
@@ -23,22 +26,33 @@ use crate::error::Cancelled;
 pub(crate) unsafe fn cancel(node: NonNull<Node>, cause: &Cancelled) -> bool {
     // SAFETY: the caller's promise.
     let this = unsafe { node.as_ref() };
-    let (side, seen) = this.make_side();
-    if seen.has(state::ENDED) {
+    if this.state.load().has(state::ENDED | state::CANCELLED) {
         return false;
     }
+    let (side, _) = this.make_side();
+    let mut walk = Walk::default();
     {
+        // Under the lock, so that who sees the mark and looks for the cause finds it.
         let mut inner = side.lock();
-        if inner.cause.is_some() || this.state.load().has(state::CANCELLED) {
+        if !walk.mark(node) {
             return false;
         }
-        inner.cause = Some(cause.clone());
+        inner.cause.get_or_insert_with(|| cause.clone());
     }
-    let mut walk = Walk::default();
-    walk.mark(node);
     walk.visit(this, cause);
     walk.run();
     true
+}
+
+/// Marks a coroutine that has found its parent's mark, or has failed. The thread that polls it
+/// deals with its future.
+pub(crate) fn mark_polled(node: &Node, cause: impl FnOnce() -> Cancelled) {
+    // Who makes a side object after this finds the mark.
+    if node.state.cancel().is_some_and(|seen| seen.has(state::SIDE)) {
+        let mut walk = Walk::default();
+        walk.visit(node, &cause());
+        walk.run();
+    }
 }
 
 /// Marks a region that was born under a cancelled parent and has no children yet.
@@ -46,7 +60,7 @@ pub(crate) fn mark_region(region: &Node, cause: &Cancelled) {
     if let Some(side) = region.side() {
         side.lock().cause.get_or_insert_with(|| cause.clone());
     }
-    region.state.set(state::CANCELLED);
+    let _seen = region.state.cancel();
 }
 
 /// What a walk has found and not yet dealt with.
@@ -72,16 +86,16 @@ impl Walk {
 
     /// Deals with a node that is marked: its handlers, whoever waits in it, and its children.
     fn visit(&mut self, node: &Node, cause: &Cancelled) {
-        let mut handlers = Vec::new();
         if let Some(side) = node.side() {
             let mut inner = side.lock();
-            inner.cause.get_or_insert_with(|| cause.clone());
-            handlers = inner.take(|it| matches!(it, Handler::Cancelling(_)));
+            let cause = inner.cause.get_or_insert_with(|| cause.clone()).clone();
+            let handlers = inner.take(|it| matches!(it, Handler::Cancelling(_)));
             self.mark_children(&inner, &cause.inherited());
-        }
-        for handler in handlers {
-            if let Handler::Cancelling(handler) = handler {
-                guarded(node, "cancelling handler", || handler(cause));
+            drop(inner);
+            for handler in handlers {
+                if let Handler::Cancelling(handler) = handler {
+                    guarded(node, "cancelling handler", || handler(&cause));
+                }
             }
         }
         if let Some(waker) = (node.kind() == Kind::Region).then(|| node.waiter.take()).flatten() {
@@ -95,8 +109,9 @@ impl Walk {
     fn mark_children(&mut self, inner: &Inner, cause: &Cancelled) {
         for child in inner.children() {
             // SAFETY: linked nodes are valid while the lock is held.
-            let kind = unsafe { child.as_ref() }.kind();
-            if !self.mark(child) {
+            let seen = unsafe { child.as_ref() };
+            let kind = seen.kind();
+            if !self.mark(child) || kind == Kind::Coroutine && seen.side().is_none() {
                 continue;
             }
             let retained = match kind {
@@ -111,17 +126,17 @@ impl Walk {
         }
     }
 
-    /// Marks one node; true if that is news and there may be something to do below it.
+    /// Marks one node; true if that is news.
     fn mark(&mut self, node: NonNull<Node>) -> bool {
         // SAFETY: the caller holds a reference, or the lock of the list that it is in.
         let this = unsafe { node.as_ref() };
         if this.kind() != Kind::Coroutine {
-            return !this.state.set(state::CANCELLED).has(state::CANCELLED);
+            return this.state.cancel().is_some();
         }
-        let (seen, wake) = this.state.cancel();
+        let Some((_, wake)) = this.state.cancel_coroutine() else { return false };
         if wake == Wake::Dispatch {
             self.ready.push(node);
         }
-        !seen.has(state::CANCELLED) && seen.has(state::SIDE)
+        true
     }
 }

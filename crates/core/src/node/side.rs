@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::ptr::{self, NonNull};
 use std::task::Waker;
 
-use super::{Node, state};
+use super::{Kind, Node, state};
 use crate::error::Cancelled;
 use crate::failure::Failure;
 use crate::prim::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -85,6 +85,7 @@ pub(crate) enum Handler {
 pub(crate) struct Inner {
     /// The list of linked children, the youngest first.
     head: Option<NonNull<Node>>,
+    /// How many of them are in the census too: all but the tokens.
     pub(crate) linked: usize,
     /// By the number of their registration.
     handlers: BTreeMap<u64, Handler>,
@@ -142,9 +143,9 @@ impl Inner {
     /// has been unlinked.
     pub(crate) unsafe fn link(&mut self, child: NonNull<Node>) {
         let old = self.head.replace(child);
-        self.linked += 1;
         // SAFETY: valid by the caller's promise; its links belong to whoever holds this lock.
-        let links = unsafe { &child.as_ref().links };
+        let (links, kind) = unsafe { (&child.as_ref().links, child.as_ref().kind()) };
+        self.linked += usize::from(kind != Kind::Token);
         // SAFETY: as above.
         links.with_mut(|links| unsafe { (*links).next = old });
         if let Some(old) = old {
@@ -162,8 +163,10 @@ impl Inner {
     /// `child` was linked here and has not been unlinked.
     pub(crate) unsafe fn unlink(&mut self, child: NonNull<Node>) {
         // SAFETY: valid by the caller's promise, and guarded by this lock.
-        let links = unsafe { child.as_ref() }.links.with(|links| unsafe { *links });
-        self.linked -= 1;
+        let (links, kind) = unsafe { (&child.as_ref().links, child.as_ref().kind()) };
+        self.linked -= usize::from(kind != Kind::Token);
+        // SAFETY: as above.
+        let links = links.with(|links| unsafe { *links });
         match links.prev {
             Some(prev) => {
                 // SAFETY: neighbours in the list are valid.

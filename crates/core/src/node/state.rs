@@ -9,7 +9,7 @@
 //! | 2 | `BODY_DONE` | the future returned or was dropped (a coroutine); the scope's body was (a region) | never |
 //! | 3 | `ENDED` | the body is done and all children have ended | never |
 //! | 4 | `SETTLED` | the completion handlers have run; joiners may go on | never |
-//! | 5 | `CANCELLED` | by the first cancel, or a failure | never |
+//! | 5 | `CANCELLED` | by the first cancel, or a failure; not after `ENDED` | never |
 //! | 6 | `LINKED` | under the parent's lock, when the node enters its list | never |
 //! | 7 | `WAITER` | after the waiter's word was stored | never |
 //! | 8 | `HANDLE` | at birth: a `Deferred` exists, which owns the output once `SETTLED` | when the `Deferred` is dropped or has taken the output |
@@ -20,7 +20,8 @@
 //! | 13 | `ABANDONED` | nobody will look at a region's result: its future is gone | never |
 //! | 14 | `OWN_CONTEXT` | at birth: the node owns a count of its context | never |
 //! | 15 | `GONE` | with a panic out of the future's destructor after it was ready: the stage holds no future | never |
-//! | 16 | `COUNTED` | at birth with a side, or after `BODY_DONE` found one: the census decides the end | never |
+//! | 16 | `COUNTED` | at birth with a side, or with `BODY_DONE` if there is one then: the census decides the end | never |
+//! | 17 | `REFUSED` | when the node's `Coroutine` was dropped instead of run | never |
 //! | 32.. | references | one per handle and waker, and one, the tree's, from birth until settled | |
 //!
 //! # States of a coroutine
@@ -45,7 +46,7 @@
 //! | 3 | [`State::suspend`] | `AcqRel` | whoever holds a waker |
 //! | 4 | [`State::body_done`] | `AcqRel` | the thread that polled, then the last child |
 //! | 5 | [`State::wake`] | `AcqRel`, also when nothing changes: the waker's writes are published | the queue, if it answers [`Wake::Dispatch`] |
-//! | 6, 7 | [`State::end`], [`State::settle`] | `AcqRel` | joiners and handles |
+//! | 6, 7 | [`State::end`], [`State::settle`]; [`State::settle_alone`] for both at once | `AcqRel` | joiners and handles |
 //!
 //! # Invariants
 //!
@@ -55,7 +56,8 @@
 //! 3. `SETTLED` implies `ENDED` implies `BODY_DONE`.
 //! 4. The output belongs to the polling thread until `SETTLED`; then to the `Deferred` if `HANDLE`
 //!    is set, else to whoever settles.
-//! 5. A node that is *unique* (one reference, none of `LINKED`, `HANDLE`, `SIDE`) can be reached
+//! 5. What follows `ENDED` changes no flag that [`Job::state`](crate::Job::state) looks at.
+//! 6. A node that is *unique* (one reference, none of `LINKED`, `HANDLE`, `SIDE`) can be reached
 //!    by the thread that runs it alone: its transitions are plain stores.
 //!
 //! [`Coroutine`]: crate::Coroutine
@@ -79,6 +81,7 @@ pub(crate) const ABANDONED: u64 = 1 << 13;
 pub(crate) const OWN_CONTEXT: u64 = 1 << 14;
 pub(crate) const GONE: u64 = 1 << 15;
 pub(crate) const COUNTED: u64 = 1 << 16;
+pub(crate) const REFUSED: u64 = 1 << 17;
 
 /// One reference.
 const REF: u64 = 1 << 32;
@@ -101,7 +104,7 @@ impl Snapshot {
         self.0 >> 32
     }
 
-    /// Invariant 5.
+    /// Invariant 6.
     #[inline(always)]
     pub(crate) fn is_unique(self) -> bool {
         self.0 & (LINKED | HANDLE | SIDE | (u64::MAX << 32)) == REF
@@ -186,7 +189,7 @@ impl State {
         let seen = self.load();
         debug_assert!(seen.has(SCHEDULED) && !seen.has(RUNNING | BODY_DONE), "{seen:?}");
         if seen.is_unique() {
-            // Ordering: Relaxed, by invariant 5 nobody else looks.
+            // Ordering: Relaxed, by invariant 6 nobody else looks.
             self.0.store(seen.0 - SCHEDULED + RUNNING, Ordering::Relaxed);
             return seen;
         }
@@ -201,7 +204,7 @@ impl State {
         let mut seen = self.load();
         debug_assert!(seen.has(RUNNING) && !seen.has(BODY_DONE), "{seen:?}");
         if seen.is_unique() {
-            // Ordering: Relaxed, by invariant 5; the queue publishes the node.
+            // Ordering: Relaxed, by invariant 6; the queue publishes the node.
             self.0.store((seen.0 & !RUNNING) | SCHEDULED, Ordering::Relaxed);
             return;
         }
@@ -232,20 +235,46 @@ impl State {
         self.set(SCHEDULED).woken()
     }
 
-    /// Marks a coroutine cancelled and schedules it, so that its future is dropped. Answers also
-    /// what was there before.
-    #[inline]
-    pub(crate) fn cancel(&self) -> (Snapshot, Wake) {
-        let seen = self.set(SCHEDULED | CANCELLED);
-        (seen, seen.woken())
+    /// Marks a node cancelled. Answers what was there before; nothing if it was marked already
+    /// or has ended, and is left as it was.
+    pub(crate) fn cancel(&self) -> Option<Snapshot> {
+        self.cancel_and(0)
     }
 
-    /// Edge 4, with one of VALUE, PANICKED, FAILED or none of them.
+    /// As [`cancel`](Self::cancel), of a coroutine, which is scheduled so that its future is
+    /// dropped.
+    pub(crate) fn cancel_coroutine(&self) -> Option<(Snapshot, Wake)> {
+        self.cancel_and(SCHEDULED).map(|seen| (seen, seen.woken()))
+    }
+
+    fn cancel_and(&self, flags: u64) -> Option<Snapshot> {
+        let mut seen = self.load();
+        while !seen.has(CANCELLED | ENDED) {
+            let next = seen.0 | CANCELLED | flags;
+            // Ordering: as in `set`; who links a child looks for the mark after it.
+            match self.0.compare_exchange_weak(seen.0, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(seen),
+                Err(now) => seen = Snapshot(now),
+            }
+        }
+        None
+    }
+
+    /// Edge 4, with one of VALUE, PANICKED, FAILED or none of them. Of several calls for a region
+    /// one answers a state without `BODY_DONE`.
     #[inline]
     pub(crate) fn body_done(&self, outcome: u64) -> Snapshot {
-        // Ordering: AcqRel; against a SIDE published meanwhile, one of the two sees the other.
-        let seen = self.set(BODY_DONE | outcome);
-        debug_assert!(!seen.has(ENDED), "{seen:?}");
+        let mut seen = self.load();
+        while !seen.has(BODY_DONE) {
+            debug_assert!(!seen.has(ENDED), "{seen:?}");
+            let counted = if seen.has(SIDE) { COUNTED } else { 0 };
+            let next = seen.0 | BODY_DONE | counted | outcome;
+            // Ordering: AcqRel; against a SIDE published meanwhile, one of the two sees the other.
+            match self.0.compare_exchange_weak(seen.0, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => break,
+                Err(now) => seen = Snapshot(now),
+            }
+        }
         seen
     }
 
@@ -255,12 +284,30 @@ impl State {
         self.set(ENDED)
     }
 
-    /// Edges 6 and 7. Answers whether somebody waits, and whether the output is the caller's.
+    /// Edge 7, after edge 6. Answers whether somebody waits, and whether the output is the
+    /// caller's.
     #[inline]
     pub(crate) fn settle(&self) -> Snapshot {
-        let seen = self.set(ENDED | SETTLED);
-        debug_assert!(seen.has(BODY_DONE) && !seen.has(SETTLED), "{seen:?}");
+        let seen = self.set(SETTLED);
+        debug_assert!(seen.has(ENDED) && !seen.has(SETTLED), "{seen:?}");
         seen
+    }
+
+    /// Edges 6 and 7 of a node without a side object: nobody has a handler that would have to run
+    /// between the two. None, and no change, if there is one by now.
+    #[inline]
+    pub(crate) fn settle_alone(&self) -> Option<Snapshot> {
+        let mut seen = self.load();
+        while !seen.has(SIDE) {
+            debug_assert!(seen.has(BODY_DONE) && !seen.has(ENDED), "{seen:?}");
+            let next = seen.0 | ENDED | SETTLED;
+            // Ordering: as in `set`; against a SIDE published meanwhile, as in `body_done`.
+            match self.0.compare_exchange_weak(seen.0, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(seen),
+                Err(now) => seen = Snapshot(now),
+            }
+        }
+        None
     }
 
     /// Takes a reference; the caller has one, or a lock under which one exists.

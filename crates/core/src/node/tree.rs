@@ -19,7 +19,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
 use std::task::Waker;
 
-use super::cancel::{cancel, mark_region};
+use super::cancel::{cancel, mark_polled, mark_region};
 use super::side::{Handler, Policy, Side};
 use super::state::{self, Wake};
 use super::{Kind, Node, NodeRef, release};
@@ -45,7 +45,11 @@ pub(crate) unsafe fn attach(parent: NonNull<Node>, region: NonNull<Node>) -> boo
     if parent.kind() == Kind::Coroutine && !parent.state.load().has(state::LINKED) {
         // A cancel of the grandparent has to find the way down to the region.
         // SAFETY: this thread polls the parent, which has not left its own parent's census.
-        let _alive = unsafe { link(parent_ptr) };
+        unsafe {
+            if !link(parent_ptr) {
+                mark_polled(parent, || inherited_from_parent(parent));
+            }
+        }
     }
     // SAFETY: the caller's promise.
     unsafe { link_child(parent, region) };
@@ -56,12 +60,12 @@ pub(crate) unsafe fn attach(parent: NonNull<Node>, region: NonNull<Node>) -> boo
     true
 }
 
-/// Puts a coroutine that is being polled, or was never dispatched, into its parent's list.
-/// Answers false if the parent is cancelled: then its walk may have passed already.
+/// Puts a coroutine into its parent's list, unless it is there. Answers false if the parent is
+/// cancelled: then its walk may have passed already.
 ///
 /// # Safety
 ///
-/// The caller holds the node's `Coroutine` or polls it, and it is not linked.
+/// The caller holds the node's `Coroutine`, polls it, or is counted in its census.
 #[must_use]
 pub(crate) unsafe fn link(node: NonNull<Node>) -> bool {
     // SAFETY: valid, and not finished, by the caller's promise.
@@ -70,25 +74,23 @@ pub(crate) unsafe fn link(node: NonNull<Node>) -> bool {
     unsafe { link_child(parent, node) };
     // The walk of a cancel marks the parent first and takes its lock then: if the mark is not
     // there after we linked, the walk will find the link.
-    if parent.state.load().has(state::CANCELLED) {
-        // SAFETY: as above.
-        unsafe { node.as_ref() }.state.set(state::CANCELLED);
-        return false;
-    }
-    true
+    !parent.state.load().has(state::CANCELLED)
 }
 
 /// # Safety
 ///
-/// `child` is unfinished, its parent is `parent`, and it is in no list.
+/// `child` is unfinished, and its parent is `parent`.
 unsafe fn link_child(parent: &Node, child: NonNull<Node>) {
     let (side, _) = parent.make_side();
     let mut inner = side.lock();
-    // SAFETY: unfinished, so it stays valid until `settle` has unlinked it.
-    unsafe { inner.link(child) };
-    // Under the lock, so that LINKED means: in the list.
-    // SAFETY: as above.
-    unsafe { child.as_ref() }.state.set(state::LINKED);
+    // SAFETY: unfinished.
+    let state = &unsafe { child.as_ref() }.state;
+    // Set under the lock, so that LINKED means: in the list.
+    if !state.load().has(state::LINKED) {
+        // SAFETY: unfinished, so it stays valid until `settle` has unlinked it.
+        unsafe { inner.link(child) };
+        state.set(state::LINKED);
+    }
 }
 
 /// The body of a coroutine is done: `outcome` is VALUE, PANICKED, FAILED, or 0 for a future that
@@ -102,10 +104,9 @@ pub(crate) unsafe fn body_done(node: NonNull<Node>, outcome: u64) {
     let seen = unsafe { node.as_ref() }.state.body_done(outcome);
     if seen.has(state::SIDE) {
         // SAFETY: as above.
-        let this = unsafe { node.as_ref() };
-        this.state.set(state::COUNTED);
-        abandon_regions(this);
-        if !this.side().is_some_and(|side| side.census.leave()) {
+        abandon_regions(unsafe { node.as_ref() });
+        // SAFETY: the body has not left until now.
+        if !unsafe { leave(node) } {
             return;
         }
     }
@@ -130,7 +131,28 @@ pub(crate) fn abandon_regions(node: &Node) {
         // SAFETY: we hold a reference.
         unsafe { cancel(region.as_ptr(), &Cancelled::new(CancelCause::Dropped, region.site)) };
         region.state.set(state::ABANDONED);
+        // Later ones find ABANDONED, under the same lock.
+        let failure = region.side().and_then(|side| side.lock().failure.take());
+        if let Some(failure) = failure {
+            // SAFETY: `node` has not ended, and it is the region's parent, whose context that is.
+            failure::report(unsafe { node.context() }, &failure);
+        }
         close_region(&region);
+    }
+}
+
+/// Counts the body or a child of `node` out; true if it was the last. Unless it was, another
+/// thread may free the node at once: so no reference to it is an argument here, for these have to
+/// be valid until the call returns.
+///
+/// # Safety
+///
+/// Who leaves was counted in, and leaves once.
+unsafe fn leave(node: NonNull<Node>) -> bool {
+    // SAFETY: counted in until now, so the node has not ended.
+    match unsafe { node.as_ref() }.side() {
+        Some(side) => side.census.leave(),
+        None => false,
     }
 }
 
@@ -140,7 +162,8 @@ pub(crate) fn close_region(region: &NodeRef) -> bool {
         return false;
     }
     abandon_regions(region);
-    if region.side().is_some_and(|side| side.census.leave()) {
+    // SAFETY: the body's place, which it leaves here only.
+    if unsafe { leave(region.as_ptr()) } {
         // SAFETY: the body is done, the last child has left, and we hold a reference.
         unsafe { finish(region.as_ptr()) };
     }
@@ -160,10 +183,8 @@ pub(crate) unsafe fn finish(node: NonNull<Node>) {
         // SAFETY: the caller's promise, or the census's below.
         let waiting = unsafe { settle(node) };
         // Who waited goes on when the node is out of every count, and before its parent ends.
-        let last = parent.filter(|parent| {
-            // SAFETY: counted in the parent's census until now, so it has not ended.
-            unsafe { parent.as_ref() }.side().is_some_and(|side| side.census.leave())
-        });
+        // SAFETY: a node is counted in its parent's census from birth until here.
+        let last = parent.filter(|parent| unsafe { leave(*parent) });
         waiting.wake(site);
         match last {
             Some(parent) => node = parent,
@@ -194,17 +215,16 @@ unsafe fn settle(node: NonNull<Node>) -> Waiting {
         }
     }
     record_cause(this);
-    if seen.has(state::SIDE) {
-        this.state.end();
-        run_completion_handlers(this);
-    }
-    let seen = this.state.settle();
     let mut waiting = Waiting::default();
-    if seen.has(state::SIDE) {
-        // Registered between the two, so not earlier than the end.
+    let seen = this.state.settle_alone().unwrap_or_else(|| {
+        // Who registers a handler after this sees ENDED, and sees to it alone.
+        this.state.end();
+        end_cancelling_handlers(this);
         run_completion_handlers(this);
+        let seen = this.state.settle();
         waiting.joiners = joiners(this);
-    }
+        seen
+    });
     if seen.has(state::WAITER) {
         waiting.owner = this.waiter.take();
     }
@@ -239,17 +259,32 @@ impl Waiting {
 }
 
 /// Keeps the cause where a handle can read it once the parent is gone.
-fn record_cause(node: &Node) {
+pub(crate) fn record_cause(node: &Node) {
     let seen = node.state.load();
-    // SAFETY: called before the node leaves its parent's census.
-    if seen.has(state::VALUE) || node.state.refs() == 1 || !unsafe { node.is_cancelled() } {
+    let unseen = !seen.has(state::SIDE) && node.state.refs() == 1;
+    // A failure needs no other cause.
+    if !seen.has(state::CANCELLED) || seen.has(state::PANICKED | state::FAILED) || unseen {
         return;
     }
-    node.state.set(state::CANCELLED);
-    // SAFETY: as above.
-    let Some(parent) = (unsafe { node.pinned_parent() }) else { return };
-    let cause = inherited_cause(parent);
+    let cause = own_cause(node);
     node.make_side().0.lock().cause.get_or_insert(cause);
+}
+
+/// What a child sees that learns of its cancellation from its parent's mark.
+pub(crate) fn inherited_from_parent(node: &Node) -> Cancelled {
+    // SAFETY: the callers poll or end the node, so it has not left its parent's census.
+    match unsafe { node.pinned_parent() } {
+        Some(parent) => inherited_cause(parent),
+        None => unknown_cause(node),
+    }
+}
+
+/// The cause of a node that is cancelled and has none recorded: it failed, or everybody who could
+/// tell is gone.
+pub(crate) fn unknown_cause(node: &Node) -> Cancelled {
+    let failed = node.state.load().has(state::PANICKED | state::FAILED);
+    let cause = if failed { CancelCause::SiblingFailed } else { CancelCause::Requested };
+    Cancelled::new(cause, node.site)
 }
 
 /// What the children of a cancelled node see.
@@ -269,7 +304,7 @@ pub(crate) fn own_cause(node: &Node) -> Cancelled {
         // SAFETY: unfinished, and so are the ancestors of an unfinished node.
         match unended.then(|| unsafe { at.pinned_parent() }).flatten() {
             Some(parent) => at = parent,
-            None => return Cancelled::new(CancelCause::Requested, node.site),
+            None => return unknown_cause(node),
         }
     }
 }
@@ -285,6 +320,25 @@ fn run_completion_handlers(node: &Node) {
     for handler in handlers {
         if let Handler::Completion(handler) = handler {
             guarded(node, "completion handler", || handler(node));
+        }
+    }
+}
+
+/// Runs the cancelling handlers that a walk has not come to yet, or lets go of them, if the job
+/// was not cancelled: they may keep anything, also the job.
+fn end_cancelling_handlers(node: &Node) {
+    let Some(side) = node.side() else { return };
+    let handlers = side.lock().take(|it| matches!(it, Handler::Cancelling(_)));
+    if handlers.is_empty() {
+        return;
+    }
+    let cause = node.state.load().has(state::CANCELLED).then(|| own_cause(node));
+    for handler in handlers {
+        if let Handler::Cancelling(handler) = handler {
+            guarded(node, "cancelling handler", || match &cause {
+                Some(cause) => handler(cause),
+                None => drop(handler),
+            });
         }
     }
 }
@@ -400,13 +454,21 @@ pub(crate) unsafe fn dispatch_if(node: NonNull<Node>, wake: Wake) {
 }
 
 impl Node {
-    /// The node as errors name it. Only its own name is known after its end.
+    /// The node as errors name it, with its own name if it has one.
     pub(crate) fn who(&self) -> Who {
-        let seen = self.state.load();
-        let name = (!seen.has(state::ENDED) || seen.has(state::OWN_CONTEXT))
-            // SAFETY: checked just now. The callers of this keep an unended node from ending.
-            .then(|| unsafe { self.context() }.name.clone())
-            .flatten();
+        let own = self.state.load().has(state::OWN_CONTEXT);
+        // SAFETY: the node owns the context.
+        let name = own.then(|| unsafe { self.context() }.name.clone()).flatten();
         Who { name, launched_at: self.site }
+    }
+
+    /// As [`who`](Self::who), with the name that it inherits if it has no other.
+    ///
+    /// # Safety
+    ///
+    /// As for [`context`](Self::context).
+    pub(crate) unsafe fn who_unended(&self) -> Who {
+        // SAFETY: the caller's promise.
+        Who { name: unsafe { self.context() }.name.clone(), launched_at: self.site }
     }
 }

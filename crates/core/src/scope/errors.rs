@@ -99,10 +99,8 @@ impl<T: Send + 'static, E: Send + 'static> Settle<Result<T, E>> for Attempt<T, E
         if unsafe { region.as_ref() }.state.load().has(state::ABANDONED) {
             let type_name = std::any::type_name::<E>();
             // SAFETY: the child is unfinished.
-            failure::report(
-                unsafe { node.context() },
-                &Failure::Error { who: node.who(), type_name },
-            );
+            let (context, who) = unsafe { (node.context(), node.who_unended()) };
+            failure::report(context, &Failure::Error { who, type_name });
         }
         None
     }

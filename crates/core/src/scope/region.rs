@@ -31,6 +31,7 @@ use crate::current::{self, Frame};
 use crate::error::{CancelCause, Cancelled, Panic};
 use crate::failure::{self, Failure};
 use crate::hooks;
+use crate::job::Job;
 use crate::node::cancel::cancel;
 use crate::node::side::{Policy, Side};
 use crate::node::state::{self, State};
@@ -58,8 +59,11 @@ impl<X: Send + Sync + 'static> RegionCell<X> {
     };
 
     unsafe fn dealloc(node: NonNull<Node>) {
-        // SAFETY: came from a box of this type, and the last reference is gone.
-        drop(unsafe { Box::from_raw(node.cast::<Self>().as_ptr()) });
+        // SAFETY: the last reference is gone.
+        let site = unsafe { node.as_ref() }.site;
+        // SAFETY: came from a box of this type.
+        let cell = unsafe { Box::from_raw(node.cast::<Self>().as_ptr()) };
+        failure::guard_drop("cause, handler or error", site, || drop(cell));
     }
 }
 
@@ -147,6 +151,15 @@ impl<F: Future> Region<F> {
         Self { node, body: Some(body), value: None, panic: None, started: false, closed: false }
     }
 
+    /// Calls the closure that makes the body, in the region's frame; its panic is the body's.
+    pub(crate) fn start(node: NodeRef, make: impl FnOnce() -> F) -> Self {
+        let (body, panic) = match Frame::region(node.as_ptr()).catch(make) {
+            Ok(body) => (Some(body), None),
+            Err(payload) => (None, Some(panic_of(&node, payload))),
+        };
+        Self { node, body, value: None, panic, started: false, closed: false }
+    }
+
     pub(crate) fn node(&self) -> &NodeRef {
         &self.node
     }
@@ -157,6 +170,7 @@ impl<F: Future> Region<F> {
     ///
     /// If the coroutine that opened the region has ended.
     pub(crate) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<F::Output>> {
+        self.check_not_abandoned();
         if self.body.is_some() {
             ready!(self.as_mut().poll_body(cx));
         }
@@ -177,7 +191,6 @@ impl<F: Future> Region<F> {
 
     /// Ready when the body is gone.
     fn poll_body(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.check_not_abandoned();
         let this = self.as_mut().project();
         // The part up to the first suspension runs also in a cancelled scope.
         if *this.started && current::is_marked(this.node) {
@@ -223,16 +236,22 @@ impl<F: Future> Region<F> {
     /// A panic of the body cancels the children. The first panic stands.
     fn fail(self: Pin<&mut Self>, payload: Box<dyn Any + Send>) {
         let this = self.project();
-        let site = this.node.site;
-        // SAFETY: we have a reference.
-        unsafe { cancel(this.node.as_ptr(), &Cancelled::new(CancelCause::SiblingFailed, site)) };
-        let panic = Panic::new(this.node.who(), payload);
+        let panic = panic_of(this.node, payload);
         if this.panic.is_none() {
             *this.panic = Some(panic);
         } else {
-            failure::report_stray("body of a scope", this.node.who(), panic.into_payload());
+            failure::report_to_runtime(&Failure::Panic(panic));
         }
     }
+}
+
+/// The panic of a region's body, for which the region is cancelled.
+fn panic_of(region: &NodeRef, payload: Box<dyn Any + Send>) -> Panic {
+    let cause = Cancelled::new(CancelCause::SiblingFailed, region.site);
+    // SAFETY: we have a reference.
+    unsafe { cancel(region.as_ptr(), &cause) };
+    // By another thread the region may have been ended.
+    Panic::new(Job::from_node(region.clone()).who(), payload)
 }
 
 /// The end of a region that has settled: a panic first, then a value.
@@ -242,17 +261,13 @@ fn take_end<T>(node: &Node, value: &mut Option<T>, panic: &mut Option<Panic>) ->
         (Some(panic), later) => {
             // The body's own came first or at the same time.
             if let Some(later) = later {
-                report(&later);
+                failure::report_to_runtime(&later);
             }
             End::Panicked(panic)
         }
         (None, Some(Failure::Panic(panic))) => End::Panicked(panic),
         _ => value.take().map_or(End::Cancelled, End::Value),
     }
-}
-
-fn report(failure: &Failure) {
-    hooks::try_with(|runtime| runtime.report(failure));
 }
 
 #[pinned_drop]
@@ -277,10 +292,10 @@ impl<F: Future> PinnedDrop for Region<F> {
         // Later ones find ABANDONED, under the same lock.
         let late = this.node.side().and_then(|side| side.lock().failure.take());
         if let Some(late) = late {
-            report(&late);
+            failure::report_to_runtime(&late);
         }
         if let Some(panic) = this.panic.take() {
-            report(&Failure::Panic(panic));
+            failure::report_to_runtime(&Failure::Panic(panic));
         }
     }
 }
@@ -315,17 +330,4 @@ pub(crate) fn cancel_caller(region: &Node) {
             region.site,
         ),
     }
-}
-
-/// Calls the closure that makes a scope's body, in the scope's frame.
-pub(crate) fn start<R>(region: &NodeRef, make: impl FnOnce() -> R) -> R {
-    // If `make` panics there is no body, and nobody else to end the region.
-    let closing = CloseOnDrop(region);
-    let frame = Frame::region(region.as_ptr());
-    let body = {
-        let _inside = frame.enter();
-        make()
-    };
-    std::mem::forget(closing);
-    body
 }

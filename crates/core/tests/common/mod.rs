@@ -1,25 +1,40 @@
 //! A runtime of one queue and one thread, for the kernel's own tests.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use corymb_core::hooks::{Choice, RuntimeHooks, enter};
+use corymb_core::hooks::{Choice, Entered, RuntimeHooks, enter};
 use corymb_core::internal::{Root, scope_of};
 use corymb_core::time::{Clock, Instant, TimerShard};
-use corymb_core::{Coroutine, Deferred, Dispatch, Failure, Job};
+use corymb_core::{Coroutine, Deferred, Dispatch, Failure, Job, Scope};
 
 /// The runtime.
 pub(crate) struct Fifo {
     queue: Arc<Queue>,
     root: Mutex<Option<Job>>,
     reports: Mutex<Vec<String>>,
+    /// What a failure that is reported does besides.
+    on_report: Mutex<Option<fn()>>,
 }
 
-struct Queue(Mutex<VecDeque<Coroutine>>);
+#[derive(Default)]
+struct Queue {
+    ready: Mutex<VecDeque<Coroutine>>,
+    refuses: AtomicBool,
+}
 
 impl Dispatch for Queue {
     fn dispatch(&self, coroutine: Coroutine) {
-        self.0.lock().unwrap().push_back(coroutine);
+        if !self.refuses.load(Ordering::SeqCst) {
+            self.ready.lock().unwrap().push_back(coroutine);
+        }
+    }
+}
+
+impl Queue {
+    fn pop(&self) -> Option<Coroutine> {
+        self.ready.lock().unwrap().pop_front()
     }
 }
 
@@ -50,6 +65,10 @@ impl RuntimeHooks for Fifo {
 
     fn report(&self, failure: &Failure) {
         self.reports.lock().unwrap().push(failure.to_string());
+        let on_report = *self.on_report.lock().unwrap();
+        if let Some(f) = on_report {
+            f();
+        }
     }
 }
 
@@ -62,9 +81,10 @@ pub(crate) struct Harness {
 impl Harness {
     pub(crate) fn new() -> Self {
         let hooks = Arc::new(Fifo {
-            queue: Arc::new(Queue(Mutex::default())),
+            queue: Arc::default(),
             root: Mutex::default(),
             reports: Mutex::default(),
+            on_report: Mutex::default(),
         });
         let root = Root::new(hooks.clone(), None);
         *hooks.root.lock().unwrap() = Some(root.job().clone());
@@ -73,7 +93,7 @@ impl Harness {
 
     /// Runs what is queued until nothing is; answers how many polls that took.
     pub(crate) fn run(&self) -> usize {
-        let _inside = enter(self.hooks.clone());
+        let _inside = self.enter();
         let mut polls = 0;
         while let Some(coroutine) = self.pop() {
             coroutine.run();
@@ -82,8 +102,38 @@ impl Harness {
         polls
     }
 
+    /// Runs what is queued on the thread that calls it, wherever that is: inside a poll, too.
+    pub(crate) fn runner(&self) -> impl Fn() + Send + Sync + 'static {
+        let queue = Arc::clone(&self.hooks.queue);
+        move || {
+            while let Some(coroutine) = queue.pop() {
+                coroutine.run();
+            }
+        }
+    }
+
+    /// From now on the runtime's queue drops what it is given.
+    pub(crate) fn refuse(&self) {
+        self.hooks.queue.refuses.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on each report calls `f`.
+    pub(crate) fn on_report(&self, f: fn()) {
+        *self.hooks.on_report.lock().unwrap() = Some(f);
+    }
+
     fn pop(&self) -> Option<Coroutine> {
-        self.hooks.queue.0.lock().unwrap().pop_front()
+        self.hooks.queue.pop()
+    }
+
+    /// Launches right under the root.
+    pub(crate) fn scope(&self) -> Scope {
+        scope_of(self.root.as_ref().unwrap().job())
+    }
+
+    /// Makes this thread one of the runtime's.
+    pub(crate) fn enter(&self) -> Entered {
+        enter(self.hooks.clone())
     }
 
     pub(crate) fn spawn<F>(&self, future: F) -> Deferred<F::Output>
@@ -91,7 +141,7 @@ impl Harness {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        scope_of(self.root.as_ref().unwrap().job()).spawn(future)
+        self.scope().spawn(future)
     }
 
     /// Runs `future` as a coroutine to its end.
@@ -107,6 +157,10 @@ impl Harness {
         assert!(job.is_completed(), "the coroutine waits for something that never comes");
         let value = slot.lock().unwrap().take();
         value.expect("the coroutine gave no value")
+    }
+
+    pub(crate) fn forget_reports(&self) {
+        self.hooks.reports.lock().unwrap().clear();
     }
 
     pub(crate) fn reports(&self) -> Vec<String> {

@@ -1,0 +1,116 @@
+//! Cancels against nodes on their way into the tree.
+
+use std::future::pending;
+
+use super::*;
+use crate::scope::scope;
+
+/// A scope at the root, with `child` in it, queued.
+fn with_child(
+    child: impl Future<Output = ()> + Send + 'static,
+) -> (Pin<Box<dyn Future<Output = ()>>>, Job, Job) {
+    let jobs = Arc::new(std::sync::Mutex::new(None));
+    let put = Arc::clone(&jobs);
+    let mut future = Box::pin(scope(async move |s: Scope| {
+        *put.lock().unwrap() = Some((s.job(), s.launch(child)));
+        pending::<()>().await;
+    }));
+    assert!(poll(future.as_mut(), &Wakes::new()).is_pending());
+    let (scope, child) = jobs.lock().unwrap().take().unwrap();
+    (future, scope, child)
+}
+
+/// A cancel against 3 for the first time: the child is found, or finds the mark.
+#[test]
+fn cancel_against_link() {
+    check(|runtime| {
+        let mark = Mark::new(());
+        let captured = mark.clone();
+        let (future, scope, child) = with_child(async move {
+            let _mark = captured;
+            pending::<()>().await;
+        });
+        let other = runtime.start();
+        scope.cancel();
+        other.join().unwrap();
+        runtime.run();
+        assert!(child.is_completed() && child.is_cancelled());
+        assert!(child.cause().is_some());
+        assert_eq!(loom::sync::Arc::strong_count(&mark), 1);
+        drop(future);
+    });
+}
+
+/// A cancel against a child that opens a scope: the grandchild is found too.
+#[test]
+fn cancel_against_attach() {
+    check(|runtime| {
+        let mark = Mark::new(());
+        let captured = mark.clone();
+        let (future, outer, child) = with_child(async move {
+            scope(async |s| {
+                s.launch(async move {
+                    let _mark = captured;
+                    pending::<()>().await;
+                });
+                pending::<()>().await;
+            })
+            .await;
+        });
+        let other = runtime.start();
+        outer.cancel();
+        other.join().unwrap();
+        runtime.run();
+        assert!(child.is_completed() && child.is_cancelled());
+        assert_eq!(loom::sync::Arc::strong_count(&mark), 1);
+        drop(future);
+    });
+}
+
+/// A cancel against the registration of a handler with a child that has not suspended, and runs:
+/// the handler runs once.
+#[test]
+fn cancel_against_listing() {
+    check(|runtime| {
+        let mark = Mark::new(());
+        let captured = mark.clone();
+        let (future, scope, child) = with_child(async { pending().await });
+        let there = (runtime.clone(), scope);
+        let other = thread::spawn(move || {
+            there.1.cancel();
+            there.0.run();
+        });
+        let ran = loom::sync::Arc::new(AtomicUsize::new(0));
+        let count = ran.clone();
+        child.on_cancelling(move |_| {
+            drop(captured);
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        other.join().unwrap();
+        assert_eq!(ran.load(Ordering::Relaxed), 1);
+        runtime.run();
+        assert!(child.is_completed());
+        assert_eq!(loom::sync::Arc::strong_count(&mark), 1);
+        drop(future);
+    });
+}
+
+/// Two cancels: one of them is news, and its cause stands.
+#[test]
+fn cancel_against_cancel() {
+    check(|runtime| {
+        let (future, scope, child) = with_child(pending());
+        runtime.run();
+        let mine = child.clone();
+        let other = thread::spawn(move || mine.cancel_with(crate::CancelCause::Deadline));
+        let news = scope.cancel();
+        assert!(news);
+        let first = other.join().unwrap();
+        let cause = child.cause().unwrap();
+        assert_eq!(matches!(cause.cause(), crate::CancelCause::Deadline), first);
+        runtime.run();
+        assert!(child.is_completed());
+        assert!(child.cause().unwrap().to_string() == cause.to_string());
+        drop(future);
+    });
+}

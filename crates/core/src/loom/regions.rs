@@ -1,0 +1,111 @@
+//! Scopes: their bodies against their children, their openers, and those who drop them.
+
+use std::future::pending;
+
+use super::*;
+use crate::scope::scope;
+use crate::yield_now;
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The last child against the body: the scope is ready, or woken when it is.
+#[test]
+fn last_child_against_the_body() {
+    check(|runtime| {
+        let wakes = Wakes::new();
+        let mut future = Box::pin(scope(async |s| {
+            s.launch(async {});
+            5
+        }));
+        let other = runtime.clone();
+        // The child is queued by the first poll, on this thread: the other one may be too early
+        // for it, and then it is run below.
+        let other = thread::spawn(move || other.run());
+        let first = poll(future.as_mut(), &wakes);
+        other.join().unwrap();
+        if first.is_pending() {
+            runtime.run();
+            assert_eq!(wakes.count(), 1);
+            assert_eq!(poll(future.as_mut(), &wakes), Poll::Ready(5));
+        }
+        drop(future);
+        assert_eq!(Arc::strong_count(&wakes), 1);
+    });
+}
+
+/// The last child against the drop of the scope: the region ends, once.
+#[test]
+fn last_child_against_the_drop() {
+    check(|runtime| {
+        let mark = Mark::new(());
+        let wakes = Wakes::new();
+        let captured = mark.clone();
+        let mut future: Boxed<()> = Box::pin(scope(async move |s: Scope| {
+            s.launch(async move { drop(captured) });
+            pending::<()>().await;
+        }));
+        assert!(poll(future.as_mut(), &wakes).is_pending());
+        let other = runtime.start();
+        drop(future);
+        other.join().unwrap();
+        runtime.run();
+        assert_eq!(loom::sync::Arc::strong_count(&mark), 1);
+        assert_eq!(Arc::strong_count(&wakes), 1);
+    });
+}
+
+/// The end of the opener against the drop of a scope that was moved out of it.
+#[test]
+fn opener_against_the_drop_elsewhere() {
+    check(|runtime| {
+        let shelf = Arc::new(std::sync::Mutex::new(None));
+        let put = Arc::clone(&shelf);
+        let opener = runtime.scope().launch(async move {
+            let mut future: Boxed<()> = Box::pin(scope(async move |_: Scope| pending().await));
+            assert!(futures::poll!(future.as_mut()).is_pending());
+            *put.lock().unwrap() = Some(future);
+            yield_now().await;
+        });
+        // Its first poll.
+        let first = runtime.hooks.queue.0.lock().pop_front();
+        first.unwrap().run();
+        let moved = shelf.lock().unwrap().take();
+        let other = runtime.start();
+        drop(moved);
+        other.join().unwrap();
+        assert!(opener.is_completed());
+    });
+}
+
+/// A launch against the end of the scope: the child runs, or is dropped at once.
+#[test]
+fn launch_against_the_end() {
+    check(|runtime| {
+        let mark = Mark::new(());
+        let wakes = Wakes::new();
+        let mut future = Box::pin(scope(async |s| s));
+        let handle = std::sync::Mutex::new(None);
+        let mut open = Box::pin(scope(async |s: Scope| {
+            *handle.lock().unwrap() = Some(s.clone());
+            yield_now().await;
+        }));
+        assert!(poll(open.as_mut(), &wakes).is_pending());
+        let handle: Scope = handle.lock().unwrap().take().unwrap();
+        let captured = mark.clone();
+        let other = thread::spawn(move || handle.launch(async move { drop(captured) }));
+        let mut ended = poll(open.as_mut(), &wakes).is_ready();
+        let child = other.join().unwrap();
+        runtime.run();
+        if !ended {
+            ended = poll(open.as_mut(), &wakes).is_ready();
+        }
+        assert!(ended && child.is_completed());
+        assert_eq!(loom::sync::Arc::strong_count(&mark), 1);
+        drop(open);
+        // The handle of a scope that has ended.
+        let Poll::Ready(late) = poll(future.as_mut(), &wakes) else {
+            panic!("nothing to wait for")
+        };
+        assert!(late.launch(async {}).is_cancelled());
+    });
+}

@@ -1,0 +1,69 @@
+//! Dispatchers that do not do what they should, and threads inside of runtimes.
+
+use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use corymb_core::hooks::{self, RuntimeHooks};
+use corymb_core::{Coroutine, Dispatcher, JobState, JoinError, yield_now};
+
+use crate::common::Harness;
+
+fn on(rt: &Harness, dispatch: impl Fn(Coroutine) + Send + Sync + 'static) -> Option<JoinError> {
+    let inside = rt.enter();
+    let child =
+        rt.scope().coroutine().on(Dispatcher::custom(dispatch)).spawn(async { yield_now().await });
+    drop(inside);
+    rt.block_on(child.outcome()).err()
+}
+
+#[test]
+fn a_dispatcher_that_drops_or_panics_cancels() {
+    let rt = Harness::new();
+    assert!(matches!(on(&rt, drop), Some(JoinError::Cancelled(_))));
+    assert_eq!(rt.reports(), [""; 0]);
+    assert!(matches!(on(&rt, |_| panic!("no")), Some(JoinError::Cancelled(_))));
+    assert!(matches!(on(&rt, |it| it.discard()), Some(JoinError::Cancelled(_))));
+    let reports = rt.reports();
+    assert!(matches!(&reports[..], [one] if one.contains("dispatcher")), "{reports:?}");
+}
+
+#[test]
+fn a_coroutine_that_everybody_drops_still_ends() {
+    let rt = Harness::new();
+    rt.refuse();
+    let child = rt.scope().coroutine().on(Dispatcher::custom(drop)).spawn(pending::<()>());
+    assert_eq!(child.job().state(), JobState::Cancelled);
+    let child = rt.spawn(pending::<()>());
+    assert_eq!(child.job().state(), JobState::Cancelled);
+}
+
+#[test]
+fn a_coroutine_as_a_raw_pointer() {
+    let rt = Harness::new();
+    let error = on(&rt, |coroutine| {
+        let raw = coroutine.into_raw();
+        // SAFETY: it came from `into_raw` just now.
+        drop(unsafe { Coroutine::from_raw(raw) });
+    });
+    assert!(matches!(error, Some(JoinError::Cancelled(_))));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "leaks, as it should")]
+fn guards_of_runtimes_that_are_dropped_out_of_order() {
+    std::thread::spawn(|| {
+        let [one, two] = [Harness::new(), Harness::new()];
+        let hooks: std::sync::Arc<dyn RuntimeHooks> = one.hooks.clone();
+        let outer = hooks::enter(hooks.clone());
+        let inner = hooks::enter(two.hooks.clone());
+        let misuse = catch_unwind(AssertUnwindSafe(|| drop(outer))).unwrap_err();
+        assert!(misuse.downcast_ref::<&str>().unwrap().contains("reverse order"));
+        drop(inner);
+        drop(one);
+        // This thread stays in the first runtime, which is kept for it.
+        assert!(hooks::is_current(&hooks));
+        hooks::with(|hooks| hooks.choose(hooks::Choice::Next, 1));
+    })
+    .join()
+    .unwrap();
+}

@@ -1,0 +1,9 @@
+//! The promises of the kernel, a file each.
+
+mod common;
+mod dispatch;
+mod handlers;
+mod moved;
+mod panics;
+mod structure;
+mod tokens;

@@ -12,8 +12,9 @@ use pin_project::pin_project;
 use crate::context::{Context, ContextInner, Dispatcher, Name};
 use crate::coroutine::{self, Plain, Settle};
 use crate::deferred::Deferred;
-use crate::error::Cancelled;
+use crate::error::{CancelCause, Cancelled};
 use crate::job::Job;
+use crate::node::cancel::cancel;
 use crate::node::side::Policy;
 use crate::node::{NodeRef, state, tree};
 
@@ -175,6 +176,11 @@ trait ScopeKind<T> {
 
     fn handle(region: NodeRef) -> Self::Handle;
 
+    /// The body has returned, the children may still run.
+    fn returned(_: &NodeRef, value: T) -> Option<T> {
+        Some(value)
+    }
+
     /// What the caller gets; none if the caller is to be cancelled too.
     fn end(region: &NodeRef, end: End<T>) -> Option<Self::Output>;
 }
@@ -216,7 +222,7 @@ where
         }
         match self.as_mut().project() {
             ScopedProj::Open(mut region) => {
-                let end = ready!(region.as_mut().poll(cx));
+                let end = ready!(region.as_mut().poll(cx, K::returned));
                 match K::end(region.node(), end) {
                     Some(output) => {
                         let site = region.node().site;
@@ -296,24 +302,29 @@ impl<T, E: Send + 'static> ScopeKind<Result<T, E>> for Trying<E> {
         TryScope(region, PhantomData)
     }
 
+    /// The body's error is one among the children's, and cancels them.
+    fn returned(region: &NodeRef, value: Result<T, E>) -> Option<Result<T, E>> {
+        let error = match value {
+            Ok(value) => return Some(Ok(value)),
+            Err(error) => error,
+        };
+        // SAFETY: `open` made the region with a slot of this type.
+        unsafe { region::extra::<ErrorSlot<E>>(region.as_ptr()) }.push(error);
+        let cause = Cancelled::new(CancelCause::SiblingFailed, region.site);
+        // SAFETY: we have a reference.
+        unsafe { cancel(region.as_ptr(), &cause) };
+        None
+    }
+
     fn end(region: &NodeRef, end: End<Result<T, E>>) -> Option<Self::Output> {
         // SAFETY: `open` made the region with a slot of this type.
         let slot = unsafe { region::extra::<ErrorSlot<E>>(region.as_ptr()) };
-        let own = match end {
+        match end {
             End::Panicked(panic) => panic.resume(),
-            End::Value(Ok(value)) => {
-                return Some(slot.take().map_or(Ok(value), Err));
-            }
-            End::Value(Err(error)) => Some(error),
-            End::Cancelled => None,
-        };
-        match own {
-            // A child's error came first if there is one: it would have cancelled the body.
-            Some(error) => slot.push(error),
-            None if !slot.is_set() => return None,
-            None => {}
+            // A child may have failed after the body had returned.
+            End::Value(Ok(value)) => Some(slot.take().map_or(Ok(value), Err)),
+            End::Value(Err(_)) | End::Cancelled => slot.take().map(Err),
         }
-        slot.take().map(Err)
     }
 }
 

@@ -4,8 +4,8 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 
 use corymb_core::{
-    CancelCause, Job, JobState, JoinError, cancel_scope, scope, supervisor_scope, try_scope,
-    try_scope_all, yield_now,
+    CancelCause, Job, JobState, JoinError, TryScope, cancel_scope, scope, supervisor_scope,
+    try_scope, try_scope_all, yield_now,
 };
 
 use crate::common::Harness;
@@ -262,4 +262,23 @@ fn tokens() {
     assert_eq!(child.state(), JobState::Cancelled);
     assert!(matches!(child.cause().unwrap().cause(), CancelCause::ParentCancelled));
     assert_eq!(fired.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn an_error_of_the_body_cancels_the_children() {
+    let rt = Harness::new();
+    let trace = Trace::default();
+    let t = trace.clone();
+    let result: Result<(), _> = rt.block_on(try_scope_all(async move |s: TryScope<&str>| {
+        let guard = t.on_drop("child");
+        s.launch(async move {
+            let _guard = guard;
+            pending::<()>().await;
+            Ok(())
+        });
+        yield_now().await;
+        Err("body")
+    }));
+    assert_eq!(result.unwrap_err().into_parts(), ("body", Vec::new()));
+    assert_eq!(trace.get(), ["child"]);
 }

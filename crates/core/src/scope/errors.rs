@@ -74,10 +74,6 @@ impl<E> ErrorSlot<E> {
     pub(super) fn take(&self) -> Option<Failures<E>> {
         self.0.lock().take()
     }
-
-    pub(super) fn is_set(&self) -> bool {
-        self.0.lock().is_some()
-    }
 }
 
 /// A child of a `try_scope`: `Ok` is its value, `Err` goes to the scope.

@@ -164,15 +164,20 @@ impl<F: Future> Region<F> {
         &self.node
     }
 
-    /// Polls the body, then waits for the children.
+    /// Polls the body, then waits for the children. `settle` gets the body's value when it
+    /// returns, while the children may still run; what it answers is the value of the scope.
     ///
     /// # Panics
     ///
     /// If the coroutine that opened the region has ended.
-    pub(crate) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<F::Output>> {
+    pub(crate) fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        settle: impl FnOnce(&NodeRef, F::Output) -> Option<F::Output>,
+    ) -> Poll<End<F::Output>> {
         self.check_not_abandoned();
         if self.body.is_some() {
-            ready!(self.as_mut().poll_body(cx));
+            ready!(self.as_mut().poll_body(cx, settle));
         }
         let this = self.project();
         if !*this.closed {
@@ -190,7 +195,11 @@ impl<F: Future> Region<F> {
     }
 
     /// Ready when the body is gone.
-    fn poll_body(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_body(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        settle: impl FnOnce(&NodeRef, F::Output) -> Option<F::Output>,
+    ) -> Poll<()> {
         let this = self.as_mut().project();
         // The part up to the first suspension runs also in a cancelled scope.
         if *this.started && current::is_marked(this.node) {
@@ -207,7 +216,7 @@ impl<F: Future> Region<F> {
                     return Poll::Pending;
                 }
             }
-            Ok(Poll::Ready(value)) => *this.value = Some(value),
+            Ok(Poll::Ready(value)) => *this.value = settle(this.node, value),
             Err(payload) => self.as_mut().fail(payload),
         }
         self.drop_body();

@@ -33,7 +33,7 @@ pub(crate) struct Backend {
 impl Backend {
     /// Starts it in `s`, at a port of the system's choice.
     pub(crate) async fn start(
-        s: &Scope,
+        s: &TryScope<io::Error>,
         name: &'static str,
         kill: Option<&Kill>,
     ) -> io::Result<(Arc<Self>, SocketAddr, Server)> {

@@ -86,7 +86,7 @@ impl Gateway {
     /// Starts to serve in `s`; gives the address too, for the port may be of the system's choice.
     pub(crate) async fn start(
         self: &Arc<Self>,
-        s: &Scope,
+        s: &TryScope<io::Error>,
         listen: SocketAddr,
     ) -> io::Result<(SocketAddr, Server)> {
         let listener = TcpListener::bind(listen).await?;
@@ -107,6 +107,15 @@ impl Gateway {
         self.tally.started.add();
         let answered = unless(http::closed(&stream), self.answer(&stream, &request)).await;
         self.tally.end(answered.unwrap_or(Outcome::HungUp));
+    }
+
+    /// Answers what is no request. To close while the client still sends would reset the
+    /// connection, and the answer with it.
+    async fn refuse(&self, stream: &TcpStream, what: &str) {
+        let reply = Reply::refusal(400, what).body.to_string();
+        if http::respond(stream, 400, reply.as_bytes()).await.is_ok() {
+            let _closed_in_time = with_timeout(self.deadline, http::closed(stream)).await;
+        }
     }
 
     async fn answer(&self, stream: &TcpStream, request: &Head) -> Outcome {

@@ -44,10 +44,11 @@ impl HttpError {
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                f.write_str("connection refused")
-            }
-            Self::Io(error) => error.fmt(f),
+            Self::Io(error) => match error.kind() {
+                io::ErrorKind::ConnectionRefused => f.write_str("connection refused"),
+                io::ErrorKind::ConnectionReset => f.write_str("connection reset"),
+                _ => error.fmt(f),
+            },
             Self::Closed => f.write_str("connection closed before the answer"),
             Self::Malformed(what) => write!(f, "malformed answer: {what}"),
         }
@@ -229,17 +230,9 @@ fn body_length(headers: &[httparse::Header<'_>]) -> Result<Length, HttpError> {
 
 /// Asks for `target` and reads the answer.
 pub(crate) async fn get(authority: &str, target: &str) -> Result<Answer, HttpError> {
-    let stream = TcpStream::connect(authority).await.map_err(cause)?;
+    let stream = TcpStream::connect(authority).await?;
     send_request(&stream, authority, target).await?;
     read_answer(&stream).await
-}
-
-/// What went wrong at the one address that there is, without the list of attempts around it.
-fn cause(error: io::Error) -> HttpError {
-    HttpError::Io(match error.kind() {
-        io::ErrorKind::ConnectionRefused => error.kind().into(),
-        _ => error,
-    })
 }
 
 /// Sends an answer, and the end of the stream.

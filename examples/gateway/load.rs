@@ -1,6 +1,7 @@
 //! The load: clients that send the requests of a file to the gateway.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -67,7 +68,7 @@ impl Load {
     }
 
     /// Sends them all, `concurrency` at once.
-    pub(crate) async fn run(self: Arc<Self>, gateway: SocketAddr) {
+    pub(crate) async fn run(self: Arc<Self>, gateway: SocketAddr) -> io::Result<()> {
         scope(async |s| {
             let ticker = s.launch(Arc::clone(&self).show_progress());
             scope(async |clients| {
@@ -80,6 +81,7 @@ impl Load {
         })
         .await;
         console::end_progress();
+        Ok(())
     }
 
     /// One after the other, until there are no more.
@@ -123,7 +125,11 @@ impl Load {
 
     /// Counts an unexpected end; true if it should be told.
     fn is_news(&self) -> bool {
-        self.unexpected.add() <= TOLD
+        let number = self.unexpected.add();
+        if number == TOLD + 1 {
+            note(format_args!("further requests that do not end as expected are only counted"));
+        }
+        number <= TOLD
     }
 
     fn tell(&self, request: &Request, what: &dyn fmt::Display) {

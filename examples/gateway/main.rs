@@ -87,7 +87,8 @@ fn start(options: &Options, requests: Requests) -> Result<ExitCode, Box<dyn std:
 /// The whole run: the backends, the gateway, the load. When it returns, all three have ended.
 async fn run(options: &Options, load: Arc<Load>, stop: &Stop) -> io::Result<Summary> {
     let begin = Instant::now();
-    let (backends, gateway) = scope(async |s| {
+    // An error of the body, say an address in use, ends the servers that have been started.
+    let (backends, gateway) = try_scope(async |s| {
         let (backends, servers, remotes) = start_backends(&s, options).await?;
         let gateway = Gateway::new(remotes, options.deadline);
         let (address, front) = gateway.start(&s, options.listen).await?;
@@ -102,7 +103,7 @@ async fn run(options: &Options, load: Arc<Load>, stop: &Stop) -> io::Result<Summ
         for server in servers {
             server.shutdown(options.grace, &stop.hard).await;
         }
-        io::Result::Ok((backends, gateway))
+        Ok((backends, gateway))
     })
     .await?;
     Ok(summarize(options, &load, &gateway, &backends, begin.elapsed()))
@@ -121,7 +122,7 @@ async fn until_done(load: Option<&Job>, stop: &Stop) {
 type Backends = (Vec<Arc<Backend>>, Vec<Server>, Vec<Remote>);
 
 /// Starts those of the built-in backends that no `--backend` replaces.
-async fn start_backends(s: &Scope, options: &Options) -> io::Result<Backends> {
+async fn start_backends(s: &TryScope<io::Error>, options: &Options) -> io::Result<Backends> {
     let (mut backends, mut servers) = (Vec::new(), Vec::new());
     let mut remotes = options.backends.clone();
     for name in BUILT_IN {

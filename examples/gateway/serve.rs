@@ -1,5 +1,6 @@
 //! Servers: what the gateway and the backends have in common.
 
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -37,13 +38,22 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `serve`, which gets the token that tells it to accept no more.
-    pub(crate) fn start<F>(s: &Scope, name: &str, serve: impl FnOnce(Job) -> F) -> Self
+    /// Starts `serve`, which gets the token that tells it to accept no more. It fails no scope, but
+    /// a scope that fails ends it.
+    pub(crate) fn start<F>(
+        s: &TryScope<io::Error>,
+        name: &str,
+        serve: impl FnOnce(Job) -> F,
+    ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let closing = Job::new(Some(&s.job()));
-        let job = s.coroutine().name(name).launch(serve(closing.clone()));
+        let serve = serve(closing.clone());
+        let job = s.coroutine().name(name).launch(async {
+            serve.await;
+            Ok(())
+        });
         Self { job, closing }
     }
 

@@ -84,12 +84,11 @@ impl Gateway {
     }
 
     /// Starts to serve in `s`; gives the address too, for the port may be of the system's choice.
-    pub(crate) async fn start(
+    pub(crate) fn start(
         self: &Arc<Self>,
         s: &TryScope<io::Error>,
-        listen: SocketAddr,
+        listener: TcpListener,
     ) -> io::Result<(SocketAddr, Server)> {
-        let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let this = Arc::clone(self);
         let server = Server::start(s, "gateway", |closing| {
@@ -101,8 +100,10 @@ impl Gateway {
     /// Serves one connection, which is one request.
     async fn connection(self: Arc<Self>, stream: TcpStream) {
         // A client that does not get to its request is given up at the deadline.
-        let Ok(Ok(request)) = with_timeout(self.deadline, http::read_request(&stream)).await else {
-            return;
+        let request = match with_timeout(self.deadline, http::read_request(&stream)).await {
+            Ok(Ok(request)) => request,
+            Ok(Err(HttpError::Malformed(what))) => return self.refuse(&stream, &what).await,
+            Ok(Err(_)) | Err(_) => return,
         };
         self.tally.started.add();
         let answered = unless(http::closed(&stream), self.answer(&stream, &request)).await;

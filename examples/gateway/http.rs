@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    async fn to_end(&mut self) -> Result<Vec<u8>, HttpError> {
+    async fn rest(&mut self) -> Result<Vec<u8>, HttpError> {
         while self.more().await? {}
         Ok(std::mem::take(&mut self.bytes))
     }
@@ -203,7 +203,7 @@ pub(crate) async fn read_answer(stream: &TcpStream) -> Result<Answer, HttpError>
     let body = match length {
         Length::Bytes(length) => reader.take(length).await?,
         Length::Chunks => reader.chunks().await?,
-        Length::ToEnd => reader.to_end().await?,
+        Length::ToEnd => reader.rest().await?,
     };
     Ok(Answer { status, body })
 }

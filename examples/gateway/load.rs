@@ -137,6 +137,7 @@ impl Load {
     }
 
     /// Says how far it is: a few times a second to a terminal, every few seconds to a file.
+    #[expect(clippy::infinite_loop, reason = "a cancellation ends it")]
     async fn show_progress(self: Arc<Self>) {
         let period = if console::is_terminal() { 250 } else { 3000 };
         let mut ticks = interval(Duration::from_millis(period));

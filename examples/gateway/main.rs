@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use corymb::Runtime;
+use corymb::net::TcpListener;
 use corymb::prelude::*;
 
 use crate::args::{HELP, Options, Remote, Source, UsageError};
@@ -87,11 +88,12 @@ fn start(options: &Options, requests: Requests) -> Result<ExitCode, Box<dyn std:
 /// The whole run: the backends, the gateway, the load. When it returns, all three have ended.
 async fn run(options: &Options, load: Arc<Load>, stop: &Stop) -> io::Result<Summary> {
     let begin = Instant::now();
-    // An error of the body, say an address in use, ends the servers that have been started.
+    // First, as it is what may fail: the address may be in use.
+    let listener = TcpListener::bind(options.listen).await?;
     let (backends, gateway) = try_scope(async |s| {
         let (backends, servers, remotes) = start_backends(&s, options).await?;
         let gateway = Gateway::new(remotes, options.deadline);
-        let (address, front) = gateway.start(&s, options.listen).await?;
+        let (address, front) = gateway.start(&s, listener)?;
         note(format_args!("listening at http://{address}"));
         let load = options.load.then(|| s.launch(Arc::clone(&load).run(address)));
         until_done(load.as_ref(), stop).await;

@@ -82,6 +82,7 @@ where
     .await;
 }
 
+#[expect(clippy::infinite_loop, reason = "a cancellation ends it")]
 async fn accept<F>(listener: TcpListener, connections: Scope, handle: impl Fn(TcpStream) -> F)
 where
     F: Future<Output = ()> + Send + 'static,

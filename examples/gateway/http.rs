@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::Shutdown;
 
 use corymb::net::TcpStream;
 use httparse::Status;
@@ -253,7 +254,8 @@ pub(crate) async fn respond(stream: &TcpStream, status: u16, body: &[u8]) -> io:
     )
     .into_bytes();
     message.extend_from_slice(body);
-    write_all(stream, &message).await
+    write_all(stream, &message).await?;
+    stream.shutdown(Shutdown::Write)
 }
 
 async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {

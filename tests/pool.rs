@@ -147,3 +147,26 @@ fn a_shutdown_drops_what_is_suspended_and_ends_what_is_queued() {
     assert!(rt.shutdown(Duration::from_secs(10)).is_empty());
     assert_eq!(dropped.load(Ordering::Relaxed), 100);
 }
+
+#[test]
+fn a_dump_shows_the_tree_with_tokens_and_places() {
+    let rt = runtime();
+    let _token = Job::new(Some(&rt.job()));
+    let (started, start) = std::sync::mpsc::channel();
+    let job = rt.detached(async move {
+        scope(async |s| {
+            s.coroutine().name("sleeper").launch(async move {
+                started.send(()).unwrap();
+                sleep(Duration::from_secs(3600)).await;
+            });
+        })
+        .await;
+    });
+    start.recv().unwrap();
+    let dump = rt.dump();
+    assert!(dump.starts_with("runtime"), "{dump}");
+    assert!(dump.contains("token") && dump.contains("coroutine `sleeper`"), "{dump}");
+    assert!(dump.contains("tests/pool.rs"), "{dump}");
+    drop(job);
+    assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
+}

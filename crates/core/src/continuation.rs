@@ -41,7 +41,7 @@ type Resumption<T> = (T, Option<Undo<T>>);
 /// # Examples
 ///
 /// ```
-/// use corymb_core::continuation::{Abandoned, suspend_cancellable};
+/// use corymb_core::{Abandoned, suspend_cancellable};
 ///
 /// /// Somebody else's interface.
 /// fn read_with_callback(done: impl FnOnce(String) + Send + 'static) {
@@ -162,7 +162,7 @@ impl<T> Continuation<T> {
     /// # Examples
     ///
     /// ```
-    /// use corymb_core::continuation::suspend_cancellable;
+    /// use corymb_core::suspend_cancellable;
     ///
     /// let seven = suspend_cancellable(|cont| {
     ///     assert!(cont.resume(7).is_ok());
@@ -186,7 +186,7 @@ impl<T> Continuation<T> {
     ///
     /// ```
     /// use std::sync::mpsc;
-    /// use corymb_core::continuation::suspend_cancellable;
+    /// use corymb_core::suspend_cancellable;
     ///
     /// let (give_back, given_back) = mpsc::channel();
     /// let lease = suspend_cancellable(|cont| {
@@ -212,7 +212,7 @@ impl<T> Continuation<T> {
     /// # Examples
     ///
     /// ```
-    /// use corymb_core::continuation::{Abandoned, suspend_cancellable};
+    /// use corymb_core::{Abandoned, suspend_cancellable};
     ///
     /// let never = suspend_cancellable::<(), _>(|mut cont| {
     ///     cont.on_cancel(|| unreachable!("the awaiter got its outcome"));

@@ -145,7 +145,7 @@ impl Reactor {
     /// them. Gives the number of events.
     ///
     /// It may return early for no reason. On Linux a timeout has the resolution of the system's
-    /// timers; see `docs/decisions/reactor-wait.md`.
+    /// timers; see `docs/decisions/0001-reactor-wait.md`.
     ///
     /// # Errors
     ///

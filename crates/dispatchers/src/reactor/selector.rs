@@ -1,6 +1,6 @@
 //! Waiting for events: the one function in which the driver sleeps, and the means to end that.
 //!
-//! `docs/decisions/reactor-wait.md` says why Linux has its own.
+//! `docs/decisions/0001-reactor-wait.md` says why Linux has its own.
 
 use polling::Poller;
 

@@ -475,8 +475,13 @@ where
         new_cell::<F, S>(Node::new(state, &Cell::<F, S>::VTABLE, context, parent, site), future);
     if own != 0 {
         // Named ones show in the tree from the start.
-        // SAFETY: never dispatched yet; a cancel of the region is found at its first pick-up.
-        let _alive = unsafe { tree::link(node) };
+        // SAFETY: never dispatched yet, so it is this thread's, and counted in its region's census.
+        unsafe {
+            if !tree::link(node) {
+                let this = node.as_ref();
+                cancel::mark_polled(this, || tree::inherited_from_parent(this));
+            }
+        }
     }
     // SAFETY: born SCHEDULED.
     unsafe { Coroutine::from_node(node) }.dispatch_by(|dispatch, it| dispatch.dispatch_new(it));

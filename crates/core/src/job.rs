@@ -118,6 +118,8 @@ impl Job {
     #[track_caller]
     pub fn cancel_with(&self, cause: CancelCause) -> bool {
         let cause = Cancelled::new(cause, Location::caller());
+        // If a cancel of the parent came first, then this is no news.
+        self.list();
         // SAFETY: the handle is a reference.
         unsafe { cancel(self.0.as_ptr(), &cause) }
     }

@@ -5,5 +5,7 @@ mod dispatch;
 mod handlers;
 mod moved;
 mod panics;
+mod properties;
 mod structure;
+mod threads;
 mod tokens;

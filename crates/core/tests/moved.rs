@@ -45,6 +45,26 @@ fn dropped_after_its_opener_has_ended() {
 }
 
 #[test]
+fn an_opener_that_waits_for_a_forgotten_scope_can_be_asked() {
+    let rt = Harness::new();
+    let shelf = Shelf::default();
+    let here = shelf.clone();
+    let opener = rt.scope().launch(async move {
+        let future = scope(async |s| {
+            s.launch(pending());
+            pending::<()>().await;
+        });
+        poll_once_and_put(Box::pin(future), &here).await;
+    });
+    assert!(rt.step());
+    assert_eq!(opener.state(), JobState::Completing);
+    assert_eq!(opener.parent(), Some(rt.scope().job()));
+    rt.run();
+    assert_eq!((opener.state(), opener.parent()), (JobState::Completed, None));
+    drop(shelf.take());
+}
+
+#[test]
 fn polled_after_its_opener_has_ended() {
     let rt = Harness::new();
     for drains in [false, true] {

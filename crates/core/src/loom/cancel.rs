@@ -41,14 +41,18 @@ fn cancel_against_link() {
     });
 }
 
-/// A cancel against a child that opens a scope: the grandchild is found too.
+/// A cancel against a child that opens a scope: when the cancel has returned, and the scope is
+/// open, that is cancelled; and the grandchild is found too.
 #[test]
 fn cancel_against_attach() {
     check(|runtime| {
         let mark = Mark::new(());
         let captured = mark.clone();
+        let inner = Arc::new(Mutex::new(None));
+        let put = Arc::clone(&inner);
         let (future, outer, child) = with_child(async move {
-            scope(async |s| {
+            scope(async move |s: Scope| {
+                *put.lock() = Some(s.job());
                 s.launch(async move {
                     let _mark = captured;
                     pending::<()>().await;
@@ -59,8 +63,11 @@ fn cancel_against_attach() {
         });
         let other = runtime.start();
         outer.cancel();
+        let opened: Option<Job> = inner.lock().clone();
+        assert!(opened.is_none_or(|inner| inner.is_cancelled()));
         other.join().unwrap();
         runtime.run();
+        *inner.lock() = None;
         assert!(child.is_completed() && child.is_cancelled());
         assert_eq!(loom::sync::Arc::strong_count(&mark), 1);
         drop(future);

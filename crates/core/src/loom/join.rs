@@ -148,3 +148,25 @@ fn questions_against_the_end() {
         assert!(job.is_completed() && job.parent().is_none());
     });
 }
+
+/// As above, when nothing but the child keeps its parent: who is told of that one has it.
+#[test]
+fn questions_against_the_end_of_both() {
+    check(|runtime| {
+        let child = Arc::new(std::sync::Mutex::new(None));
+        let put = Arc::clone(&child);
+        let mut future = Box::pin(crate::scope::scope(async move |s: Scope| {
+            *put.lock().unwrap() = Some(s.launch(async {}));
+            std::future::pending::<()>().await;
+        }));
+        assert!(poll(future.as_mut(), &Wakes::new()).is_pending());
+        drop(future);
+        let child: Job = child.lock().unwrap().take().unwrap();
+        let other = runtime.start();
+        if let Some(parent) = child.parent() {
+            assert!(parent.is_cancelled());
+        }
+        other.join().unwrap();
+        assert!(child.is_completed());
+    });
+}

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 
 use super::*;
+use crate::Completion;
 
 /// A coroutine that ends when its flag is set, suspended, with its waker. `inside` is only
 /// touched by polls: loom sees two at once.
@@ -77,6 +78,11 @@ fn wake_against_cancel() {
 fn cancel_against_the_end() {
     check(|runtime| {
         let job = runtime.scope().launch(async {});
+        let told = Arc::new(std::sync::Mutex::new(None));
+        let tell = Arc::clone(&told);
+        job.on_completion(move |how| {
+            *tell.lock().unwrap() = Some(matches!(how, Completion::Cancelled(_)));
+        });
         let other = runtime.start();
         let early = job.is_completed().then(|| job.state());
         let news = job.cancel();
@@ -87,5 +93,6 @@ fn cancel_against_the_end() {
         assert!(now.is_none_or(|now| now == job.state()));
         assert_eq!(job.is_cancelled(), news);
         assert_eq!(job.cause().is_some(), news);
+        assert_eq!(told.lock().unwrap().take(), Some(news));
     });
 }

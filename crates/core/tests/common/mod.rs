@@ -1,7 +1,7 @@
 //! A runtime of one queue and one thread, for the kernel's own tests.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use corymb_core::hooks::{Choice, Entered, RuntimeHooks, enter};
@@ -22,6 +22,8 @@ pub(crate) struct Fifo {
 struct Queue {
     ready: Mutex<VecDeque<Coroutine>>,
     refuses: AtomicBool,
+    /// Picks the next one at random, unless it is zero.
+    random: AtomicU64,
 }
 
 impl Dispatch for Queue {
@@ -34,7 +36,17 @@ impl Dispatch for Queue {
 
 impl Queue {
     fn pop(&self) -> Option<Coroutine> {
-        self.ready.lock().unwrap().pop_front()
+        let mut ready = self.ready.lock().unwrap();
+        let random = self.random.load(Ordering::SeqCst);
+        if random == 0 || ready.is_empty() {
+            return ready.pop_front();
+        }
+        // The generator of Knuth's MMIX; its high bits are the good ones.
+        let next =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.random.store(next, Ordering::SeqCst);
+        let pick = (next >> 33) as usize % ready.len();
+        ready.remove(pick)
     }
 }
 
@@ -91,6 +103,20 @@ impl Harness {
         Self { hooks, root: Some(root) }
     }
 
+    /// A runtime that resumes its coroutines in an order of its own.
+    pub(crate) fn in_random_order(seed: u64) -> Self {
+        let this = Self::new();
+        this.hooks.queue.random.store(seed | 1, Ordering::SeqCst);
+        this
+    }
+
+    /// Polls one coroutine, if one is queued.
+    pub(crate) fn step(&self) -> bool {
+        let _inside = self.enter();
+        let next = self.pop();
+        next.map(Coroutine::run).is_some()
+    }
+
     /// Runs what is queued until nothing is; answers how many polls that took.
     pub(crate) fn run(&self) -> usize {
         let _inside = self.enter();
@@ -100,6 +126,23 @@ impl Harness {
             polls += 1;
         }
         polls
+    }
+
+    /// Runs what is queued on so many threads until `job` has ended.
+    pub(crate) fn run_on(&self, threads: usize, job: &Job) {
+        std::thread::scope(|s| {
+            for _ in 0..threads {
+                s.spawn(|| {
+                    let _inside = self.enter();
+                    while !job.is_completed() {
+                        match self.pop() {
+                            Some(coroutine) => coroutine.run(),
+                            None => std::thread::yield_now(),
+                        }
+                    }
+                });
+            }
+        });
     }
 
     /// Runs what is queued on the thread that calls it, wherever that is: inside a poll, too.

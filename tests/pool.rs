@@ -170,3 +170,46 @@ fn a_dump_shows_the_tree_with_tokens_and_places() {
     drop(job);
     assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
 }
+
+#[test]
+fn run_blocking_in_a_cancelled_coroutine_ends_it() {
+    let rt = runtime();
+    let (started, start) = std::sync::mpsc::channel();
+    let job = rt.detached(async move {
+        run_blocking(async move {
+            started.send(()).unwrap();
+            std::future::pending::<()>().await;
+        });
+        unreachable!("nothing comes back from a wait that was cancelled");
+    });
+    start.recv().unwrap();
+    job.job().cancel();
+    let outcome = rt.run_blocking(job.outcome());
+    assert!(matches!(outcome, Err(corymb::JoinError::Cancelled(_))), "{outcome:?}");
+    assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
+}
+
+#[test]
+fn timers_of_other_threads_fire_while_all_workers_are_busy() {
+    let rt = Runtime::builder().parallelism(1).build().unwrap();
+    let busy = rt.detached(async {
+        loop {
+            yield_now().await;
+        }
+    });
+    rt.run_blocking(sleep(Duration::from_millis(2)));
+    drop(busy);
+    assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
+}
+
+#[test]
+fn sockets_learn_of_the_shutdown() {
+    let rt = runtime();
+    let listener = {
+        let _inside = rt.enter();
+        futures::executor::block_on(corymb::net::TcpListener::bind("127.0.0.1:0")).unwrap()
+    };
+    assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
+    let error = futures::executor::block_on(listener.accept()).unwrap_err();
+    assert!(error.to_string().contains("shut down"), "{error}");
+}

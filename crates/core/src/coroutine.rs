@@ -13,7 +13,7 @@ use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -244,6 +244,7 @@ unsafe fn panicked(node: NonNull<Node>, frame: &Frame, payload: Box<dyn Any + Se
     // SAFETY: polled, so unfinished.
     let this = unsafe { node.as_ref() };
     let seen = this.state.load();
+    let unwound = payload.is::<Unwound>();
     if seen.has(state::VALUE) {
         // SAFETY: `poll` had stored the output before its destructor panicked.
         unsafe { tree::drop_output(node, seen) };
@@ -255,8 +256,28 @@ unsafe fn panicked(node: NonNull<Node>, frame: &Frame, payload: Box<dyn Any + Se
             failure::report_stray("destructor of a future", who, second);
         }
     }
+    if unwound {
+        cancel::mark_polled(this, || tree::inherited_from_parent(this));
+        // SAFETY: the future is gone.
+        return unsafe { tree::body_done(node, 0) };
+    }
     // SAFETY: the stage is empty now.
     unsafe { keep_panic(node, payload) };
+}
+
+/// The payload of an unwinding that is a cancellation, not a panic: plain code that blocked in a
+/// coroutine has no other way to end with it.
+struct Unwound;
+
+/// Ends the plain code that runs in a coroutine or scope that is cancelled; it is then as if that
+/// had been dropped at a suspension.
+pub fn unwind_cancelled() -> ! {
+    resume_unwind(Box::new(Unwound))
+}
+
+/// Whether a caught unwinding was a cancellation.
+pub(crate) fn is_cancellation(payload: &(dyn Any + Send)) -> bool {
+    payload.is::<Unwound>()
 }
 
 /// Hands a panic to the parent, keeps what is left of it, and completes the coroutine.
@@ -501,7 +522,7 @@ where
     F: Future + Send + 'static,
     S: Settle<F::Output>,
 {
-    drop(future);
+    failure::guard_drop("future", site, || drop(future));
     let flags = flags | state::BODY_DONE | state::ENDED | state::SETTLED | state::CANCELLED;
     let node = Node::new(State::new(flags, 1), &Cell::<F, S>::VTABLE, std::ptr::null(), None, site);
     let cell = Box::new(Cell::<F, S> {

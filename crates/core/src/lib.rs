@@ -41,6 +41,7 @@ pub use suspend::{YieldNow, check_cancelled, is_cancelled, yield_now};
 #[doc(hidden)]
 pub mod internal {
     pub use crate::continuation::slot;
+    pub use crate::coroutine::unwind_cancelled;
     pub use crate::failure::report_here;
     pub use crate::prim;
     pub use crate::root::Root;

@@ -161,19 +161,18 @@ impl Node {
         self.parent.map(|parent| unsafe { parent.as_ref() })
     }
 
-    /// Whether a cancel has reached this node, be it only through its parent's mark.
+    /// Whether a cancel has reached this node, be it only its parent: the walk of a cancel marks a
+    /// scope first and its linked children one by one, and one of them must not take the failure
+    /// of another for news meanwhile.
     ///
     /// # Safety
     ///
     /// As for [`pinned_parent`](Self::pinned_parent).
     #[inline]
     pub(crate) unsafe fn is_cancelled(&self) -> bool {
-        let seen = self.state.load();
-        seen.has(state::CANCELLED)
-            || (!seen.has(state::LINKED)
-                // SAFETY: the caller's promise.
-                && unsafe { self.pinned_parent() }
-                    .is_some_and(|parent| parent.state.load().has(state::CANCELLED)))
+        let is_marked = |node: &Self| node.state.load().has(state::CANCELLED);
+        // SAFETY: the caller's promise.
+        is_marked(self) || unsafe { self.pinned_parent() }.is_some_and(is_marked)
     }
 
     /// The context, for code that runs before the node has ended, or if the node owns it.

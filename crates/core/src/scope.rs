@@ -157,7 +157,7 @@ pub fn enclose<Fut: Future>(
     let site = Location::caller();
     let region = region::open_in(job.node(), Policy::FailFast, (), site)
         .unwrap_or_else(|()| panic!("run_blocking at {site} in a runtime that has shut down"));
-    Scoped::<Cancellable, fn(CancelScope) -> Fut, Fut>::Open(Region::new(region, body))
+    Scoped::<Enclosed, fn(CancelScope) -> Fut, Fut>::Open(Region::new(region, body))
 }
 
 /// The handle that launches coroutines right under `job`, the root of a runtime.
@@ -295,7 +295,7 @@ impl<T, E: Send + 'static> ScopeKind<Result<T, E>> for Trying<E> {
     type Output = Result<T, Failures<E>>;
 
     fn open(site: &'static Location<'static>) -> NodeRef {
-        region::open(Policy::FailFast, ErrorSlot::<E>::new(), site)
+        region::open(Policy::FailFast, ErrorSlot::<E>::new(site), site)
     }
 
     fn handle(region: NodeRef) -> TryScope<E> {
@@ -347,6 +347,29 @@ impl<T> ScopeKind<T> for Cancellable {
             // If the caller is cancelled too, then that is what it learns.
             End::Cancelled if crate::current::is_cancelled() => None,
             End::Cancelled => Some(Err(tree::own_cause(region))),
+        }
+    }
+}
+
+/// [`enclose`]: whoever blocks on it has to learn of the end, also if it is cancelled itself.
+struct Enclosed;
+
+impl<T> ScopeKind<T> for Enclosed {
+    type Handle = CancelScope;
+    type Output = Result<T, Cancelled>;
+
+    fn open(site: &'static Location<'static>) -> NodeRef {
+        <Cancellable as ScopeKind<T>>::open(site)
+    }
+
+    fn handle(region: NodeRef) -> CancelScope {
+        CancelScope(region)
+    }
+
+    fn end(region: &NodeRef, end: End<T>) -> Option<Self::Output> {
+        match end {
+            End::Cancelled => Some(Err(tree::own_cause(region))),
+            end => <Cancellable as ScopeKind<T>>::end(region, end),
         }
     }
 }

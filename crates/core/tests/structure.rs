@@ -282,3 +282,20 @@ fn an_error_of_the_body_cancels_the_children() {
     assert_eq!(result.unwrap_err().into_parts(), ("body", Vec::new()));
     assert_eq!(trace.get(), ["child"]);
 }
+
+#[test]
+fn an_error_that_the_scope_s_future_did_not_take_is_reported() {
+    let rt = Harness::new();
+    rt.block_on(async {
+        let mut lost = Box::pin(try_scope::<(), &str, _, _>(async |s: TryScope<&str>| {
+            s.launch(async { Err("lost") });
+            pending::<()>().await;
+            Ok(())
+        }));
+        assert!(futures::poll!(lost.as_mut()).is_pending());
+        yield_now().await;
+        drop(lost);
+    });
+    let reports = rt.reports();
+    assert!(reports.len() == 1 && reports[0].contains("&str"), "{reports:?}");
+}

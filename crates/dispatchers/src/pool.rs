@@ -126,6 +126,10 @@ impl Pool {
         }
         self.driver.notify();
         self.discard_queued();
+        // Those whose holder blocks elsewhere.
+        for processor in &self.processors {
+            processor.discard_vacant();
+        }
     }
 
     fn discard_queued(&self) {

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant as Moment};
 
 use corymb_core::hooks::{self, Choice, RuntimeHooks};
 use corymb_core::internal::prim::atomic::{AtomicBool, Ordering};
-use corymb_core::internal::{Root, TimerShard, enclose, real_now, scope_of};
+use corymb_core::internal::{Root, TimerShard, enclose, real_now, scope_of, unwind_cancelled};
 use corymb_core::time::{Clock, Instant};
-use corymb_core::{Cancelled, Deferred, Dispatch, Failure, Job, JoinError, Who};
+use corymb_core::{Cancelled, Deferred, Dispatch, Failure, Job, JoinError, Who, is_cancelled};
 
 use crate::pool::{self, Pool, WithoutProcessor};
 use crate::reactor::Reactor;
@@ -114,6 +114,8 @@ impl Runtime {
     /// As [`try_run_blocking`](Self::try_run_blocking), for those who do not shut the runtime
     /// down meanwhile.
     ///
+    /// In a coroutine that is cancelled it unwinds, and the coroutine ends as cancelled.
+    ///
     /// # Panics
     ///
     /// With a panic of the future, and if the runtime has shut down or does so meanwhile.
@@ -123,8 +125,8 @@ impl Runtime {
     }
 
     /// Launches a coroutine under the runtime itself: it outlives its caller, and is cancelled
-    /// and awaited by the runtime's shutdown. If it fails and nobody awaits it, the failure
-    /// handler is told.
+    /// and awaited by the runtime's shutdown. If it fails and its `Deferred` has been dropped, the
+    /// failure handler is told.
     ///
     /// # Panics
     ///
@@ -227,6 +229,7 @@ impl Runtime {
         }
         let unfinished = if job.is_completed() { Vec::new() } else { job.unfinished() };
         self.shared.pool.close();
+        self.shared.pool.reactor().close();
         let left = until.map_or(Duration::MAX, |until| until.duration_since(Moment::now()));
         if !pool::is_worker_of(&self.shared.pool) && unfinished.is_empty() {
             // They have nothing left to run, so this does not take long.
@@ -421,6 +424,7 @@ fn run_blocking_in<F: Future>(job: &Job, future: F) -> Result<F::Output, Cancell
 fn uncancelled<T>(result: Result<T, Cancelled>) -> T {
     match result {
         Ok(value) => value,
+        Err(_) if is_cancelled() => unwind_cancelled(),
         Err(cancelled) => panic!("run_blocking was {cancelled}: use try_run_blocking to go on"),
     }
 }

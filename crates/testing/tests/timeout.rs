@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use corymb_core::time::{now, sleep, with_deadline, with_timeout};
-use corymb_core::{is_cancelled, scope, suspend_cancellable, yield_now};
+use corymb_core::{Job, is_cancelled, scope, supervisor_scope, suspend_cancellable, yield_now};
 use corymb_testing::{TestRuntime, advance, busy, elapsed, settle};
 
 const fn ms(millis: u64) -> Duration {
@@ -160,4 +160,32 @@ fn a_deadline_ends_at_its_instant() {
         assert_eq!(now(), deadline);
     });
     assert_eq!(runtime.elapsed(), ms(15));
+}
+
+#[test]
+fn a_timeout_moved_out_of_its_job_is_refused_when_that_has_ended() {
+    type Parcel = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+    TestRuntime::new().run(async {
+        let parcel = Arc::new(Mutex::new(None::<Parcel>));
+        let place = Arc::clone(&parcel);
+        scope(async |s| {
+            s.coroutine().name("opener").launch(async move {
+                let mut timeout: Parcel = Box::pin(async {
+                    let body = async {
+                        // With this the timeout has a job of its own.
+                        let _job = Job::current();
+                        yield_now().await;
+                        unreachable!("its job has ended");
+                    };
+                    drop(with_timeout(Duration::from_secs(1), body).await);
+                });
+                assert!(futures::poll!(timeout.as_mut()).is_pending());
+                *place.lock().unwrap() = Some(timeout);
+            });
+        })
+        .await;
+        let moved = parcel.lock().unwrap().take().unwrap();
+        let refused = supervisor_scope(async |s| s.spawn(moved).outcome().await).await;
+        assert!(refused.unwrap_err().to_string().contains("polled after the coroutine"));
+    });
 }

@@ -3,9 +3,11 @@
 use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::Location;
 
 use super::region;
 use crate::coroutine::Settle;
+use crate::error::Who;
 use crate::failure::{self, Failure};
 use crate::node::{Node, state};
 use crate::prim::Mutex;
@@ -56,11 +58,12 @@ impl<E: Error + 'static> Error for Failures<E> {
 }
 
 /// Where children put their errors until the scope's future takes them.
-pub(super) struct ErrorSlot<E>(Mutex<Option<Failures<E>>>);
+pub(super) struct ErrorSlot<E>(Mutex<Option<Failures<E>>>, &'static Location<'static>);
 
 impl<E> ErrorSlot<E> {
-    pub(super) fn new() -> Self {
-        Self(Mutex::new(None))
+    /// For the scope opened at `site`.
+    pub(super) fn new(site: &'static Location<'static>) -> Self {
+        Self(Mutex::new(None), site)
     }
 
     pub(super) fn push(&self, error: E) {
@@ -73,6 +76,17 @@ impl<E> ErrorSlot<E> {
 
     pub(super) fn take(&self) -> Option<Failures<E>> {
         self.0.lock().take()
+    }
+}
+
+impl<E> Drop for ErrorSlot<E> {
+    /// The scope's future was dropped before it took them.
+    fn drop(&mut self) {
+        if self.take().is_some() {
+            let who = Who { name: None, launched_at: self.1 };
+            let type_name = std::any::type_name::<E>();
+            failure::report_to_runtime(&Failure::Error { who, type_name });
+        }
     }
 }
 
@@ -90,13 +104,15 @@ impl<T: Send + 'static, E: Send + 'static> Settle<Result<T, E>> for Attempt<T, E
         let region = node.parent?;
         // SAFETY: the child is unfinished, so its region is; `TryScope` launches into regions
         // with a slot of this type.
-        unsafe { region::extra::<ErrorSlot<E>>(region) }.push(error);
+        let slot = unsafe { region::extra::<ErrorSlot<E>>(region) };
         // SAFETY: as above.
         if unsafe { region.as_ref() }.state.load().has(state::ABANDONED) {
             let type_name = std::any::type_name::<E>();
             // SAFETY: the child is unfinished.
             let (context, who) = unsafe { (node.context(), node.who_unended()) };
             failure::report(context, &Failure::Error { who, type_name });
+        } else {
+            slot.push(error);
         }
         None
     }

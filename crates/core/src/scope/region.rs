@@ -27,6 +27,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
 
+use crate::coroutine::is_cancellation;
 use crate::current::{self, Frame};
 use crate::error::{CancelCause, Cancelled, Panic};
 use crate::failure::{self, Failure};
@@ -245,6 +246,12 @@ impl<F: Future> Region<F> {
     /// A panic of the body cancels the children. The first panic stands.
     fn fail(self: Pin<&mut Self>, payload: Box<dyn Any + Send>) {
         let this = self.project();
+        if is_cancellation(&*payload) {
+            let cause = Cancelled::new(CancelCause::ParentCancelled, this.node.site);
+            // SAFETY: we have a reference.
+            unsafe { cancel(this.node.as_ptr(), &cause) };
+            return;
+        }
         let panic = panic_of(this.node, payload);
         if this.panic.is_none() {
             *this.panic = Some(panic);

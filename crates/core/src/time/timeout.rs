@@ -71,12 +71,17 @@ impl std::fmt::Display for Given {
 ///
 /// When it is up, the work is cancelled and awaited, inner scopes and their children included,
 /// before [`Elapsed`] is returned. A result that is ready at the same moment wins. The time
-/// counts from the end of the first poll, or from where the code inside first asks for it
-/// (it sleeps, or asks whether it is cancelled).
+/// counts from the end of the first poll, or from where the code inside first asks whether it is
+/// cancelled.
 ///
 /// # Errors
 ///
 /// [`Elapsed`] if the time was up first.
+///
+/// # Panics
+///
+/// With a panic of the future; and if, with scopes opened inside, it is polled after the coroutine
+/// that polled it first has ended.
 ///
 /// # Cancel safety
 ///
@@ -160,6 +165,9 @@ impl<F: Future> Timeout<F> {
     /// The body's value, if it came in time; the body is done or gone then.
     #[inline]
     fn poll_body(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
+        if let Some(node) = self.node.get() {
+            check_not_abandoned(node);
+        }
         let mut this = self.as_mut().project();
         let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         let limit = Limit { sleep: &this.sleep, node: this.node, place: this.place };
@@ -262,6 +270,16 @@ impl<F: Future> PinnedDrop for Timeout<F> {
             drop_region(self);
         }
     }
+}
+
+/// The opener's end closes what was moved away, as it does for scopes.
+fn check_not_abandoned(node: &Node) {
+    assert!(
+        !node.state.load().has(state::ABANDONED),
+        "the timeout made at {} was polled after the coroutine that polled it first had ended: \
+         poll it there to its end, or make it in the job that needs it",
+        node.site,
+    );
 }
 
 #[cold]

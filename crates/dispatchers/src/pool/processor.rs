@@ -83,10 +83,26 @@ impl Processor {
         *self.seat.lock() = Some(queue);
     }
 
+    /// Drops what is queued, unless somebody holds the processor: who then does so itself.
+    pub(crate) fn discard_vacant(&self) {
+        let Some(queue) = self.hold() else { return };
+        while let Some(coroutine) = queue.pop() {
+            coroutine.discard();
+        }
+        self.vacate(queue);
+    }
+
     /// Puts a coroutine into the slot; what was there comes out.
     #[inline]
     pub(crate) fn swap_lifo(&self, coroutine: Coroutine) -> Option<Coroutine> {
         self.exchange(coroutine.into_raw().cast_mut())
+    }
+
+    /// Whether the slot is taken.
+    #[inline]
+    pub(crate) fn has_lifo(&self) -> bool {
+        // Ordering: Relaxed, asked by the holder, who alone fills it.
+        !self.lifo.load(Ordering::Relaxed).is_null()
     }
 
     /// Empties the slot.

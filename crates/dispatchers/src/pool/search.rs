@@ -144,7 +144,7 @@ impl Local {
     }
 
     /// Fires what is due, also in the shards of workers that are in a long poll.
-    fn fire_all_due(&self, now: Instant) {
+    pub(super) fn fire_all_due(&self, now: Instant) {
         for shard in self.pool().shards() {
             if shard.is_due(now) {
                 self.batch(|| {

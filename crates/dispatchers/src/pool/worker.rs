@@ -238,12 +238,12 @@ impl Local {
         if let Some(coroutine) = processor.take_lifo() {
             held.queue.push(coroutine);
         }
-        if self.pool.is_closed() {
-            while let Some(coroutine) = held.queue.pop() {
-                coroutine.discard();
-            }
-        }
         processor.vacate(held.queue);
+        // Either this sees the end, or `Pool::close` finds the processor vacant: both lock the
+        // seat.
+        if self.pool.is_closed() {
+            processor.discard_vacant();
+        }
     }
 
     /// Calls `f` with the processor that is held, if one is.
@@ -300,7 +300,11 @@ impl Local {
     #[inline]
     pub(crate) fn push_yielded(&self, pool: &Pool, coroutine: Coroutine) {
         if let Some(coroutine) = self.push_back(coroutine) {
-            pool.inject(coroutine);
+            return pool.inject(coroutine);
+        }
+        // Unless that poll has woken another one, which comes first and may take long.
+        if self.processor(|processor, _| processor.has_lifo()) == Some(true) {
+            pool.submitted();
         }
     }
 
@@ -326,8 +330,10 @@ impl Local {
             self.share_if_slow();
         }
         if ticks.is_multiple_of(OUTSIDE_TICKS) {
-            self.measure_work(real_now());
-            self.look_outside();
+            let now = real_now();
+            self.measure_work(now);
+            self.fire_all_due(now);
+            self.look_outside(now);
             if let Some(coroutine) = self.pool.injector.pop() {
                 return Some(coroutine);
             }
@@ -388,11 +394,11 @@ impl Local {
     }
 
     /// Looks into the reactor without waiting, if nobody is there and it is time to.
-    fn look_outside(&self) {
+    fn look_outside(&self, now: Instant) {
         if self.pool.reactor().is_empty() {
             return;
         }
-        let now = real_now().as_nanos();
+        let now = now.as_nanos();
         if u128::from(now.saturating_sub(self.looked.get())) < REACTOR_PERIOD.as_nanos() {
             return;
         }

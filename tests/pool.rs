@@ -213,3 +213,26 @@ fn sockets_learn_of_the_shutdown() {
     let error = futures::executor::block_on(listener.accept()).unwrap_err();
     assert!(error.to_string().contains("shut down"), "{error}");
 }
+
+#[test]
+fn a_driver_that_is_held_up_does_not_stop_the_timers() {
+    let rt = runtime();
+    for _ in 0..3 {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        rt.run_blocking(async {
+            scope(async |s| {
+                s.launch(async move {
+                    sleep(Duration::from_millis(1)).await;
+                    // The worker that has fired the timer, and so was the driver, blocks here
+                    // until another one has fired the next.
+                    released.recv().unwrap();
+                });
+                s.launch(async move {
+                    sleep(Duration::from_millis(5)).await;
+                    release.send(()).unwrap();
+                });
+            })
+            .await;
+        });
+    }
+}

@@ -22,7 +22,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as Moment};
 
 use corymb_core::internal::TimerShard;
-use corymb_core::internal::prim::atomic::{AtomicBool, Ordering, fence};
+use corymb_core::internal::prim::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use corymb_core::time::Instant;
 use corymb_core::{Coroutine, Dispatch};
 
@@ -60,6 +60,8 @@ pub(crate) struct Pool {
     injector: Injector,
     idle: Idle<Parker>,
     driver: Driver,
+    /// How many workers watch the driver.
+    watchers: AtomicUsize,
     /// Timers that are armed on threads which are no workers.
     outside: &'static TimerShard,
     closed: AtomicBool,
@@ -77,6 +79,7 @@ impl Pool {
             injector: Injector::new(),
             idle: Idle::new(parallelism),
             driver: Driver::new()?,
+            watchers: AtomicUsize::new(0),
             outside: TimerShard::acquire(),
             closed: AtomicBool::new(false),
             workers: Mutex::new(0),

@@ -128,6 +128,11 @@ impl Processor {
         self.shard
     }
 
+    /// Whether its holder has something to run.
+    pub(crate) fn has_own_work(&self) -> bool {
+        self.has_lifo() || !self.thief.is_empty()
+    }
+
     /// How many coroutines wait here.
     pub(crate) fn queued(&self) -> usize {
         // Ordering: Relaxed, a figure for people.

@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use corymb_core::Coroutine;
 use corymb_core::hooks::{self, Choice};
+use corymb_core::internal::prim::atomic::Ordering;
 use corymb_core::internal::{TimerShard, real_now};
 use corymb_core::time::Instant;
 
 use super::Pool;
-use super::driver::Role;
+use super::driver::{Role, WATCH};
 use super::worker::Local;
 
 /// The least time between two sleeps that end for timers. Each costs a switch to this thread and
@@ -113,16 +114,38 @@ impl Local {
     /// that brings; `awake` is called first.
     fn rest<R>(&self, limit: Option<Duration>, awake: impl FnOnce() -> R) -> R {
         let mut wakers = Vec::new();
-        match self.pool().driver.take() {
+        let role = self.pool().driver.take();
+        let drove = role.is_some();
+        match role {
             Some(role) => self.drive(&role, limit, &mut wakers),
-            None => self.parker().park(min(self.time_to_own_timer(), limit)),
+            None => self.park(limit),
         }
         let awake = awake();
         let now = real_now();
         self.begin_busy_time(now);
         self.wake(wakers);
         self.fire_all_due(now);
+        if drove
+            && !self.pool().is_watched()
+            && self.processor(Processor::has_own_work) == Some(true)
+        {
+            self.pool().submitted();
+        }
         awake
+    }
+
+    /// Sleeps outside the reactor, and watches whoever is in there, unless that one has been at
+    /// it since the last look.
+    fn park(&self, limit: Option<Duration>) {
+        let timeout = min(self.time_to_own_timer(), limit);
+        let wait = self.pool().driver.current_wait();
+        if wait.is_some() && wait == self.watched_wait.replace(wait) {
+            return self.parker().park(timeout);
+        }
+        // Ordering: Relaxed, if a driver does not see it, it calls a sleeper once too often.
+        self.pool().watchers.fetch_add(1, Ordering::Relaxed);
+        self.parker().park(min(timeout, Some(WATCH)));
+        self.pool().watchers.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn drive(&self, role: &Role<'_>, limit: Option<Duration>, wakers: &mut Vec<Waker>) {
@@ -188,6 +211,11 @@ impl Local {
 }
 
 impl Pool {
+    fn is_watched(&self) -> bool {
+        // Ordering: Relaxed, as in `park`.
+        self.watchers.load(Ordering::Relaxed) > 0
+    }
+
     fn has_work(&self) -> bool {
         !self.injector.is_empty() || self.processors.iter().any(|it| !it.thief.is_empty())
     }

@@ -88,6 +88,8 @@ pub(crate) struct Local {
     past: Cell<(u64, u64)>,
     /// How often it has napped in a row.
     pub(super) naps: Cell<u32>,
+    /// The driver's wait that it saw when it last went to sleep beside it.
+    pub(super) watched_wait: Cell<Option<u64>>,
     /// How many polls each processor had done before the last nap.
     pub(super) progress: RefCell<Vec<u64>>,
     /// Since when, in nanoseconds, events or timers that were handed out are kept from the
@@ -160,6 +162,7 @@ fn run_worker(pool: &Arc<Pool>, hooks: Arc<dyn RuntimeHooks>) {
         arrivals: Cell::new(0),
         past: Cell::new((0, 0)),
         naps: Cell::new(0),
+        watched_wait: Cell::new(None),
         progress: RefCell::new(Vec::new()),
         kept: Cell::new(0),
     };

@@ -125,10 +125,8 @@ impl Local {
         self.begin_busy_time(now);
         self.wake(wakers);
         self.fire_all_due(now);
-        if drove
-            && !self.pool().is_watched()
-            && self.processor(Processor::has_own_work) == Some(true)
-        {
+        let busy = || self.processor(|own, _| own.has_own_work()) == Some(true);
+        if drove && !self.pool().is_watched() && busy() {
             self.pool().submitted();
         }
         awake

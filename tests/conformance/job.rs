@@ -18,7 +18,9 @@ fn counted(job: &Job, n: usize) -> (Vec<corymb::Registration>, Vec<Arc<AtomicUsi
     let counts: Vec<_> = (0..n).map(|_| Arc::new(AtomicUsize::new(0))).collect();
     let register = |count: &Arc<AtomicUsize>| {
         let count = count.clone();
-        job.on_completion(move |_| drop(count.fetch_add(1, Ordering::Relaxed)))
+        job.on_completion(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        })
     };
     (counts.iter().map(register).collect(), counts)
 }

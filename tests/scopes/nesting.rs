@@ -224,6 +224,7 @@ impl Drop for Look {
 }
 
 /// Has a coroutine with a context of its own poll `future` once and end, and gives it back.
+#[expect(clippy::async_yields_async, reason = "the future is moved away, not awaited")]
 async fn left_open<F: Future<Output: Send> + Send + 'static>(future: F) -> Pin<Box<F>> {
     let mut future = Box::pin(future);
     scope(async |s| {

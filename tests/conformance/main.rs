@@ -6,5 +6,6 @@ mod common;
 mod context;
 mod job;
 mod scope;
+mod stress;
 mod timeout;
 mod timer;

@@ -78,3 +78,25 @@ async fn a_dump_tells_what_is_ready_from_what_waits_for_its_children() {
     })
     .await;
 }
+
+#[corymb::test]
+async fn a_child_is_listed_once_it_has_suspended() {
+    scope(async |s| {
+        let child = s.launch(sleep(ms(10)));
+        let named = s.coroutine().name("named").launch(async {});
+        assert!(s.job().children().contains(&named));
+        settle().await;
+        assert_eq!(s.job().children(), [child]);
+    })
+    .await;
+}
+
+#[corymb::test]
+#[ignore = "a test runtime does not list what has not suspended"]
+async fn in_a_test_a_child_is_listed_from_its_launch() {
+    scope(async |s| {
+        let child = s.launch(async {});
+        assert_eq!(s.job().children(), [child]);
+    })
+    .await;
+}

@@ -1,10 +1,10 @@
 //! Failures that nobody awaits.
 
-use std::future::pending;
-use std::panic::AssertUnwindSafe;
+use std::future::{Ready, pending};
+use std::panic::{AssertUnwindSafe, panic_any};
 
 use corymb::prelude::*;
-use corymb::testing::settle;
+use corymb::testing::{settle, take_failures};
 use futures::FutureExt;
 
 use crate::common::{PanicOnDrop, Trace, text};
@@ -140,4 +140,58 @@ async fn the_panic_of_a_body_whose_scope_was_dropped_goes_to_the_handler() {
         drop(dropped);
     });
     assert_eq!(reported.await, ["unheard"]);
+}
+
+#[corymb::test]
+async fn a_panic_wins_over_an_error() {
+    let failed = try_scope(async |s| {
+        let late = PanicOnDrop("panic");
+        s.launch(async move {
+            let _late = late;
+            pending().await
+        });
+        settle().await;
+        s.launch(async { Err("error") });
+        pending::<Result<(), _>>().await
+    });
+    let failed = AssertUnwindSafe(failed).catch_unwind().await;
+    assert_eq!(text(&*failed.unwrap_err()), "panic");
+}
+
+#[corymb::test]
+async fn a_panic_whose_handle_was_dropped_before_goes_to_the_handler() {
+    let reported = handled(supervisor_scope(async |s| drop(s.spawn(async { panic!("unheard") }))));
+    assert_eq!(reported.await, ["unheard"]);
+}
+
+#[corymb::test]
+#[ignore = "they are not cancelled, and the caller waits for them"]
+async fn a_panic_in_the_closure_of_a_scope_cancels_what_it_launched() {
+    let trace = Trace::default();
+    let guard = trace.on_drop("child");
+    let failed = scope(|s: Scope| -> Ready<()> {
+        s.launch(async move {
+            let _guard = guard;
+            pending::<()>().await;
+        });
+        panic!("in the closure");
+    });
+    let failed = AssertUnwindSafe(failed).catch_unwind().await;
+    assert_eq!(text(&*failed.unwrap_err()), "in the closure");
+    assert_eq!(trace.get(), ["child"]);
+}
+
+#[corymb::test]
+#[ignore = "the panic leaves the coroutine, which then never ends"]
+async fn a_payload_whose_destructor_panics_harms_nothing() {
+    supervisor_scope(async |s| {
+        let launched = s.launch(async { panic_any(PanicOnDrop("in the destructor")) });
+        launched.join().await;
+        let spawned = s.spawn(async { panic_any(PanicOnDrop("in the destructor")) });
+        let job = spawned.job();
+        drop(spawned);
+        job.join().await;
+    })
+    .await;
+    assert!(!take_failures().is_empty());
 }

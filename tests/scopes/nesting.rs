@@ -291,3 +291,48 @@ async fn a_timeout_that_its_opener_left_open_refuses_to_be_polled() {
     let refused = AssertUnwindSafe(moved.as_mut()).catch_unwind().await;
     assert_refused(&*refused.unwrap_err());
 }
+
+/// Launches a child that does the same, `depth` times.
+fn chain(depth: usize) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    match depth {
+        0 => Box::pin(pending()),
+        _ => Box::pin(scope(async move |s| drop(s.launch(chain(depth - 1))))),
+    }
+}
+
+#[corymb::test]
+async fn a_chain_of_any_depth_is_cancelled() {
+    scope(async |s| {
+        let first = s.launch(chain(10_000));
+        settle().await;
+        first.cancel_and_join().await;
+        assert_eq!(first.state(), JobState::Cancelled);
+    })
+    .await;
+}
+
+#[test]
+#[should_panic(expected = "use cancel_scope")]
+fn a_scope_that_was_cancelled_by_itself_has_no_value_for_a_foreign_executor() {
+    futures::executor::block_on(scope(async |s| {
+        s.job().cancel();
+        yield_now().await;
+    }));
+}
+
+#[corymb::test]
+async fn a_cancel_scope_is_cancelled_by_another_coroutine() {
+    let ended = scope(async |s| {
+        let canceller = s.clone();
+        let inner = cancel_scope(async move |c| {
+            canceller.launch(async move {
+                sleep(ms(10)).await;
+                c.cancel();
+            });
+            sleep(ms(1000)).await;
+        });
+        inner.await
+    });
+    assert!(matches!(ended.await.unwrap_err().cause(), CancelCause::Requested));
+    assert_eq!(elapsed(), ms(10));
+}

@@ -215,3 +215,75 @@ async fn a_scope_that_was_cancelled_by_itself_cancels_its_caller() {
     })
     .await;
 }
+
+#[corymb::test]
+async fn a_scope_that_was_cancelled_by_itself_is_no_expiry_of_the_timeout_around() {
+    scope(async |s| {
+        let child = s.launch(async {
+            let inner = scope(async |s| {
+                s.job().cancel();
+                yield_now().await;
+            });
+            let result = with_timeout(ms(10), inner).await;
+            unreachable!("the caller went on with {result:?}");
+        });
+        child.join().await;
+        assert_eq!(child.state(), JobState::Cancelled);
+    })
+    .await;
+    assert_eq!(elapsed(), ms(0));
+}
+
+#[corymb::test]
+async fn a_timeout_that_loses_a_race_cancels_the_children_inside() {
+    let trace = Trace::default();
+    scope(async |s| {
+        let seen = trace.clone();
+        let racer = s.launch(async move {
+            let loser = with_timeout(ms(100), with_a_child(seen.clone())).boxed();
+            drop(select(loser, sleep(ms(10)).boxed()).await);
+            seen.add("racer");
+        });
+        racer.join().await;
+        trace.add("joined");
+    })
+    .await;
+    assert_eq!(trace.get(), ["racer", "child", "joined"]);
+}
+
+#[corymb::test(real)]
+async fn a_tree_can_be_looked_at_while_it_ends() {
+    fn look(job: &Job) -> usize {
+        let seen = (job.name(), job.parent(), job.cause(), job.state());
+        let mut dump = format!("{seen:?}");
+        job.dump(&mut dump).unwrap();
+        dump.len() + job.children().len() + job.coroutines() + job.unfinished().len()
+    }
+
+    for round in 0..200 {
+        scope(async |s| {
+            let tree = s.coroutine().name("tree").launch(scope(async |s| {
+                for _ in 0..4 {
+                    let child = s.coroutine().name("child").launch(scope(async |s| {
+                        s.launch(yield_now());
+                    }));
+                    s.launch(async move { child.join().await });
+                }
+            }));
+            let looked_at = tree.clone();
+            s.launch(async move {
+                while !looked_at.is_completed() {
+                    let children = looked_at.children();
+                    let below: usize = children.iter().map(look).sum();
+                    assert!(look(&looked_at) + below > 0);
+                    yield_now().await;
+                }
+            });
+            if round % 2 == 0 {
+                yield_now().await;
+                tree.cancel();
+            }
+        })
+        .await;
+    }
+}

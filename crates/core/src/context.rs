@@ -120,6 +120,8 @@ impl From<FailureHandler> for Context {
 /// A context with everything resolved: what a node points to.
 pub(crate) struct ContextInner {
     pub(crate) runtime: Arc<dyn RuntimeHooks>,
+    /// [`RuntimeHooks::lists_at_launch`].
+    pub(crate) lists_at_launch: bool,
     dispatcher: Dispatcher,
     pub(crate) dispatch: Arc<dyn Dispatch>,
     pub(crate) name: Option<Arc<str>>,
@@ -130,7 +132,9 @@ impl ContextInner {
     /// The context of a runtime's root.
     pub(crate) fn root(runtime: Arc<dyn RuntimeHooks>, name: Option<Arc<str>>) -> Self {
         let dispatch = runtime.default_dispatch();
-        Self { runtime, dispatcher: Dispatcher::Default, dispatch, name, handler: None }
+        let lists_at_launch = runtime.lists_at_launch();
+        let dispatcher = Dispatcher::Default;
+        Self { runtime, lists_at_launch, dispatcher, dispatch, name, handler: None }
     }
 
     /// Whether coroutines go to the runtime's own pool.
@@ -148,6 +152,7 @@ impl ContextInner {
         };
         Self {
             runtime: Arc::clone(&self.runtime),
+            lists_at_launch: self.lists_at_launch,
             dispatcher,
             dispatch,
             name: change.name.or_else(|| self.name.clone()),

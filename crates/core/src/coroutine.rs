@@ -494,7 +494,8 @@ where
     let parent = Some(region.as_ptr());
     let node =
         new_cell::<F, S>(Node::new(state, &Cell::<F, S>::VTABLE, context, parent, site), future);
-    if own != 0 {
+    // SAFETY: the region's context, which is there while a child is counted, or our own.
+    if own != 0 || unsafe { (*context).lists_at_launch } {
         // Named ones show in the tree from the start.
         // SAFETY: never dispatched yet, so it is this thread's, and counted in its region's census.
         unsafe {

@@ -65,6 +65,13 @@ pub(crate) fn report(context: &ContextInner, failure: &Failure) {
     }
 }
 
+/// Gives `failure` to the handler of the code that runs here, else to the runtime.
+pub(crate) fn report_in_context(failure: &Failure) {
+    if current::with_context(|context| report(context, failure)).is_none() {
+        report_to_runtime(failure);
+    }
+}
+
 /// Gives `failure` to the runtime of this thread, if there is one.
 pub(crate) fn report_to_runtime(failure: &Failure) {
     // Without a runtime the thread's panic hook has printed the message already.

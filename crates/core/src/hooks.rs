@@ -49,6 +49,12 @@ pub trait RuntimeHooks: Clock {
     /// A failure that reached nobody.
     fn report(&self, failure: &Failure);
 
+    /// Whether coroutines are put into the tree's lists at their launch, and not only when they
+    /// suspend for the first time: it costs a lock, and shows them from the start.
+    fn lists_at_launch(&self) -> bool {
+        false
+    }
+
     /// What the runtime's sockets are registered with, for the crate that knows its type; none
     /// for runtimes without IO.
     fn reactor(&self) -> Option<Arc<dyn Any + Send + Sync>> {

@@ -238,6 +238,9 @@ impl Job {
 
     /// The parent; none once the job has ended, and for a root.
     pub fn parent(&self) -> Option<Self> {
+        if self.0.state.load().has(state::ENDED) {
+            return None;
+        }
         self.pinned(|node| {
             // SAFETY: `node` has not ended during the call, so its parent has not.
             node.parent.map(|parent| Self(unsafe { NodeRef::retain(parent) }))

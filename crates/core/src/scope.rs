@@ -176,6 +176,9 @@ trait ScopeKind<T> {
 
     fn handle(region: NodeRef) -> Self::Handle;
 
+    /// The scope's future is dropped.
+    fn give_up(_: &NodeRef) {}
+
     /// The body has returned, the children may still run.
     fn returned(_: &NodeRef, value: T) -> Option<T> {
         Some(value)
@@ -217,7 +220,7 @@ where
             };
             let region = K::open(site);
             let handle = K::handle(region.clone());
-            let region = Region::start(region, || body(handle));
+            let region = Region::start(region, || body(handle), K::give_up);
             self.as_mut().project_replace(Self::Open(region));
         }
         match self.as_mut().project() {
@@ -300,6 +303,11 @@ impl<T, E: Send + 'static> ScopeKind<Result<T, E>> for Trying<E> {
 
     fn handle(region: NodeRef) -> TryScope<E> {
         TryScope(region, PhantomData)
+    }
+
+    fn give_up(region: &NodeRef) {
+        // SAFETY: `open` made the region with a slot of this type.
+        unsafe { region::extra::<ErrorSlot<E>>(region.as_ptr()) }.give_up();
     }
 
     /// The body's error is one among the children's, and cancels them.

@@ -108,6 +108,10 @@ impl RuntimeHooks for World {
         self.choices.lock().choose(choice, n)
     }
 
+    fn lists_at_launch(&self) -> bool {
+        true
+    }
+
     fn report(&self, failure: &Failure) {
         self.failures.lock().push(failure.to_string());
     }

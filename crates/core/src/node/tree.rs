@@ -262,8 +262,14 @@ impl Waiting {
 pub(crate) fn record_cause(node: &Node) {
     let seen = node.state.load();
     let unseen = !seen.has(state::SIDE) && node.state.refs() == 1;
+    // SAFETY: the callers poll or end the node, so it has not left its parent's census.
+    if unseen || !unsafe { node.is_cancelled() } {
+        return;
+    }
+    // Also one that returned before it learned of it: who could ask has seen it cancelled.
+    node.state.set(state::CANCELLED);
     // A failure needs no other cause.
-    if !seen.has(state::CANCELLED) || seen.has(state::PANICKED | state::FAILED) || unseen {
+    if seen.has(state::PANICKED | state::FAILED) {
         return;
     }
     let cause = own_cause(node);
@@ -307,11 +313,6 @@ pub(crate) fn own_cause(node: &Node) -> Cancelled {
             None => return unknown_cause(node),
         }
     }
-}
-
-/// The recorded cause of a region that has settled, if it was cancelled.
-pub(crate) fn own_cause_of_settled(node: &Node) -> Option<Cancelled> {
-    node.side().and_then(|side| side.lock().cause.clone())
 }
 
 fn run_completion_handlers(node: &Node) {

@@ -79,14 +79,22 @@ impl<E> ErrorSlot<E> {
     }
 }
 
-impl<E> Drop for ErrorSlot<E> {
-    /// The scope's future was dropped before it took them.
-    fn drop(&mut self) {
-        if self.take().is_some() {
+impl<E> ErrorSlot<E> {
+    /// The scope's future is dropped before it took them.
+    pub(super) fn give_up(&self) {
+        if let Some(failures) = self.take() {
             let who = Who { name: None, launched_at: self.1 };
             let type_name = std::any::type_name::<E>();
-            failure::report_to_runtime(&Failure::Error { who, type_name });
+            failure::report_in_context(&Failure::Error { who, type_name });
+            failure::guard_drop("destructor of an error", self.1, || drop(failures));
         }
+    }
+}
+
+impl<E> Drop for ErrorSlot<E> {
+    /// One may have come at the same time.
+    fn drop(&mut self) {
+        self.give_up();
     }
 }
 

@@ -145,20 +145,26 @@ pub(crate) struct Region<F: Future> {
     panic: Option<Panic>,
     started: bool,
     closed: bool,
+    /// Called when the future is dropped, for what its kind of scope has left.
+    give_up: fn(&NodeRef),
 }
 
 impl<F: Future> Region<F> {
     pub(crate) fn new(node: NodeRef, body: F) -> Self {
-        Self { node, body: Some(body), value: None, panic: None, started: false, closed: false }
+        Self::with(node, Some(body), None, |_| ())
+    }
+
+    fn with(node: NodeRef, body: Option<F>, panic: Option<Panic>, give_up: fn(&NodeRef)) -> Self {
+        Self { node, body, value: None, panic, started: false, closed: false, give_up }
     }
 
     /// Calls the closure that makes the body, in the region's frame; its panic is the body's.
-    pub(crate) fn start(node: NodeRef, make: impl FnOnce() -> F) -> Self {
+    pub(crate) fn start(node: NodeRef, make: impl FnOnce() -> F, give_up: fn(&NodeRef)) -> Self {
         let (body, panic) = match Frame::region(node.as_ptr()).catch(make) {
             Ok(body) => (Some(body), None),
             Err(payload) => (None, Some(panic_of(&node, payload))),
         };
-        Self { node, body, value: None, panic, started: false, closed: false }
+        Self::with(node, body, panic, give_up)
     }
 
     pub(crate) fn node(&self) -> &NodeRef {
@@ -256,7 +262,7 @@ impl<F: Future> Region<F> {
         if this.panic.is_none() {
             *this.panic = Some(panic);
         } else {
-            failure::report_to_runtime(&Failure::Panic(panic));
+            failure::report_in_context(&Failure::Panic(panic));
         }
     }
 }
@@ -277,7 +283,7 @@ fn take_end<T>(node: &Node, value: &mut Option<T>, panic: &mut Option<Panic>) ->
         (Some(panic), later) => {
             // The body's own came first or at the same time.
             if let Some(later) = later {
-                failure::report_to_runtime(&later);
+                failure::report_in_context(&later);
             }
             End::Panicked(panic)
         }
@@ -308,11 +314,12 @@ impl<F: Future> PinnedDrop for Region<F> {
         // Later ones find ABANDONED, under the same lock.
         let late = this.node.side().and_then(|side| side.lock().failure.take());
         if let Some(late) = late {
-            failure::report_to_runtime(&late);
+            failure::report_in_context(&late);
         }
         if let Some(panic) = this.panic.take() {
-            failure::report_to_runtime(&Failure::Panic(panic));
+            failure::report_in_context(&Failure::Panic(panic));
         }
+        (this.give_up)(this.node);
     }
 }
 

@@ -12,8 +12,9 @@
 //! (1) is looked at first: a result that is ready at the same moment wins. (2) drops the body in
 //! its frame.
 
+use std::any::Any;
 use std::cell::OnceCell;
-use std::panic::Location;
+use std::panic::{Location, resume_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll, ready};
@@ -23,7 +24,8 @@ use pin_project::{pin_project, pinned_drop};
 
 use super::{Instant, Sleep, now};
 use crate::current::{self, Frame};
-use crate::error::{CancelCause, Cancelled};
+use crate::error::{CancelCause, Cancelled, Panic, Who};
+use crate::failure::{self, Failure};
 use crate::node::cancel::cancel;
 use crate::node::side::Policy;
 use crate::node::{Node, NodeRef, state, tree};
@@ -120,6 +122,7 @@ pub struct Timeout<F: Future> {
     node: OnceCell<NodeRef>,
     given: Given,
     place: &'static Location<'static>,
+    expired: bool,
     closed: bool,
 }
 
@@ -158,6 +161,7 @@ impl<F: Future> Timeout<F> {
             node: OnceCell::new(),
             given,
             place: Location::caller(),
+            expired: false,
             closed: false,
         }
     }
@@ -183,7 +187,8 @@ impl<F: Future> Timeout<F> {
     /// Ready when the time is up, or the timeout cancelled otherwise, and the body dropped.
     fn poll_limit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        if this.sleep.as_mut().poll(cx).is_pending() {
+        *this.expired = this.sleep.as_mut().poll(cx).is_ready();
+        if !*this.expired {
             let Some(node) = this.node.get() else { return Poll::Pending };
             // Cancelled by hand, or with what is around it.
             if !node.waiter.register(&node.state, cx.waker()).has(state::CANCELLED) {
@@ -196,9 +201,9 @@ impl<F: Future> Timeout<F> {
             unsafe { cancel(node.as_ptr(), &cause) };
         }
         let limit = Limit { sleep: &this.sleep, node: this.node, place: this.place };
-        let frame = Frame::timeout(&raw const limit);
-        let _inside = frame.enter();
-        this.body.set(None);
+        if let Err(payload) = Frame::timeout(&raw const limit).catch(|| this.body.set(None)) {
+            keep_panic(this.node.get(), this.place, payload);
+        }
         Poll::Ready(())
     }
 
@@ -210,9 +215,11 @@ impl<F: Future> Timeout<F> {
     ) -> Poll<Result<F::Output, Elapsed>> {
         if let Some(node) = self.node.get().cloned() {
             ready!(self.as_mut().poll_drain(&node, cx));
-            let by_hand = tree::own_cause_of_settled(&node)
-                .is_some_and(|cause| !matches!(cause.cause(), CancelCause::Deadline));
-            if by_hand && self.value.is_none() {
+            if let Some(Failure::Panic(panic)) = node.side().and_then(|it| it.lock().failure.take())
+            {
+                panic.resume();
+            }
+            if !self.expired && self.value.is_none() {
                 region::cancel_caller(&node);
                 return Poll::Pending;
             }
@@ -272,12 +279,28 @@ impl<F: Future> PinnedDrop for Timeout<F> {
     }
 }
 
+/// Keeps a panic of the body's destructor until what was opened inside has ended.
+#[cold]
+fn keep_panic(
+    node: Option<&NodeRef>,
+    place: &'static Location<'static>,
+    payload: Box<dyn Any + Send>,
+) {
+    let Some(side) = node.and_then(|node| node.side()) else { resume_unwind(payload) };
+    let panic = Panic::new(Who { name: None, launched_at: place }, payload);
+    let later = side.lock().failure.replace(Failure::Panic(panic));
+    if let Some(later) = later {
+        failure::report_in_context(&later);
+    }
+}
+
 /// The opener's end closes what was moved away, as it does for scopes.
 fn check_not_abandoned(node: &Node) {
     assert!(
         !node.state.load().has(state::ABANDONED),
-        "the timeout made at {} was polled after the coroutine that polled it first had ended: \
-         poll it there to its end, or make it in the job that needs it",
+        "the timeout made at {} was polled after the coroutine that opened it had ended: \
+         it belongs to the job it was first polled in, so poll it there to its end, or make it in \
+         the job that needs it",
         node.site,
     );
 }

@@ -1,0 +1,177 @@
+//! Launching, and blocking on what was launched.
+
+use std::future::pending;
+use std::time::Duration;
+
+use corymb::prelude::*;
+use corymb::sync::oneshot;
+use corymb::testing::{TestRuntime, settle};
+use corymb::{CancelCause, JoinError, Runtime};
+
+use crate::common::{ACTIVE, COMPLETED, Trace, flags};
+
+fn runtime() -> Runtime {
+    Runtime::builder().parallelism(1).build().unwrap()
+}
+
+#[corymb::test]
+async fn builder_001_a_launch_does_not_run_inline() {
+    let trace = Trace::default();
+    scope(async |s| {
+        trace.add(1);
+        let in_child = trace.clone();
+        let child = s.launch(async move {
+            in_child.add(3);
+            yield_now().await;
+            in_child.add(4);
+        });
+        trace.add(2);
+        assert_eq!(flags(&child), ACTIVE);
+        child.join().await;
+        assert_eq!(flags(&child), COMPLETED);
+        trace.add(5);
+    })
+    .await;
+    assert_eq!(trace.get(), ["1", "2", "3", "4", "5"]);
+}
+
+#[corymb::test]
+async fn builder_004_a_scope_waits_for_its_child() {
+    let trace = Trace::default();
+    scope(async |s| {
+        let in_child = trace.clone();
+        s.launch(async move {
+            yield_now().await;
+            in_child.add("child");
+        });
+        trace.add("body");
+    })
+    .await;
+    trace.add("caller");
+    assert_eq!(trace.get(), ["body", "child", "caller"]);
+}
+
+#[corymb::test]
+async fn builder_006_a_cancelled_child_cleans_up_and_does_not_go_on() {
+    let trace = Trace::default();
+    scope(async |s| {
+        let in_child = trace.clone();
+        let child = s.launch(async move {
+            let _cleanup = in_child.on_drop("cleanup");
+            pending::<()>().await;
+            in_child.add("after");
+        });
+        settle().await;
+        child.cancel();
+    })
+    .await;
+    assert_eq!(trace.get(), ["cleanup"]);
+}
+
+#[corymb::test]
+async fn builder_015_a_failure_that_a_handle_could_give_is_not_reported() {
+    supervisor_scope(async |s| {
+        let failing = s.spawn(async { panic!("kept") });
+        failing.job().join().await;
+        assert!(failing.job().is_cancelled());
+        drop(failing);
+    })
+    .await;
+}
+
+/// There is no loop to be reused: children go to the pool, and each call blocks its own thread.
+#[test]
+fn builder_025_blocking_inside_of_blocking() {
+    let trace = Trace::default();
+    let rt = runtime();
+    rt.run_blocking(async {
+        trace.add(1);
+        run_blocking(async {
+            trace.add(2);
+            yield_now().await;
+            trace.add(3);
+        });
+        trace.add(4);
+        yield_now().await;
+        trace.add(5);
+    });
+    trace.add(6);
+    assert_eq!(trace.get(), ["1", "2", "3", "4", "5", "6"]);
+}
+
+#[test]
+fn builder_026_what_blocks_a_worker_can_wait_for_what_is_queued_behind_it() {
+    let rt = runtime();
+    let answer = rt.run_blocking(rt.detached(scope(async |s| {
+        let (sender, receiver) = oneshot::channel();
+        s.launch(async move { sender.send("OK").unwrap() });
+        run_blocking(receiver).unwrap()
+    })));
+    assert_eq!(answer, "OK");
+}
+
+#[test]
+fn builder_027_blocking_on_what_cancels_itself() {
+    let trace = Trace::default();
+    let cancelled = runtime().try_run_blocking(async {
+        let _cleanup = trace.on_drop("cleanup");
+        Job::current().unwrap().cancel();
+        sleep(Duration::from_secs(3600)).await;
+        trace.add("after");
+    });
+    assert!(matches!(cancelled.unwrap_err().cause(), CancelCause::Requested));
+    assert_eq!(trace.get(), ["cleanup"]);
+}
+
+/// The pool runs on when a blocking call has returned: a shutdown is what waits.
+#[test]
+fn builder_029_what_was_cancelled_cleans_up_before_a_shutdown_returns() {
+    let trace = Trace::default();
+    let rt = runtime();
+    let in_detached = trace.clone();
+    let (started, start) = oneshot::channel();
+    let detached = rt.detached(async move {
+        let _cleanup = in_detached.on_drop("cleanup");
+        started.send(()).unwrap();
+        pending::<()>().await;
+    });
+    let ended = rt.try_run_blocking(async {
+        start.await.unwrap();
+        detached.job().cancel();
+        Job::current().unwrap().cancel();
+        pending::<()>().await;
+    });
+    ended.unwrap_err();
+    assert!(rt.shutdown(Duration::from_secs(10)).is_empty());
+    assert_eq!(trace.get(), ["cleanup"]);
+}
+
+#[test]
+fn builder_030_a_panic_harms_nothing_but_its_coroutine() {
+    let trace = Trace::default();
+    let rt = runtime();
+    let guard = trace.on_drop("dropped");
+    let panicking = rt.detached(async move {
+        let _guard = guard;
+        panic!("boom");
+    });
+    let outcome = rt.run_blocking(panicking.outcome());
+    assert!(matches!(outcome, Err(JoinError::Panicked(panic)) if panic.message() == "boom"));
+    assert_eq!(trace.get(), ["dropped"]);
+    assert_eq!(rt.run_blocking(rt.detached(async { 42 })), 42);
+}
+
+/// Of the loops on one thread, the test runtime is the one that there is.
+#[test]
+fn builder_032_nothing_runs_before_somebody_blocks_on_it() {
+    let trace = Trace::default();
+    let rt = TestRuntime::new();
+    let in_child = trace.clone();
+    let child = rt.scope().spawn(async move {
+        in_child.add("child");
+        42
+    });
+    assert_eq!(trace.get(), Vec::<String>::new());
+    assert_eq!(rt.run(child), 42);
+    assert_eq!(trace.get(), ["child"]);
+}

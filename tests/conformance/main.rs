@@ -1,0 +1,11 @@
+//! The conformance cases: each test is named by the case that it is. `README.md` lists them all.
+
+mod builder;
+mod cancel;
+mod common;
+mod context;
+mod job;
+mod scope;
+mod stress;
+mod timeout;
+mod timer;

@@ -354,6 +354,7 @@ impl Job {
             return None;
         }
         let result = f(&self.0);
+        debug_assert!(!self.0.state.load().has(state::ENDED), "it ended while it was counted in");
         if side.census.leave() {
             // SAFETY: the body is done and we were the last; the handle is a reference.
             unsafe { tree::finish(self.0.as_ptr()) };

@@ -107,7 +107,10 @@ impl Runtime {
 /// Runs `model` in every interleaving, its first thread inside a runtime. When it has returned
 /// and the rest was run, the runtime must end: whatever was launched has.
 fn check(model: impl Fn(&Runtime) + Sync + Send + 'static) {
-    loom::model(move || {
+    let mut builder = loom::model::Builder::new();
+    // Three find no more, and take the largest models a minute instead of seconds.
+    builder.preemption_bound.get_or_insert(2);
+    builder.check(move || {
         let hooks = Arc::new(Hooks {
             queue: Arc::new(Queue(Mutex::new(VecDeque::new()))),
             root: Mutex::new(None),

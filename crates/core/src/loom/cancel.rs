@@ -102,6 +102,28 @@ fn cancel_against_listing() {
     });
 }
 
+/// 3 for the first time against the registration of a handler: the child is linked once.
+#[test]
+fn link_against_listing() {
+    check(|runtime| {
+        let (future, scope, child) = with_child(pending());
+        let other = runtime.start();
+        let ran = loom::sync::Arc::new(AtomicUsize::new(0));
+        let count = ran.clone();
+        child.on_cancelling(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        other.join().unwrap();
+        assert_eq!((scope.children().len(), scope.unlisted()), (1, 0));
+        scope.cancel();
+        assert_eq!(ran.load(Ordering::Relaxed), 1);
+        runtime.run();
+        assert!(child.is_completed());
+        drop(future);
+        assert!(scope.is_completed() && scope.children().is_empty());
+    });
+}
+
 /// Two cancels: one of them is news, and its cause stands.
 #[test]
 fn cancel_against_cancel() {

@@ -88,7 +88,7 @@ async fn on_a_pool_a_child_is_listed_once_it_has_suspended() {
         let held = s.launch(async move { open.recv().unwrap() });
         assert_eq!((s.job().children(), s.job().unlisted()), (Vec::new(), 1));
         let named = s.coroutine().name("named").launch(pending());
-        assert_eq!(s.job().children(), [named.clone()]);
+        assert_eq!(s.job().children(), std::slice::from_ref(&named));
         gate.send(()).unwrap();
         held.join().await;
         named.cancel();

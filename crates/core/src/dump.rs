@@ -76,7 +76,10 @@ fn line(out: &mut dyn fmt::Write, depth: usize, job: &Job, unlisted: usize) -> f
     };
     let now = job.state();
     write!(out, "{:indent$}{kind}", "", indent = depth * 2)?;
-    if let Some(name) = job.name() {
+    // A name that is inherited says nothing new.
+    if job.node().state.load().has(state::OWN_CONTEXT)
+        && let Some(name) = job.name()
+    {
         write!(out, " `{name}`")?;
     }
     write!(out, ", {now}, {}", job.launched_at())?;

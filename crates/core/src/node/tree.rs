@@ -7,7 +7,7 @@
 //!                                                                │
 //!                          a child's finish ──► census.leave ────┘
 //!
-//! finish: unlink ─► ENDED ─► completion handlers ─► SETTLED ─► output ─► parent's census ─► joiners
+//! finish: unlink ─► ENDED ─► handlers ─► SETTLED ─► output ─► parent's census ─► joiners
 //! ```
 //!
 //! `finish` is a loop, not a recursion: a chain of any depth ends on one stack frame.

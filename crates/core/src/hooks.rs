@@ -33,7 +33,9 @@ pub trait RuntimeHooks: Clock {
     /// The job under which coroutines without a parent live.
     fn root(&self) -> Job;
 
-    /// What [`Dispatcher::Default`](crate::Dispatcher::Default) stands for.
+    /// What [`Dispatcher::Default`](crate::Dispatcher::Default) stands for: always the same object,
+    /// which lives as long as this one does. A coroutine that is dispatched on a thread of the
+    /// runtime relies on that instead of counting it.
     fn default_dispatch(&self) -> Arc<dyn Dispatch>;
 
     /// The shard that timers registered on this thread go to.

@@ -108,7 +108,7 @@ pub(crate) fn report_stray(what: &str, who: Who, payload: Box<dyn Any + Send>) {
     report_to_runtime(&failure);
 }
 
-/// As [`report_stray`], of something that the code running on this thread has called.
+/// Reports a panic of something that the code running on this thread has called.
 #[track_caller]
 pub fn report_here(what: &str, payload: Box<dyn Any + Send>) {
     let who = match current::node() {

@@ -1,6 +1,6 @@
 //! A slot for one value, between a producer and a consumer on any two threads.
 //!
-//! A [continuation](crate::continuation) is one, and so is a oneshot channel. The value is
+//! A continuation is one, and so is a oneshot channel. The value is
 //! *pulled*: it stays in the slot until the consumer takes it. Besides the value there is, on
 //! either side, something for the moment that the other side ends: the consumer's waker, which
 //! the producer wakes, and the producer's *hook*, which [`Consumer::close`] gives to whoever

@@ -93,7 +93,7 @@ fn a_shutdown_reports_what_does_not_end() {
     start.recv().unwrap();
     let report = rt.shutdown(Duration::ZERO);
     assert_eq!(report.unfinished().len(), 1, "{report}");
-    assert!(rt.shutdown(Duration::ZERO).is_empty());
+    assert!(!rt.shutdown(Duration::ZERO).is_empty(), "it has still not ended");
     release.send(()).unwrap();
     futures::executor::block_on(stuck);
 }
@@ -235,4 +235,70 @@ fn a_driver_that_is_held_up_does_not_stop_the_timers() {
             .await;
         });
     }
+}
+
+#[test]
+fn a_shutdown_from_within_a_shutdown_comes_back() {
+    let rt = Arc::new(runtime());
+    let job = rt.detached(std::future::pending::<()>()).job();
+    let (inner, seen) = (Arc::downgrade(&rt), std::sync::mpsc::channel());
+    let _kept = job.on_cancelling(move |_| {
+        let report = inner.upgrade().unwrap().shutdown(Duration::ZERO);
+        seen.0.send(report.is_empty()).unwrap();
+    });
+    assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
+    assert!(!seen.1.recv().unwrap(), "the first one had not ended");
+}
+
+#[test]
+fn a_report_is_not_empty_while_a_blocking_run_goes_on() {
+    let rt = Arc::new(runtime());
+    let (started, start) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let run = std::thread::spawn({
+        let rt = rt.clone();
+        move || {
+            rt.try_run_blocking(async move {
+                started.send(()).unwrap();
+                released.recv().unwrap();
+                yield_now().await;
+            })
+        }
+    });
+    start.recv().unwrap();
+    assert!(!rt.shutdown(Duration::from_millis(1)).is_empty());
+    release.send(()).unwrap();
+    assert!(run.join().unwrap().is_err());
+    assert!(rt.shutdown(Duration::ZERO).is_empty());
+}
+
+#[test]
+fn guards_that_coroutines_leave_behind_do_no_harm() {
+    let rt = Runtime::builder().parallelism(1).build().unwrap();
+    let other = Arc::new(runtime());
+    for _ in 0..3 {
+        let other = other.clone();
+        rt.run_blocking(rt.detached(async move { std::mem::forget(other.enter()) }));
+    }
+    assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
+}
+
+#[test]
+fn a_waker_that_panics_keeps_nobody_else_asleep() {
+    struct Boom;
+    impl std::task::Wake for Boom {
+        fn wake(self: Arc<Self>) {
+            panic!("boom");
+        }
+    }
+    let rt = runtime();
+    let _inside = rt.enter();
+    let boom = Arc::new(Boom).into();
+    let mut cx = std::task::Context::from_waker(&boom);
+    let mut sleeps: Vec<_> = (0..3).map(|_| Box::pin(sleep(Duration::from_millis(2)))).collect();
+    for sleep in &mut sleeps {
+        assert!(sleep.as_mut().poll(&mut cx).is_pending());
+    }
+    rt.run_blocking(sleep(Duration::from_millis(3)));
+    assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
 }

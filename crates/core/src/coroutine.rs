@@ -126,10 +126,12 @@ impl Coroutine {
         // SAFETY: unfinished.
         let context = unsafe { self.0.as_ref().context() };
         // The coroutine may run, end and free its context before the dispatcher has returned.
-        // The runtime that is current on this thread is kept, and with it its own dispatcher;
-        // any other one is counted.
+        // The runtime that is current on this thread is kept while it is in use, and with it its
+        // own dispatcher; any other one is counted.
         let counted;
-        let dispatch = if context.is_default() && current::is_runtime(&context.runtime) {
+        let is_own = context.is_default() && current::is_runtime(&context.runtime);
+        let _in_use = is_own.then(current::use_runtime);
+        let dispatch = if is_own {
             NonNull::from(&*context.dispatch)
         } else {
             counted = Arc::clone(&context.dispatch);

@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -25,13 +26,20 @@ struct Current {
     runtime: Cell<Option<NonNull<dyn RuntimeHooks>>>,
     /// How many runtimes are entered.
     depth: Cell<usize>,
+    /// How many calls of the runtime are on the stack.
+    in_use: Cell<usize>,
 }
 
 // Without a destructor, so that it works in destructors of other thread-locals, and costs one
 // load to reach.
 thread_local! {
     static CURRENT: Current = const {
-        Current { frame: Cell::new(ptr::null()), runtime: Cell::new(None), depth: Cell::new(0) }
+        Current {
+            frame: Cell::new(ptr::null()),
+            runtime: Cell::new(None),
+            depth: Cell::new(0),
+            in_use: Cell::new(0),
+        }
     };
 }
 
@@ -271,17 +279,65 @@ pub(crate) fn is_runtime(runtime: &Arc<dyn RuntimeHooks>) -> bool {
 /// The runtime, made current for a poll on a thread that is not one of its own.
 #[inline]
 pub(crate) fn enter_runtime(runtime: &Arc<dyn RuntimeHooks>) -> RuntimeGuard {
-    if is_runtime(runtime) {
-        return RuntimeGuard(None);
-    }
+    let before = CURRENT.with(|current| (current.runtime.get(), current.depth.get()));
     // The coroutine that is polled may end and free its context, so the guard counts its own.
-    RuntimeGuard(Some(hooks::enter(Arc::clone(runtime))))
+    let kept = (!is_runtime(runtime)).then(|| Arc::clone(runtime));
+    if let Some(runtime) = &kept {
+        push_runtime(NonNull::from(&**runtime));
+    }
+    RuntimeGuard { before, kept: ManuallyDrop::new(kept) }
 }
 
-/// Leaves an [`enter_runtime`].
-pub(crate) struct RuntimeGuard(
-    #[expect(dead_code, reason = "kept for its destructor")] Option<hooks::Entered>,
-);
+/// Leaves an [`enter_runtime`], and whatever runtimes the poll has entered and not left.
+pub(crate) struct RuntimeGuard {
+    before: (Option<NonNull<dyn RuntimeHooks>>, usize),
+    kept: ManuallyDrop<Option<Arc<dyn RuntimeHooks>>>,
+}
+
+impl Drop for RuntimeGuard {
+    #[inline]
+    fn drop(&mut self) {
+        let (runtime, depth) = self.before;
+        let entered = usize::from(self.kept.is_some());
+        let in_order = CURRENT.with(|current| {
+            let in_order = current.depth.get() == depth + entered;
+            if !in_order || entered > 0 {
+                current.runtime.set(runtime);
+                current.depth.set(depth);
+            }
+            in_order
+        });
+        // A guard that was left behind may lead back to it.
+        if in_order && !is_runtime_in_use() {
+            // SAFETY: dropped once, here.
+            unsafe { ManuallyDrop::drop(&mut self.kept) };
+        }
+    }
+}
+
+/// The runtime of this thread, with a guard for the time in which it is used.
+#[inline]
+pub(crate) fn use_runtime() -> Option<(NonNull<dyn RuntimeHooks>, InUse)> {
+    let runtime = runtime()?;
+    CURRENT.with(|current| current.in_use.set(current.in_use.get() + 1));
+    Some((runtime, InUse(PhantomData)))
+}
+
+/// Whether a call of the runtime is on this thread's stack.
+#[inline]
+pub(crate) fn is_runtime_in_use() -> bool {
+    CURRENT.with(|current| current.in_use.get() > 0)
+}
+
+/// Ends a [`use_runtime`].
+pub(crate) struct InUse(PhantomData<*const ()>);
+
+impl Drop for InUse {
+    #[inline]
+    fn drop(&mut self) {
+        CURRENT.with(|current| current.in_use.set(current.in_use.get() - 1));
+    }
+}
 
 /// Whether `node` is cancelled by its own mark.
 pub(crate) fn is_marked(node: &Node) -> bool {

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
+use std::task::Waker;
 
 use crate::context::ContextInner;
 use crate::current;
@@ -106,6 +107,15 @@ pub(crate) fn guard_drop(what: &str, site: &'static Location<'static>, f: impl F
 pub(crate) fn report_stray(what: &str, who: Who, payload: Box<dyn Any + Send>) {
     let failure = Failure::Panic(Panic::new(Who { name: Some(what.into()), ..who }, payload));
     report_to_runtime(&failure);
+}
+
+/// Wakes all. A foreign waker that panics is reported, and keeps nobody else from being woken.
+pub fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            report_here("waker", payload);
+        }
+    }
 }
 
 /// Reports a panic of something that the code running on this thread has called.

@@ -81,10 +81,8 @@ pub fn enter(hooks: Arc<dyn RuntimeHooks>) -> Entered {
 
 /// Ends an [`enter`] when it is dropped.
 ///
-/// # Panics
-///
-/// If guards of one thread are not dropped in the reverse order of their making. The thread stays
-/// in the runtime then, which is never freed.
+/// Guards of one thread are to be dropped in the reverse order of their making, and not by code
+/// that the runtime itself has called. One that is not ends nothing: its runtime is never freed.
 #[must_use = "dropping it leaves the runtime at once"]
 pub struct Entered {
     outer: Option<NonNull<dyn RuntimeHooks>>,
@@ -95,12 +93,11 @@ pub struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        if current::pop_runtime(self.outer, self.depth) {
+        // If it is not the last one, guards that are still there lead back to its runtime. If it
+        // is dropped by what the runtime has called, that call is still on the stack.
+        if current::pop_runtime(self.outer, self.depth) && !current::is_runtime_in_use() {
             // SAFETY: dropped once, here, and the thread does not lead to it any more.
             unsafe { ManuallyDrop::drop(&mut self.hooks) };
-        } else if !std::thread::panicking() {
-            // The guards that are still there lead back to the runtime of this one: it is leaked.
-            panic!("guards of entered runtimes were dropped in another than the reverse order");
         }
     }
 }
@@ -118,9 +115,10 @@ impl fmt::Debug for Entered {
 /// If there is neither.
 #[inline]
 pub fn with<R>(f: impl FnOnce(&dyn RuntimeHooks) -> R) -> R {
-    match current::runtime() {
-        // SAFETY: whoever set it keeps the runtime until it is set back, on this thread.
-        Some(hooks) => f(unsafe { hooks.as_ref() }),
+    match current::use_runtime() {
+        // SAFETY: whoever set it keeps the runtime until it is set back, on this thread, and for
+        // ever if that happens while it is in use.
+        Some((hooks, _in_use)) => f(unsafe { hooks.as_ref() }),
         None => f(&*global()),
     }
 }
@@ -133,8 +131,9 @@ pub fn is_current(hooks: &Arc<dyn RuntimeHooks>) -> bool {
 /// Calls `f` with the runtime of this thread, if there is one.
 #[inline]
 pub fn try_with<R>(f: impl FnOnce(&dyn RuntimeHooks) -> R) -> Option<R> {
+    let (hooks, _in_use) = current::use_runtime()?;
     // SAFETY: as in `with`.
-    current::runtime().map(|hooks| f(unsafe { hooks.as_ref() }))
+    Some(f(unsafe { hooks.as_ref() }))
 }
 
 #[cold]

@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use corymb_core::hooks::{self, RuntimeHooks};
 use corymb_core::internal::prim::{Mutex, MutexGuard};
+use corymb_core::internal::wake_all;
 use polling::{PollMode, Poller};
 use slab::Slab;
 
@@ -189,14 +190,13 @@ impl Reactor {
             source.close(&mut wakers);
         }
         drop(sources);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
         self.notify();
     }
 
-    /// Whether nothing is registered.
+    /// Whether nothing is registered, and no key is waiting to be freed.
     pub(crate) fn is_empty(&self) -> bool {
-        let sources = self.sources.lock();
-        sources.table.len() == sources.retired.len()
+        self.sources.lock().table.is_empty()
     }
 
     /// Counts sources and waiters.

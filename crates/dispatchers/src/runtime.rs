@@ -5,7 +5,7 @@ use std::fmt;
 use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::thread::{self, Thread, ThreadId};
 use std::time::{Duration, Instant as Moment};
 
 use corymb_core::hooks::{self, Choice, RuntimeHooks};
@@ -44,6 +44,10 @@ pub(crate) struct Shared {
     root: Mutex<Option<Root>>,
     /// Held during a shutdown.
     shutting: Mutex<()>,
+    /// The thread that shuts down.
+    shutter: Mutex<Option<ThreadId>>,
+    /// Set when all has ended, after a shutdown.
+    ended: Arc<Ended>,
     /// This object, for threads that enter the runtime.
     this: Weak<Self>,
 }
@@ -54,6 +58,7 @@ impl Runtime {
     /// # Errors
     ///
     /// As [`Builder::build`].
+    #[track_caller]
     pub fn new() -> Result<Self, BuildError> {
         Self::builder().build()
     }
@@ -73,12 +78,15 @@ impl Runtime {
         global::runtime()
     }
 
+    #[track_caller]
     fn start(pool: Pool, name: Option<Arc<str>>, drop_grace: Duration) -> Result<Self, BuildError> {
         let pool = Arc::new(pool);
         let shared = Arc::new_cyclic(|this| Shared {
             pool: Arc::clone(&pool),
             root: Mutex::new(None),
             shutting: Mutex::new(()),
+            shutter: Mutex::new(None),
+            ended: Arc::default(),
             this: Weak::clone(this),
         });
         let hooks: Arc<dyn RuntimeHooks> = Arc::<Shared>::clone(&shared);
@@ -213,15 +221,27 @@ impl Runtime {
     /// that it lists run on in their threads, and no coroutine is polled again. On one of the
     /// runtime's own threads it cannot wait for itself: it cancels, and reports what there is.
     ///
-    /// A second shutdown waits for the first, and reports nothing.
+    /// A second shutdown waits for the first, unless that has called it, and reports only whether
+    /// everything has ended.
     pub fn shutdown(&self, grace: Duration) -> ShutdownReport {
-        let _one = (!pool::is_worker_of(&self.shared.pool))
-            .then(|| self.shared.shutting.lock().unwrap_or_else(PoisonError::into_inner));
-        let Some(root) = self.shared.lock_root().take() else { return ShutdownReport::default() };
+        let shared = &*self.shared;
+        let inside = pool::is_worker_of(&shared.pool)
+            || *lock(&shared.shutter) == Some(thread::current().id());
+        let _one = (!inside).then(|| lock(&shared.shutting));
+        let Some(root) = shared.lock_root().take() else {
+            return ShutdownReport { ended: shared.ended.is(), unfinished: Vec::new() };
+        };
+        *lock(&shared.shutter) = Some(thread::current().id());
+        let report = self.end(&root, grace);
+        *lock(&shared.shutter) = None;
+        report
+    }
+
+    fn end(&self, root: &Root, grace: Duration) -> ShutdownReport {
         let until = Moment::now().checked_add(grace);
         let job = root.job().clone();
-        let ended = Arc::new(Ended::default());
-        let signal = Arc::clone(&ended);
+        let ended = &self.shared.ended;
+        let signal = Arc::clone(ended);
         job.on_completion(move |_| signal.set());
         root.close();
         if !pool::is_worker_of(&self.shared.pool) {
@@ -235,7 +255,7 @@ impl Runtime {
             // They have nothing left to run, so this does not take long.
             self.shared.pool.join(left.max(Duration::from_secs(1)));
         }
-        ShutdownReport { unfinished }
+        ShutdownReport { ended: job.is_completed(), unfinished }
     }
 }
 
@@ -265,19 +285,20 @@ pub struct Entered {
 }
 
 /// What [`Runtime::shutdown`] could not end.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[must_use = "it tells what did not end"]
 pub struct ShutdownReport {
+    ended: bool,
     unfinished: Vec<Who>,
 }
 
 impl ShutdownReport {
     /// Whether everything has ended.
     pub fn is_empty(&self) -> bool {
-        self.unfinished.is_empty()
+        self.ended
     }
 
-    /// The coroutines that had not ended. One that has never suspended is in no list: for it
+    /// The coroutines that had not ended; a blocking run of a thread is none. One that has never suspended is in no list: for it
     /// stands the scope that it was launched into.
     pub fn unfinished(&self) -> &[Who] {
         &self.unfinished
@@ -289,7 +310,7 @@ impl fmt::Display for ShutdownReport {
         if self.is_empty() {
             return f.write_str("everything has ended");
         }
-        write!(f, "{} did not end:", self.unfinished.len())?;
+        write!(f, "{} did not end, blocking runs not counted:", self.unfinished.len())?;
         self.unfinished.iter().try_for_each(|who| write!(f, "\n  {who}"))
     }
 }
@@ -325,7 +346,7 @@ impl Shared {
     }
 
     fn lock_root(&self) -> std::sync::MutexGuard<'_, Option<Root>> {
-        self.root.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.root)
     }
 
     fn try_root(&self) -> Option<Job> {
@@ -386,6 +407,10 @@ fn report_to_stderr(what: &dyn fmt::Display) {
     eprintln!("corymb: {what}");
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Whether something has ended, to be waited for by a thread.
 #[derive(Default)]
 struct Ended {
@@ -395,12 +420,16 @@ struct Ended {
 
 impl Ended {
     fn set(&self) {
-        *self.is.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(&self.is) = true;
         self.changed.notify_all();
     }
 
+    fn is(&self) -> bool {
+        *lock(&self.is)
+    }
+
     fn wait(&self, until: Option<Moment>) {
-        let mut is = self.is.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is = lock(&self.is);
         while !*is {
             let left = until.map_or(Duration::MAX, |until| until.duration_since(Moment::now()));
             if left.is_zero() {

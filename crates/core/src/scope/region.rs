@@ -75,16 +75,23 @@ pub(crate) fn open<X: Send + Sync + 'static>(
     site: &'static Location<'static>,
 ) -> NodeRef {
     let parent = current::node_or_root();
-    open_in(&parent, policy, extra, site).unwrap_or_else(|extra| {
-        // Its job has ended already: this code runs in a region that was abandoned. It is given
-        // to the root, cancelled, so that it ends at its first suspension.
-        let root = hooks::with(|runtime| runtime.root()).into_node();
-        let region = open_in(&root, policy, extra, site)
-            .unwrap_or_else(|_| panic!("a scope was opened after its runtime had ended: {site}"));
-        // SAFETY: we have a reference.
-        unsafe { cancel(region.as_ptr(), &Cancelled::new(CancelCause::Dropped, site)) };
-        region
-    })
+    open_in(&parent, policy, extra, site)
+        .unwrap_or_else(|extra| open_cancelled(policy, extra, site))
+}
+
+/// Opens a region for code whose own job has ended already: it runs in a region that was
+/// abandoned. The new one is given to the root, cancelled, so that it ends at its first suspension.
+pub(crate) fn open_cancelled<X: Send + Sync + 'static>(
+    policy: Policy,
+    extra: X,
+    site: &'static Location<'static>,
+) -> NodeRef {
+    let root = hooks::with(|runtime| runtime.root()).into_node();
+    let region = open_in(&root, policy, extra, site)
+        .unwrap_or_else(|_| panic!("a scope was opened after its runtime had ended: {site}"));
+    // SAFETY: we have a reference.
+    unsafe { cancel(region.as_ptr(), &Cancelled::new(CancelCause::Dropped, site)) };
+    region
 }
 
 /// Opens a region under `parent`; the extra comes back if that has ended.

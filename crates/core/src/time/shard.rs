@@ -25,6 +25,7 @@ use std::task::Waker;
 use super::instant::Instant;
 use super::node::{End, NEVER, Node};
 use super::wheel::{Wheel, end_of_tick};
+use crate::failure;
 use crate::prim::Mutex;
 use crate::prim::atomic::{AtomicU64, Ordering};
 use crate::waker_word::WakerWord;
@@ -121,10 +122,6 @@ impl TimerShard {
     /// A time before that of an earlier call is taken for that one. However far `now` jumps, the
     /// cost depends on the number of timers alone.
     ///
-    /// # Panics
-    ///
-    /// If a waker panics. The tasks taken together with it are woken all the same; other timers
-    /// that are due stay so for the next call.
     pub fn advance(&self, now: Instant) -> usize {
         let mut woken = 0;
         loop {
@@ -322,24 +319,10 @@ impl Batch {
     }
 
     /// Wakes all. Gives their number.
-    fn wake(mut self) -> usize {
-        self.wake_rest();
+    fn wake(&mut self) -> usize {
+        let wakers = self.wakers[..self.len].iter_mut().filter_map(Option::take);
+        failure::wake_all(wakers.map(WakerWord::into_waker));
         self.len
-    }
-
-    fn wake_rest(&mut self) {
-        for waker in &mut self.wakers[..self.len] {
-            if let Some(waker) = waker.take() {
-                waker.wake();
-            }
-        }
-    }
-}
-
-impl Drop for Batch {
-    /// A waker that panics does not keep the others from being woken.
-    fn drop(&mut self) {
-        self.wake_rest();
     }
 }
 

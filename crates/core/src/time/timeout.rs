@@ -138,7 +138,7 @@ impl Limit<'_> {
     pub(crate) fn node(&self, parent: &NodeRef) -> NonNull<Node> {
         let open = || {
             region::open_in(parent, Policy::FailFast, (), self.place)
-                .unwrap_or_else(|()| region::open(Policy::FailFast, (), self.place))
+                .unwrap_or_else(|()| region::open_cancelled(Policy::FailFast, (), self.place))
         };
         self.node.get_or_init(open).as_ptr()
     }

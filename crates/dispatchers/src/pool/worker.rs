@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use corymb_core::Coroutine;
 use corymb_core::hooks::{self, RuntimeHooks};
-use corymb_core::internal::{TimerShard, real_now, report_here};
+use corymb_core::internal::{TimerShard, real_now, report_here, wake_all};
 use corymb_core::time::Instant;
 
 use super::Pool;
@@ -168,7 +168,10 @@ fn run_worker(pool: &Arc<Pool>, hooks: Arc<dyn RuntimeHooks>) {
     };
     LOCAL.set(&raw const local);
     let _leave = LeaveOnDrop;
-    local.run();
+    // Nothing that it calls may unwind; if something does, the processor must not be lost.
+    while let Err(payload) = catch_unwind(AssertUnwindSafe(|| local.run())) {
+        report_here("worker", payload);
+    }
 }
 
 struct LeaveOnDrop;
@@ -418,12 +421,8 @@ impl Local {
     /// Runs `f`, which wakes many, and calls one sleeper for all of them.
     pub(super) fn batch(&self, f: impl FnOnce()) {
         self.in_batch.set(true);
-        // A waker of a foreign task may panic.
-        let outcome = catch_unwind(AssertUnwindSafe(f));
+        f();
         self.in_batch.set(false);
-        if let Err(payload) = outcome {
-            report_here("waker", payload);
-        }
         let busy_time = self.processor(|processor, _| {
             let queued = processor.thief.len() as u64;
             if queued > 1 { queued.saturating_mul(processor.counters.work.get()) } else { 0 }
@@ -448,7 +447,7 @@ impl Local {
 
     pub(super) fn wake(&self, wakers: Vec<Waker>) {
         if !wakers.is_empty() {
-            self.batch(|| wakers.into_iter().for_each(Waker::wake));
+            self.batch(|| wake_all(wakers));
         }
     }
 }

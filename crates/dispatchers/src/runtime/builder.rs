@@ -77,6 +77,7 @@ impl Builder {
     /// # Errors
     ///
     /// [`BuildError`] names the setting that is bad, or what the system refused.
+    #[track_caller]
     pub fn build(self) -> Result<Runtime, BuildError> {
         let parallelism = match self.parallelism {
             Some(0) => return Err(BuildError::ZeroParallelism),

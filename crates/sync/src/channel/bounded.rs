@@ -23,8 +23,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use corymb_core::internal::WakerWord;
 use corymb_core::internal::prim::{Mutex, MutexGuard};
+use corymb_core::internal::{WakerWord, wake_all};
 
 use crate::waiters::{Place, WaitList, Waiter};
 use crate::{RecvError, SendError, TryRecvError, TrySendError};
@@ -56,7 +56,7 @@ struct Wakes(Option<WakerWord>, Option<WakerWord>);
 
 impl Wakes {
     fn wake(self) {
-        self.0.into_iter().chain(self.1).for_each(WakerWord::wake);
+        wake_all(self.0.into_iter().chain(self.1).map(WakerWord::into_waker));
     }
 }
 
@@ -268,7 +268,7 @@ impl<T> Channel<T> {
         loop {
             let called = self.lock().receiving.call(|()| ());
             let Some((waker, ())) = called else { return };
-            waker.wake();
+            Wakes(Some(waker), None).wake();
         }
     }
 
@@ -304,7 +304,7 @@ impl<T> Channel<T> {
         loop {
             let called = self.lock().sending.call(|_| ());
             let Some((waker, ())) = called else { break };
-            waker.wake();
+            Wakes(Some(waker), None).wake();
         }
         drop(unreceived);
     }

@@ -110,10 +110,12 @@ pub(crate) fn report_stray(what: &str, who: Who, payload: Box<dyn Any + Send>) {
 }
 
 /// Wakes all. A foreign waker that panics is reported, and keeps nobody else from being woken.
+#[track_caller]
 pub fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    let launched_at = Location::caller();
     for waker in wakers {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-            report_here("waker", payload);
+            report_stray("waker", Who { name: None, launched_at }, payload);
         }
     }
 }

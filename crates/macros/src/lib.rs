@@ -23,37 +23,19 @@ use proc_macro::TokenStream;
 
 /// Runs an `async fn main` as the program's first coroutine.
 ///
-/// Its value is the program's. The runtime is shut down when it has returned, and waits for what
+/// What it returns is reported as that of any `main`, and need not be `Send`. The runtime is shut down when it has returned, and waits for what
 /// is left.
 ///
 /// | option | |
 /// | --- | --- |
 /// | `parallelism = 4` | the number of processors, by default the machine's |
-/// | `name = "x"` | the name of the coroutine, for dumps and errors |
+/// | `name = "x"` | the name of the runtime, for dumps, errors and threads |
 /// | `crate = "path"` | the module that stands for `corymb`: see the [crate](self) |
 ///
 /// # Examples
 ///
 /// ```
-/// # mod corymb {
-/// #     pub use corymb_macros::main;
-/// #     pub mod __private {
-/// #         pub struct Options;
-/// #         impl Options {
-/// #             pub fn new() -> Self { Self }
-/// #             pub fn parallelism(self, n: usize) -> Self { assert_eq!(n, 4); self }
-/// #         }
-/// #         pub fn main<T, F: Future<Output = T>>(_: Options, future: F) -> T {
-/// #             match std::pin::pin!(future).poll(&mut std::task::Context::from_waker(
-/// #                 std::task::Waker::noop(),
-/// #             )) {
-/// #                 std::task::Poll::Ready(value) => value,
-/// #                 std::task::Poll::Pending => unreachable!("nothing suspends here"),
-/// #             }
-/// #         }
-/// #     }
-/// # }
-/// #[corymb::main(parallelism = 4, crate = "crate::corymb")]
+/// #[corymb::main(parallelism = 4)]
 /// async fn main() -> Result<(), std::num::ParseIntError> {
 ///     let answer: u32 = "42".parse()?;
 ///     assert_eq!(answer, 42);

@@ -120,7 +120,11 @@ impl<T> Future for Deferred<T> {
             // The failure is on its way to the scope that both belong to: this coroutine, or this
             // part of it, is dropped at the end of the poll.
             Err(_) if current::is_cancelled() => Poll::Pending,
-            Err(error) => panic!("awaited at {} for a value: {error}", self.place),
+            Err(error) => panic!(
+                "the coroutine launched at {} was awaited for its value, and has none: {error}; \
+                 await its `outcome()` where that may be",
+                self.place
+            ),
         }
     }
 }

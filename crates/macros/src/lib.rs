@@ -23,8 +23,8 @@ use proc_macro::TokenStream;
 
 /// Runs an `async fn main` as the program's first coroutine.
 ///
-/// What it returns is reported as that of any `main`, and need not be `Send`. The runtime is shut down when it has returned, and waits for what
-/// is left.
+/// What it returns is reported as that of any `main`, and need not be `Send`. The runtime is shut down when it has returned: what
+/// is left is cancelled, and has one second to end.
 ///
 /// | option | |
 /// | --- | --- |

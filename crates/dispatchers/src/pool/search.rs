@@ -25,7 +25,7 @@ use super::worker::Local;
 /// The least time between two sleeps that end for timers. Each costs a switch to this thread and
 /// back, some ten microseconds; timers that are due within this time share one. A lone timer is
 /// not delayed by it.
-const TIMER_SPACING: Duration = Duration::from_micros(180);
+const TIMER_SPACING: Duration = Duration::from_micros(220);
 /// How long a worker that sleeps outside the reactor leaves its own timers to the others.
 const TIMER_SLACK: Duration = Duration::from_millis(1);
 /// How long a worker keeps away from a reactor that answers with an error.

@@ -34,9 +34,9 @@ const UNIT: u64 = 256;
 /// How many coroutines in a row may come out of the slot for the one woken last, so that a pair
 /// that wakes each other does not starve the queue.
 const LIFO_BUDGET: u32 = 3;
-/// What it costs to wake another worker, in nanoseconds. Events and timers that keep this one busy
+/// What it costs to wake another worker, in nanoseconds, until it has the first coroutine. Events and timers that keep this one busy
 /// for less are not worth it.
-const WAKE_COST: u64 = 20_000;
+const WAKE_COST: u64 = 50_000;
 
 thread_local! {
     /// The worker that this thread is, or null.

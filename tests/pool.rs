@@ -302,3 +302,21 @@ fn a_waker_that_panics_keeps_nobody_else_asleep() {
     rt.run_blocking(sleep(Duration::from_millis(3)));
     assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
 }
+
+#[test]
+fn thread_hooks_that_panic_cost_no_worker() {
+    struct Spiteful;
+    impl Drop for Spiteful {
+        fn drop(&mut self) {
+            panic!("again");
+        }
+    }
+    let rt = Runtime::builder()
+        .parallelism(1)
+        .on_thread_start(|| std::panic::panic_any(Spiteful))
+        .on_thread_stop(|| panic!("stop"))
+        .build()
+        .unwrap();
+    assert_eq!(rt.run_blocking(rt.detached(async { 3 })), 3);
+    assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
+}

@@ -34,8 +34,8 @@ const UNIT: u64 = 256;
 /// How many coroutines in a row may come out of the slot for the one woken last, so that a pair
 /// that wakes each other does not starve the queue.
 const LIFO_BUDGET: u32 = 3;
-/// What it costs to wake another worker, in nanoseconds, until it has the first coroutine. Events and timers that keep this one busy
-/// for less are not worth it.
+/// What it costs to wake another worker, in nanoseconds, until it has the first coroutine. Events
+/// and timers that keep this one busy for less are not worth it.
 const WAKE_COST: u64 = 50_000;
 
 thread_local! {
@@ -123,9 +123,10 @@ pub(super) fn start(pool: &Arc<Pool>, hooks: &Arc<dyn RuntimeHooks>) -> std::io:
 
 /// A panic in a user's hook must not take the worker with it.
 fn call(hook: Option<&(dyn Fn() + Send + Sync)>) {
-    if let Some(hook) = hook {
-        // The thread's panic hook has printed it.
-        let _panicked = catch_unwind(AssertUnwindSafe(hook));
+    if let Some(hook) = hook
+        && let Err(payload) = catch_unwind(AssertUnwindSafe(hook))
+    {
+        report_here("thread hook", payload);
     }
 }
 
@@ -158,7 +159,7 @@ fn run_worker(pool: &Arc<Pool>, hooks: Arc<dyn RuntimeHooks>) {
         lifo_runs: Cell::new(0),
         looked: Cell::new(0),
         awake: Cell::new(0),
-        measured: Cell::new(0),
+        measured: Cell::new(real_now().as_nanos()),
         arrivals: Cell::new(0),
         past: Cell::new((0, 0)),
         naps: Cell::new(0),

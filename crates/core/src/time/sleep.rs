@@ -93,6 +93,12 @@ impl Sleep {
         matches!(self.node.state(), State::Fired)
     }
 
+    /// Whether a shard knows it. One that is not known owns nothing.
+    #[inline]
+    pub(super) fn is_registered(&self) -> bool {
+        matches!(self.node.state(), State::Linked(_))
+    }
+
     /// Waits until `deadline` instead, also if the old deadline has passed.
     ///
     /// A task that waits already is woken at the new deadline if it is the later one, and at once,

@@ -14,6 +14,7 @@
 
 use std::any::Any;
 use std::cell::OnceCell;
+use std::mem::ManuallyDrop;
 use std::panic::{Location, resume_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
@@ -116,10 +117,12 @@ pub fn with_deadline<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
 pub struct Timeout<F: Future> {
     #[pin]
     body: Option<F>,
+    // These two own nothing while the timer is not registered and the job not made, and are
+    // dropped by hand: a timeout around what is ready at once is spared their drop glue.
     #[pin]
-    sleep: Sleep,
+    sleep: ManuallyDrop<Sleep>,
+    node: ManuallyDrop<OnceCell<NodeRef>>,
     value: Option<F::Output>,
-    node: OnceCell<NodeRef>,
     given: Given,
     place: &'static Location<'static>,
     expired: bool,
@@ -156,9 +159,9 @@ impl<F: Future> Timeout<F> {
     fn new(given: Given, sleep: Sleep, body: F) -> Self {
         Self {
             body: Some(body),
-            sleep,
+            sleep: ManuallyDrop::new(sleep),
+            node: ManuallyDrop::new(OnceCell::new()),
             value: None,
-            node: OnceCell::new(),
             given,
             place: Location::caller(),
             expired: false,
@@ -187,7 +190,7 @@ impl<F: Future> Timeout<F> {
     /// Ready when the time is up, or the timeout cancelled otherwise, and the body dropped.
     fn poll_limit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        *this.expired = this.sleep.as_mut().poll(cx).is_ready();
+        *this.expired = pinned_sleep(this.sleep.as_mut()).poll(cx).is_ready();
         if !*this.expired {
             let Some(node) = this.node.get() else { return Poll::Pending };
             // Cancelled by hand, or with what is around it.
@@ -273,9 +276,39 @@ impl<F: Future> Future for Timeout<F> {
 impl<F: Future> PinnedDrop for Timeout<F> {
     #[inline]
     fn drop(self: Pin<&mut Self>) {
-        if self.node.get().is_some() {
-            drop_region(self);
+        if self.node.get().is_some() || self.sleep.is_registered() {
+            drop_armed(self);
         }
+    }
+}
+
+/// The sleep inside its [`ManuallyDrop`].
+fn pinned_sleep(sleep: Pin<&mut ManuallyDrop<Sleep>>) -> Pin<&mut Sleep> {
+    // SAFETY: a projection: the sleep is pinned with what it lies in, and `drop_armed` drops it
+    // before that goes away, unless it is not registered, when nobody has its address.
+    unsafe { sleep.map_unchecked_mut(|sleep| &mut **sleep) }
+}
+
+/// Drops what only a timeout has that was pending once.
+#[cold]
+fn drop_armed<F: Future>(timeout: Pin<&mut Timeout<F>>) {
+    /// Dropped also when the body's destructor panics.
+    struct Armed<'a, F: Future>(Pin<&'a mut Timeout<F>>);
+
+    impl<F: Future> Drop for Armed<'_, F> {
+        fn drop(&mut self) {
+            let this = self.0.as_mut().project();
+            // SAFETY: the timeout is being dropped, nobody touches the field after this, and the
+            // sleep is not moved.
+            unsafe { ManuallyDrop::drop(this.sleep.get_unchecked_mut()) };
+            // SAFETY: as above.
+            unsafe { ManuallyDrop::drop(this.node) };
+        }
+    }
+
+    let mut armed = Armed(timeout);
+    if armed.0.node.get().is_some() {
+        drop_region(armed.0.as_mut());
     }
 }
 
@@ -305,7 +338,6 @@ fn check_not_abandoned(node: &Node) {
     );
 }
 
-#[cold]
 fn drop_region<F: Future>(timeout: Pin<&mut Timeout<F>>) {
     let mut this = timeout.project();
     let Some(node) = this.node.get() else { return };

@@ -71,8 +71,15 @@ pub(super) struct Wheel {
     len: usize,
     /// The slots of level 0 that are not known to be in order of deadline.
     unsorted: u64,
+    /// Where a slot is sorted; empty at other times, and kept for its memory.
+    sorting: Sorting,
     levels: [Level; LEVELS],
 }
+
+struct Sorting(Vec<(u64, NonNull<Node>)>);
+
+// SAFETY: as for `List`; there are pointers in it only while the lock is held.
+unsafe impl Send for Sorting {}
 
 struct Level {
     /// A bit for each slot that is not empty.
@@ -96,6 +103,7 @@ impl Wheel {
             position: 0,
             len: 0,
             unsorted: 0,
+            sorting: Sorting(Vec::new()),
             levels: [const { Level { occupied: 0, slots: [const { List::new() }; SLOTS] } };
                 LEVELS],
         }
@@ -299,8 +307,7 @@ impl Wheel {
         }
     }
 
-    /// Brings a slot of level 0 into the order of deadlines, if it is not. Allocates then: it is
-    /// for several timers of one tick that were registered out of order.
+    /// Brings a slot of level 0 into the order of deadlines, if it is not.
     ///
     /// # Safety
     ///
@@ -311,15 +318,15 @@ impl Wheel {
         }
         self.unsorted &= !(1 << index);
         let list = &mut self.levels[0].slots[index];
-        let mut nodes = Vec::new();
+        let nodes = &mut self.sorting.0;
         // SAFETY: the nodes are in the list until they are taken out.
         while let Some(node) = unsafe { list.pop_front() } {
-            nodes.push(node);
+            // SAFETY: a node that was in the wheel is valid.
+            nodes.push((unsafe { node.as_ref() }.deadline(), node));
         }
         // Stable, so that registration decides between equal deadlines.
-        // SAFETY: a node in the wheel is valid.
-        nodes.sort_by_key(|node| unsafe { node.as_ref() }.deadline());
-        for node in nodes {
+        nodes.sort_by_key(|(deadline, _)| *deadline);
+        for (_, node) in nodes.drain(..) {
             // SAFETY: the node has been taken out.
             unsafe { list.push_back(node) };
         }

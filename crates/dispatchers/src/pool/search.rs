@@ -27,7 +27,7 @@ use super::worker::Local;
 /// not delayed by it.
 const TIMER_SPACING: Duration = Duration::from_micros(220);
 /// How long a worker that sleeps outside the reactor leaves its own timers to the others.
-const TIMER_SLACK: Duration = Duration::from_millis(1);
+const TIMER_SLACK: Duration = Duration::from_millis(5);
 /// How long a worker keeps away from a reactor that answers with an error.
 const REACTOR_ERROR_PAUSE: Duration = Duration::from_millis(10);
 /// Coroutines that are less work than this on average, in nanoseconds, are not worth moving: they

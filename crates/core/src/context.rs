@@ -14,6 +14,9 @@ use crate::hooks::RuntimeHooks;
 pub enum Dispatcher {
     /// The worker pool of the current runtime, for work that computes or suspends.
     Default,
+    /// The same pool, for work that blocks: as many at once as the runtime's `io_parallelism`,
+    /// beside those that compute.
+    Io,
     /// Whatever runs [`Coroutine`](crate::Coroutine)s.
     Custom(Arc<dyn Dispatch>),
 }
@@ -35,6 +38,7 @@ impl fmt::Debug for Dispatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Default => "Dispatcher::Default",
+            Self::Io => "Dispatcher::Io",
             Self::Custom(_) => "Dispatcher::Custom(..)",
         })
     }
@@ -148,6 +152,7 @@ impl ContextInner {
         let dispatcher = change.dispatcher.unwrap_or_else(|| self.dispatcher.clone());
         let dispatch = match &dispatcher {
             Dispatcher::Default => self.runtime.default_dispatch(),
+            Dispatcher::Io => self.runtime.io_dispatch(),
             Dispatcher::Custom(dispatch) => Arc::clone(dispatch),
         };
         Self {

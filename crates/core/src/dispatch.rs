@@ -27,6 +27,13 @@ pub trait Dispatch: Send + Sync + 'static {
     fn dispatch_yield(&self, coroutine: Coroutine) {
         self.dispatch(coroutine);
     }
+
+    /// Makes the calling thread, which runs a coroutine as one of this dispatcher's, one of `to`'s
+    /// in the middle of the poll, without a queue; false, and no change, if that cannot be done.
+    /// `to.switch(self)` is the way back, and may fail too.
+    fn switch(&self, _to: &dyn Dispatch) -> bool {
+        false
+    }
 }
 
 impl<F: Fn(Coroutine) + Send + Sync + 'static> Dispatch for F {

@@ -38,6 +38,24 @@ pub trait RuntimeHooks: Clock {
     /// runtime relies on that instead of counting it.
     fn default_dispatch(&self) -> Arc<dyn Dispatch>;
 
+    /// What [`Dispatcher::Io`](crate::Dispatcher::Io) stands for, under the same conditions.
+    fn io_dispatch(&self) -> Arc<dyn Dispatch> {
+        self.default_dispatch()
+    }
+
+    /// As [`io_dispatch`](Self::io_dispatch), without its limit: for views of it that have limits
+    /// of their own.
+    fn elastic_io_dispatch(&self) -> Arc<dyn Dispatch> {
+        self.io_dispatch()
+    }
+
+    /// The coroutine that is about to be polled on this thread has blocked in polls before: the
+    /// thread gives away what others need meanwhile, until [`end_blocking`](Self::end_blocking).
+    fn begin_blocking(&self) {}
+
+    /// The poll announced by [`begin_blocking`](Self::begin_blocking) has returned.
+    fn end_blocking(&self) {}
+
     /// The shard that timers registered on this thread go to.
     fn timer_shard(&self) -> &'static TimerShard;
 

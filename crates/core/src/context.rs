@@ -27,6 +27,15 @@ impl Dispatcher {
         Self::Custom(Arc::new(dispatch))
     }
 
+    /// What it stands for in `runtime`.
+    pub(crate) fn resolve(&self, runtime: &dyn RuntimeHooks) -> Arc<dyn Dispatch> {
+        match self {
+            Self::Default => runtime.default_dispatch(),
+            Self::Io => runtime.io_dispatch(),
+            Self::Custom(dispatch) => Arc::clone(dispatch),
+        }
+    }
+
     /// A context of this dispatcher and what `other` sets.
     #[must_use]
     pub fn and(self, other: impl Into<Context>) -> Context {
@@ -122,6 +131,7 @@ impl From<FailureHandler> for Context {
 }
 
 /// A context with everything resolved: what a node points to.
+#[derive(Clone)]
 pub(crate) struct ContextInner {
     pub(crate) runtime: Arc<dyn RuntimeHooks>,
     /// [`RuntimeHooks::lists_at_launch`].
@@ -150,11 +160,7 @@ impl ContextInner {
     /// This one with `change` applied.
     pub(crate) fn with(&self, change: Context) -> Self {
         let dispatcher = change.dispatcher.unwrap_or_else(|| self.dispatcher.clone());
-        let dispatch = match &dispatcher {
-            Dispatcher::Default => self.runtime.default_dispatch(),
-            Dispatcher::Io => self.runtime.io_dispatch(),
-            Dispatcher::Custom(dispatch) => Arc::clone(dispatch),
-        };
+        let dispatch = dispatcher.resolve(&*self.runtime);
         Self {
             runtime: Arc::clone(&self.runtime),
             lists_at_launch: self.lists_at_launch,

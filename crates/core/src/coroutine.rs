@@ -20,12 +20,14 @@ use std::sync::Arc;
 use std::task::{self, Poll};
 
 use crate::context::ContextInner;
-use crate::current::{self, Frame};
+use crate::current::{self, Frame, Poll as InPoll};
 use crate::dispatch::Dispatch;
 use crate::error::{CancelCause, Cancelled, Who};
 use crate::failure::{self, Failure, Panic};
-use crate::node::state::{self, State, Suspend};
-use crate::node::{Kind, Node, NodeRef, Polled, VTable, cancel, tree};
+use crate::hooks;
+use crate::moves;
+use crate::node::state::{self, Snapshot, State, Suspend};
+use crate::node::{Kind, Node, NodeRef, Polled, VTable, cancel, free_own_context, tree};
 use crate::prim::UnsafeCell;
 
 mod waker;
@@ -62,28 +64,15 @@ impl Coroutine {
         let seen = this.state.start_poll();
         // SAFETY: unfinished.
         let _runtime = current::enter_runtime(unsafe { &this.context().runtime });
-        let frame = Frame::coroutine(node);
+        let poll = InPoll::new(node);
         // SAFETY: unfinished. (A coroutine that is linked has been marked by the cancel itself.)
-        if seen.has(state::CANCELLED) || unsafe { this.is_cancelled() } {
+        let is_cancelled = unsafe { this.is_cancelled() };
+        if is_cancelled || seen.has(state::CANCELLED | state::AWAY | state::BLOCKS) {
             // SAFETY: this thread polls, and the future is there.
-            return unsafe { drop_future(node, &frame) };
+            return unsafe { run_special(&poll, node, seen) };
         }
-        let waker = waker::borrowed(node);
-        let mut cx = task::Context::from_waker(&waker);
-        let polled = frame.catch(|| {
-            // SAFETY: this thread polls, and the future is there.
-            unsafe { (this.vtable.poll)(node, &mut cx) }
-        });
-        match polled {
-            // SAFETY: this thread polls, and the future is there.
-            Ok(Polled::Pending) => unsafe { suspend(node, &frame) },
-            // SAFETY: `poll` has put the output in the future's place.
-            Ok(Polled::Ready) => unsafe { tree::body_done(node, state::VALUE) },
-            // SAFETY: `poll` has dropped the future.
-            Ok(Polled::Failed) => unsafe { failed(node) },
-            // SAFETY: this thread polls; the stage is as a panicking poll leaves it.
-            Err(payload) => unsafe { panicked(node, &frame, payload) },
-        }
+        // SAFETY: this thread polls, and the future is there.
+        unsafe { run_body(&poll, node) };
     }
 
     /// Drops the coroutine's future here and completes it as cancelled: for dispatchers that
@@ -124,17 +113,24 @@ impl Coroutine {
     #[inline]
     fn dispatch_by(self, f: impl FnOnce(&dyn Dispatch, Self)) {
         // SAFETY: unfinished.
-        let context = unsafe { self.0.as_ref().context() };
+        let this = unsafe { self.0.as_ref() };
+        let seen = this.state.load();
+        // SAFETY: it is scheduled, and this object stands for that.
+        let away = seen.has(state::AWAY).then(|| unsafe { moves::destination(self.0, seen) });
+        // SAFETY: unfinished.
+        let context = unsafe { this.context() };
         // The coroutine may run, end and free its context before the dispatcher has returned.
         // The runtime that is current on this thread is kept while it is in use, and with it its
         // own dispatcher; any other one is counted.
         let counted;
-        let is_own = context.is_default() && current::is_runtime(&context.runtime);
+        let away = away.flatten();
+        let is_own =
+            away.is_none() && context.is_default() && current::is_runtime(&context.runtime);
         let _in_use = is_own.then(current::use_runtime);
         let dispatch = if is_own {
             NonNull::from(&*context.dispatch)
         } else {
-            counted = Arc::clone(&context.dispatch);
+            counted = away.unwrap_or_else(|| Arc::clone(&context.dispatch));
             NonNull::from(&*counted)
         };
         // SAFETY: kept as said.
@@ -182,22 +178,106 @@ impl fmt::Debug for Coroutine {
     }
 }
 
+/// Polls the body once.
+///
+/// # Safety
+///
+/// This thread has begun to poll `node`, whose future is there; the caller uses it no more.
+#[inline(always)]
+unsafe fn run_body(poll: &InPoll, node: NonNull<Node>) {
+    // SAFETY: polled, so unfinished.
+    let this = unsafe { node.as_ref() };
+    let frame = Frame::coroutine(poll);
+    let waker = waker::borrowed(node);
+    let mut cx = task::Context::from_waker(&waker);
+    let polled = frame.catch(|| {
+        // SAFETY: this thread polls, and the future is there.
+        unsafe { (this.vtable.poll)(node, &mut cx) }
+    });
+    match polled {
+        // SAFETY: this thread polls, and the future is there.
+        Ok(Polled::Pending) => unsafe { suspend(node, poll, &frame) },
+        // SAFETY: `poll` has put the output in the future's place.
+        Ok(Polled::Ready) => unsafe { tree::body_done(node, state::VALUE) },
+        // SAFETY: `poll` has dropped the future.
+        Ok(Polled::Failed) => unsafe { failed(node) },
+        // SAFETY: this thread polls; the stage is as a panicking poll leaves it.
+        Err(payload) => unsafe { panicked(node, &frame, payload) },
+    }
+}
+
+/// Polls a coroutine that is away or known to block, or drops one that is cancelled.
+///
+/// # Safety
+///
+/// As for [`run_body`]; `seen` is what the poll began with.
+#[cold]
+unsafe fn run_special(poll: &InPoll, node: NonNull<Node>, seen: Snapshot) {
+    // SAFETY: polled, so unfinished.
+    let this = unsafe { node.as_ref() };
+    if seen.has(state::AWAY) {
+        poll.arrive(seen);
+    }
+    // SAFETY: unfinished.
+    if seen.has(state::CANCELLED) || unsafe { this.is_cancelled() } {
+        // SAFETY: this thread polls, and the future is there.
+        return unsafe { drop_at_home(poll, node, &Frame::coroutine(poll)) };
+    }
+    let blocks = seen.has(state::BLOCKS);
+    if blocks {
+        hooks::with(|runtime| runtime.begin_blocking());
+    }
+    // SAFETY: this thread polls, and the future is there.
+    unsafe { run_body(poll, node) };
+    if blocks {
+        hooks::with(|runtime| runtime.end_blocking());
+    }
+}
+
+/// Drops the future of a cancelled coroutine where its own dispatcher has it.
+///
+/// # Safety
+///
+/// As for [`drop_future`].
+#[cold]
+unsafe fn drop_at_home(poll: &InPoll, node: NonNull<Node>, frame: &Frame) {
+    if !poll.is_away() {
+        // SAFETY: the caller's promise.
+        return unsafe { drop_future(node, frame) };
+    }
+    // SAFETY: polled, so unfinished.
+    let this = unsafe { node.as_ref() };
+    // The cancellation may only be the parent's so far, and the next poll has to know it.
+    cancel::mark_polled(this, || tree::inherited_from_parent(this));
+    this.state.requeue(state::WOKEN);
+    // SAFETY: `requeue` made it SCHEDULED, for this call; it is not AWAY.
+    unsafe { Coroutine::from_node(node) }.dispatch();
+}
+
 /// The poll returned `Pending`.
 ///
 /// # Safety
 ///
 /// This thread was polling `node`, whose future is there; the caller uses it no more.
 #[inline]
-unsafe fn suspend(node: NonNull<Node>, frame: &Frame) {
+unsafe fn suspend(node: NonNull<Node>, poll: &InPoll, frame: &Frame) {
     // SAFETY: polled, so unfinished.
     let this = unsafe { node.as_ref() };
     let seen = this.state.load();
     if seen.has(state::CANCELLED) {
         // SAFETY: the caller's promise.
-        return unsafe { drop_future(node, frame) };
+        return unsafe { drop_at_home(poll, node, frame) };
     }
-    if frame.has_yielded() || seen.has(state::SCHEDULED) {
-        this.state.requeue();
+    if poll.has_wish() {
+        this.state.set(state::AWAY);
+        if poll.is_moving() && !poll.has_yielded() && !seen.has(state::SCHEDULED) {
+            this.state.requeue(0);
+            // SAFETY: `requeue` made it SCHEDULED, for this call.
+            return unsafe { Coroutine::from_node(node) }.dispatch();
+        }
+    }
+    if poll.has_yielded() || seen.has(state::SCHEDULED) {
+        this.state.requeue(if poll.has_yielded() { state::WOKEN } else { 0 });
         // SAFETY: `requeue` made it SCHEDULED, for this call.
         let coroutine = unsafe { Coroutine::from_node(node) };
         return coroutine.dispatch_by(|dispatch, it| dispatch.dispatch_yield(it));
@@ -205,7 +285,7 @@ unsafe fn suspend(node: NonNull<Node>, frame: &Frame) {
     // SAFETY: this thread polls it, and it is not linked.
     if !seen.has(state::LINKED) && !unsafe { tree::link(node) } {
         // SAFETY: the caller's promise.
-        return unsafe { drop_future(node, frame) };
+        return unsafe { drop_at_home(poll, node, frame) };
     }
     if this.state.suspend() == Suspend::Dispatch {
         // SAFETY: a waker has left the dispatch to the thread that polled.
@@ -429,11 +509,8 @@ impl<F: Future, S: Settle<F::Output>> Cell<F, S> {
             // SAFETY: made by `make_side`.
             failure::guard_drop("cause or handler", site, || unsafe { this.free_side() });
         }
-        if seen.has(state::OWN_CONTEXT) {
-            // SAFETY: the count that `spawn` put there.
-            let context = unsafe { Arc::from_raw(this.context) };
-            failure::guard_drop("context", site, || drop(context));
-        }
+        // SAFETY: as above.
+        unsafe { free_own_context(this) };
         // Taken out now: what is left has no destructor of somebody else's.
         failure::guard_drop("waker", site, || drop(this.waiter.take()));
         // SAFETY: came from a box of this type; the stage is empty and a union has no drop glue.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task;
 
 use crate::context::ContextInner;
+use crate::dispatch::Dispatch;
 use crate::hooks::{self, RuntimeHooks};
 use crate::job::Job;
 use crate::node::{Kind, Node, NodeRef, state};
@@ -20,6 +21,7 @@ use crate::prim::thread_local;
 use crate::time::Limit;
 use crate::wait::WaitWord;
 use crate::waker_word::WakerWord;
+use crate::with_context::Section;
 
 struct Current {
     frame: Cell<*const Frame>,
@@ -28,6 +30,8 @@ struct Current {
     depth: Cell<usize>,
     /// How many calls of the runtime are on the stack.
     in_use: Cell<usize>,
+    /// How many polls have a number.
+    numbered: Cell<u64>,
 }
 
 // Without a destructor, so that it works in destructors of other thread-locals, and costs one
@@ -39,6 +43,7 @@ thread_local! {
             runtime: Cell::new(None),
             depth: Cell::new(0),
             in_use: Cell::new(0),
+            numbered: Cell::new(0),
         }
     };
 }
@@ -71,42 +76,163 @@ pub(crate) fn runtime() -> Option<NonNull<dyn RuntimeHooks>> {
     CURRENT.with(|current| current.runtime.get())
 }
 
+/// The poll of a coroutine that is in progress: where it is, and what is to come after it.
+pub(crate) struct Poll {
+    node: NonNull<Node>,
+    /// What the thread runs as, if that is not the coroutine's own dispatcher; else null. Whoever
+    /// sets it keeps the `Arc` that it leads to until it is set back, or for the whole poll.
+    at: Cell<*const Arc<dyn Dispatch>>,
+    /// It goes to the end of the queue.
+    yielded: Cell<bool>,
+    /// It has a wish in its [`Moves`](crate::moves::Moves).
+    wished: Cell<bool>,
+    /// It is to go there now.
+    moving: Cell<bool>,
+    /// The number of this poll; zero before somebody asks.
+    number: Cell<u64>,
+}
+
+impl Poll {
+    #[inline]
+    pub(crate) fn new(node: NonNull<Node>) -> Self {
+        Self {
+            node,
+            at: Cell::new(ptr::null()),
+            yielded: Cell::new(false),
+            wished: Cell::new(false),
+            moving: Cell::new(false),
+            number: Cell::new(0),
+        }
+    }
+
+    /// The coroutine that is polled.
+    pub(crate) fn node(&self) -> &Node {
+        // SAFETY: its body runs here, so it has not ended.
+        unsafe { self.node.as_ref() }
+    }
+
+    /// The coroutine's own dispatcher.
+    #[inline]
+    pub(crate) fn home(&self) -> &Arc<dyn Dispatch> {
+        // SAFETY: polled, so unended.
+        unsafe { &self.node().context().dispatch }
+    }
+
+    /// What the thread runs as.
+    #[inline]
+    pub(crate) fn here(&self) -> &Arc<dyn Dispatch> {
+        // SAFETY: null, or kept by who set it.
+        unsafe { self.at.get().as_ref() }.unwrap_or_else(|| self.home())
+    }
+
+    /// Whether the thread runs as something else than the coroutine's own dispatcher.
+    #[inline]
+    pub(crate) fn is_away(&self) -> bool {
+        !self.at.get().is_null()
+    }
+
+    /// Notes that the thread runs as `at`, or as the coroutine's own dispatcher if that is null.
+    /// Answers what it ran as before.
+    ///
+    /// # Safety
+    ///
+    /// The caller keeps what `at` leads to until it is set back, or for the rest of the poll.
+    pub(crate) unsafe fn set_at(&self, at: *const Arc<dyn Dispatch>) -> *const Arc<dyn Dispatch> {
+        self.at.replace(at)
+    }
+
+    /// Whether the poll asked to go to the end of the queue.
+    #[inline]
+    pub(crate) fn has_yielded(&self) -> bool {
+        self.yielded.get()
+    }
+
+    /// Notes that there is a wish; `now` if the coroutine is to go there at once.
+    pub(crate) fn wish(&self, now: bool) {
+        self.wished.set(true);
+        self.moving.set(now);
+    }
+
+    /// Forgets that there is a wish; whether there was one.
+    pub(crate) fn forget_wish(&self) -> bool {
+        self.moving.set(false);
+        self.wished.replace(false)
+    }
+
+    /// Whether the thread runs as the runtime's pool, by the coroutine's own context.
+    #[inline]
+    pub(crate) fn is_at_default(&self) -> bool {
+        // SAFETY: polled, so unended.
+        !self.is_away() && unsafe { self.node().context() }.is_default()
+    }
+
+    #[inline]
+    pub(crate) fn has_wish(&self) -> bool {
+        self.wished.get()
+    }
+
+    /// Whether `waker` is the coroutine's own, and not of something that polls inside it.
+    #[inline]
+    pub(crate) fn is_woken_by(&self, waker: &task::Waker) -> bool {
+        WakerWord::is_cell_of(self.node.as_ptr().cast_const().cast(), waker)
+    }
+
+    pub(crate) fn is_moving(&self) -> bool {
+        self.moving.get()
+    }
+
+    /// A number that no other poll on this thread has.
+    pub(crate) fn number(&self) -> u64 {
+        if self.number.get() == 0 {
+            let number =
+                CURRENT.with(|current| current.numbered.replace(current.numbered.get() + 1));
+            self.number.set(number + 1);
+        }
+        self.number.get()
+    }
+}
+
 /// One entry of the chain.
 pub(crate) struct Frame {
     up: Cell<*const Self>,
-    /// The coroutine in whose poll this is, or null.
-    coroutine: *const Node,
+    /// The poll of the coroutine in which this is, or null; valid while the frame is entered.
+    poll: *const Poll,
     node: FrameNode,
-    yielded: Cell<bool>,
 }
 
 enum FrameNode {
     Made(NonNull<Node>),
     /// A timeout, which makes its node when one is asked for.
     Lazy(*const Limit<'static>),
+    /// A part with a context of its own, and no node.
+    Section(*const Section),
+    /// What a thread blocks on.
+    Bound,
 }
 
 impl Frame {
-    /// The frame of a coroutine's poll.
+    /// The frame of a coroutine's poll, which outlives it.
     #[inline]
-    pub(crate) fn coroutine(node: NonNull<Node>) -> Self {
-        Self {
-            up: Cell::new(ptr::null()),
-            coroutine: node.as_ptr(),
-            node: FrameNode::Made(node),
-            yielded: Cell::new(false),
-        }
+    pub(crate) fn coroutine(poll: &Poll) -> Self {
+        Self { up: Cell::new(ptr::null()), poll, node: FrameNode::Made(poll.node) }
+    }
+
+    /// The frame of a part with another context; `section` is valid while the frame is entered.
+    #[inline]
+    pub(crate) fn section(section: *const Section) -> Self {
+        Self { up: Cell::new(ptr::null()), poll: current_poll(), node: FrameNode::Section(section) }
+    }
+
+    /// The frame of what a thread blocks on: what is inside is bound to the thread, even if a
+    /// coroutine is polled further out.
+    pub(crate) fn bound() -> Self {
+        Self { up: Cell::new(ptr::null()), poll: ptr::null(), node: FrameNode::Bound }
     }
 
     /// The frame of a region inside whatever is polled on this thread.
     #[inline]
     pub(crate) fn region(node: NonNull<Node>) -> Self {
-        Self {
-            up: Cell::new(ptr::null()),
-            coroutine: current_coroutine(),
-            node: FrameNode::Made(node),
-            yielded: Cell::new(false),
-        }
+        Self { up: Cell::new(ptr::null()), poll: current_poll(), node: FrameNode::Made(node) }
     }
 
     /// The frame of a timeout; `limit` is valid while the frame is entered.
@@ -114,9 +240,8 @@ impl Frame {
     pub(crate) fn timeout(limit: *const Limit<'_>) -> Self {
         Self {
             up: Cell::new(ptr::null()),
-            coroutine: current_coroutine(),
+            poll: current_poll(),
             node: FrameNode::Lazy(limit.cast()),
-            yielded: Cell::new(false),
         }
     }
 
@@ -137,15 +262,15 @@ impl Frame {
     /// Whether it is the frame of a coroutine itself.
     fn is_coroutine(&self) -> bool {
         match self.node {
-            FrameNode::Made(node) => ptr::eq(self.coroutine, node.as_ptr()),
-            FrameNode::Lazy(_) => false,
+            FrameNode::Made(node) => self.poll().is_some_and(|poll| poll.node == node),
+            _ => false,
         }
     }
 
-    /// Whether the poll asked to go to the end of the queue.
     #[inline]
-    pub(crate) fn has_yielded(&self) -> bool {
-        self.yielded.get()
+    fn poll<'a>(&self) -> Option<&'a Poll> {
+        // SAFETY: valid while the frame is entered, and callers here look no longer.
+        unsafe { self.poll.as_ref() }
     }
 }
 
@@ -184,8 +309,28 @@ fn frames_here<'a>() -> impl Iterator<Item = &'a Frame> {
 }
 
 #[inline]
-fn current_coroutine() -> *const Node {
-    frames().next().map_or(ptr::null(), |frame| frame.coroutine)
+fn current_poll() -> *const Poll {
+    frames().next().map_or(ptr::null(), |frame| frame.poll)
+}
+
+/// Where the code that asks runs.
+pub(crate) enum Place<'a> {
+    /// In a coroutine, which its dispatcher polls.
+    Coroutine(&'a Poll),
+    /// In what a thread blocks on.
+    Bound,
+    /// In something that corymb does not poll.
+    Outside,
+}
+
+/// Where the code that asks runs. What is answered is valid until the poll in progress returns.
+#[inline]
+pub(crate) fn place<'a>() -> Place<'a> {
+    match frames().next().map(Frame::poll) {
+        Some(Some(poll)) => Place::Coroutine(poll),
+        Some(None) if frames().any(|frame| matches!(frame.node, FrameNode::Bound)) => Place::Bound,
+        _ => Place::Outside,
+    }
 }
 
 /// The node of the innermost frame, made if need be.
@@ -195,25 +340,58 @@ pub(crate) fn node() -> Option<NodeRef> {
 }
 
 fn node_of(frame: &Frame) -> Option<NodeRef> {
+    // SAFETY: as in `frames`.
+    let up = unsafe { frame.up.get().as_ref() };
     let node = match frame.node {
         FrameNode::Made(node) => node,
+        FrameNode::Section(_) | FrameNode::Bound => return node_of(up?),
         FrameNode::Lazy(lazy) => {
-            // SAFETY: as in `frames`.
-            let parent = match unsafe { frame.up.get().as_ref() } {
+            let parent = match up {
                 Some(up) => node_of(up)?,
                 None => hooks::with(|runtime| runtime.root()).into_node(),
             };
             // SAFETY: valid while the frame is entered.
-            unsafe { &*lazy }.node(&parent)
+            unsafe { &*lazy }.node(&parent, up.and_then(section_context))
         }
     };
     // SAFETY: whoever entered the frame keeps the node.
     Some(unsafe { NodeRef::retain(node) })
 }
 
+/// The context that a section sets for what is right inside it; none elsewhere, where the node's
+/// own is in force.
+fn section_context(frame: &Frame) -> Option<Arc<ContextInner>> {
+    // SAFETY: as in `frames`.
+    let up = unsafe { frame.up.get().as_ref() };
+    match frame.node {
+        FrameNode::Made(_) | FrameNode::Lazy(_) => None,
+        FrameNode::Bound => section_context(up?),
+        FrameNode::Section(section) => {
+            let outer = || match up.and_then(section_context) {
+                Some(outer) => Some(outer),
+                None => with_unended_node(up.map_or_else(root, node_of)?, |node| {
+                    // SAFETY: a section is in a coroutine or under a root, not in a token.
+                    Arc::new(unsafe { node.context() }.clone())
+                }),
+            };
+            // SAFETY: valid while the frame is entered.
+            unsafe { &*section }.context(outer)
+        }
+    }
+}
+
+/// The context that new regions get, if it is not that of the node they are opened in.
+pub(crate) fn region_context() -> Option<Arc<ContextInner>> {
+    frames().next().and_then(section_context)
+}
+
 /// The node that new regions belong to: the innermost frame's, else the runtime's root.
 pub(crate) fn node_or_root() -> NodeRef {
-    node().unwrap_or_else(|| hooks::with(|runtime| runtime.root()).into_node())
+    node().or_else(root).expect("a runtime has a root")
+}
+
+fn root() -> Option<NodeRef> {
+    Some(hooks::with(|runtime| runtime.root()).into_node())
 }
 
 /// Whether a cancellation is due for the code that asks: of its coroutine, or of a region that it
@@ -225,16 +403,17 @@ pub(crate) fn is_cancelled() -> bool {
         FrameNode::Made(node) => unsafe { node.as_ref().is_cancelled() },
         // SAFETY: valid while the frame is entered.
         FrameNode::Lazy(lazy) => unsafe { &*lazy }.is_expired(),
+        FrameNode::Section(_) | FrameNode::Bound => false,
     })
 }
 
 /// Notes that the current coroutine gives way, if `waker` is its own; else answers false.
 #[inline]
 pub(crate) fn yield_to_queue(waker: &task::Waker) -> bool {
-    let Some(coroutine) = frames().find(|frame| frame.is_coroutine()) else { return false };
-    let own = WakerWord::is_cell_of(coroutine.coroutine.cast(), waker);
+    let Some(poll) = frames().next().and_then(Frame::poll) else { return false };
+    let own = poll.is_woken_by(waker);
     if own {
-        coroutine.yielded.set(true);
+        poll.yielded.set(true);
     }
     own
 }
@@ -243,17 +422,19 @@ pub(crate) fn yield_to_queue(waker: &task::Waker) -> bool {
 #[inline]
 pub(crate) fn with_wait_word(f: impl FnOnce(&WaitWord)) {
     let Some(frame) = frames().next() else { return };
-    let node = match frame.node {
-        _ if !frame.coroutine.is_null() => frame.coroutine,
-        FrameNode::Made(node) => node.as_ptr(),
-        FrameNode::Lazy(_) => return,
-    };
-    // SAFETY: the frame keeps its node, and the poll in progress its coroutine.
-    f(&unsafe { &*node }.wait);
+    match (frame.poll(), &frame.node) {
+        (Some(poll), _) => f(&poll.node().wait),
+        // SAFETY: the frame keeps its node.
+        (None, FrameNode::Made(node)) => f(&unsafe { node.as_ref() }.wait),
+        _ => {}
+    }
 }
 
 /// Calls `f` with the context in force, if there is one.
 pub(crate) fn with_context<R>(f: impl FnOnce(&ContextInner) -> R) -> Option<R> {
+    if let Some(context) = region_context() {
+        return Some(f(&context));
+    }
     // SAFETY: no token has a frame, and unended during the call.
     with_unended(|node| f(unsafe { node.context() }))
 }
@@ -261,7 +442,10 @@ pub(crate) fn with_context<R>(f: impl FnOnce(&ContextInner) -> R) -> Option<R> {
 /// Calls `f` with the node of the innermost frame, kept from ending. None outside of frames, and
 /// in a region that another thread has closed because its opener has ended.
 pub(crate) fn with_unended<R>(f: impl FnOnce(&Node) -> R) -> Option<R> {
-    let node = node()?;
+    with_unended_node(node()?, f)
+}
+
+fn with_unended_node<R>(node: NodeRef, f: impl FnOnce(&Node) -> R) -> Option<R> {
     match node.kind() {
         // Its body runs here.
         Kind::Coroutine => Some(f(&node)),

@@ -13,6 +13,7 @@ pub mod hooks;
 mod job;
 #[cfg(all(test, loom))]
 mod loom;
+mod moves;
 mod node;
 #[doc(hidden)]
 pub mod prim;
@@ -22,6 +23,7 @@ mod suspend;
 pub mod time;
 mod wait;
 mod waker_word;
+mod with_context;
 
 pub use context::{Context, Dispatcher, Name};
 pub use continuation::{Abandoned, Continuation, Suspend, suspend_cancellable};
@@ -36,6 +38,7 @@ pub use scope::{
     supervisor_scope, try_scope, try_scope_all,
 };
 pub use suspend::{YieldNow, check_cancelled, is_cancelled, yield_now};
+pub use with_context::{WithContext, blocking, spawn_on, with_context};
 
 /// For the crates of the workspace, not for users: no promise holds here.
 #[doc(hidden)]

@@ -29,10 +29,11 @@
 
 use std::panic::Location;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::task;
 
 use crate::context::ContextInner;
-use crate::failure::Panic;
+use crate::failure::{self, Panic};
 use crate::prim::UnsafeCell;
 use crate::wait::WaitWord;
 
@@ -295,6 +296,19 @@ pub(crate) unsafe fn release(node: NonNull<Node>) {
         // SAFETY: nobody else has a reference. The tree's is gone, so the node was settled (or
         // is a token) and holds neither future nor output.
         unsafe { (node.as_ref().vtable.dealloc)(node) };
+    }
+}
+
+/// Gives back a context that the node owns.
+///
+/// # Safety
+///
+/// The node is being freed.
+pub(crate) unsafe fn free_own_context(node: &Node) {
+    if node.state.load().has(state::OWN_CONTEXT) {
+        // SAFETY: the count that was put there when the node was made.
+        let context = unsafe { Arc::from_raw(node.context) };
+        failure::guard_drop("context", node.site, || drop(context));
     }
 }
 

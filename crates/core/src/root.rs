@@ -11,7 +11,7 @@ use crate::job::Job;
 use crate::node::cancel::cancel;
 use crate::node::side::{Policy, Side};
 use crate::node::state::{self, State};
-use crate::node::{Kind, Node, NodeRef, VTable, no_future, tree};
+use crate::node::{Kind, Node, NodeRef, VTable, free_own_context, no_future, tree};
 
 #[repr(C)]
 struct RootCell {
@@ -31,8 +31,8 @@ static ROOT: VTable = VTable {
 };
 
 unsafe fn dealloc(node: NonNull<Node>) {
-    // SAFETY: the last reference is gone; the root owns a count of its context.
-    drop(unsafe { Arc::from_raw(node.as_ref().context) });
+    // SAFETY: the last reference is gone.
+    unsafe { free_own_context(node.as_ref()) };
     // SAFETY: came from a box of this type.
     drop(unsafe { Box::from_raw(node.cast::<RootCell>().as_ptr()) });
 }

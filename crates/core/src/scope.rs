@@ -11,6 +11,7 @@ use pin_project::pin_project;
 
 use crate::context::{Context, ContextInner, Dispatcher, Name};
 use crate::coroutine::{self, Plain, Settle};
+use crate::current::{self, Frame};
 use crate::deferred::Deferred;
 use crate::error::{CancelCause, Cancelled};
 use crate::job::Job;
@@ -155,9 +156,12 @@ pub fn enclose<Fut: Future>(
     body: Fut,
 ) -> impl Future<Output = Result<Fut::Output, Cancelled>> + use<Fut> {
     let site = Location::caller();
-    let region = region::open_in(job.node(), Policy::FailFast, (), site)
+    // Not that of another runtime's coroutine.
+    let inside = current::node().is_some_and(|here| here == *job.node());
+    let context = inside.then(current::region_context).flatten();
+    let region = region::open_in(job.node(), context, Policy::FailFast, (), site)
         .unwrap_or_else(|()| panic!("run_blocking at {site} in a runtime that has shut down"));
-    Scoped::<Enclosed, fn(CancelScope) -> Fut, Fut>::Open(Region::new(region, body))
+    Bound(Scoped::<Enclosed, fn(CancelScope) -> Fut, Fut>::Open(Region::new(region, body)))
 }
 
 /// The handle that launches coroutines right under `job`, the root of a runtime.
@@ -353,7 +357,7 @@ impl<T> ScopeKind<T> for Cancellable {
             End::Value(value) => Some(Ok(value)),
             End::Panicked(panic) => panic.resume(),
             // If the caller is cancelled too, then that is what it learns.
-            End::Cancelled if crate::current::is_cancelled() => None,
+            End::Cancelled if current::is_cancelled() => None,
             End::Cancelled => Some(Err(tree::own_cause(region))),
         }
     }
@@ -379,6 +383,20 @@ impl<T> ScopeKind<T> for Enclosed {
             End::Cancelled => Some(Err(tree::own_cause(region))),
             end => <Cancellable as ScopeKind<T>>::end(region, end),
         }
+    }
+}
+
+/// What a thread blocks on, and what therefore cannot go on anywhere else.
+#[pin_project]
+struct Bound<Fut>(#[pin] Fut);
+
+impl<Fut: Future> Future for Bound<Fut> {
+    type Output = Fut::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let frame = Frame::bound();
+        let _inside = frame.enter();
+        self.project().0.poll(cx)
     }
 }
 

@@ -18,8 +18,9 @@ use std::task::Waker;
 use super::{Kind, Node, state};
 use crate::error::Cancelled;
 use crate::failure::Failure;
+use crate::moves::Moves;
 use crate::prim::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use crate::prim::{Mutex, MutexGuard};
+use crate::prim::{Mutex, MutexGuard, UnsafeCell};
 
 /// Counts a node's body and its children.
 #[derive(Debug)]
@@ -102,10 +103,15 @@ pub(crate) struct Inner {
 pub(crate) struct Side {
     pub(crate) census: Census,
     inner: Mutex<Inner>,
+    /// # Safety
+    ///
+    /// Of the thread that polls the coroutine or owns its schedule.
+    moves: UnsafeCell<Option<Box<Moves>>>,
 }
 
 // SAFETY: the list's pointers are only followed under the lock, and lead to linked nodes, which
-// unlink themselves under it before they can be freed. Handlers are Send.
+// unlink themselves under it before they can be freed. Handlers are Send, and so are the moves,
+// which one thread at a time has.
 #[expect(clippy::non_send_fields_in_send_ty, reason = "the pointers of the list, as said")]
 unsafe impl Send for Side {}
 // SAFETY: as above.
@@ -125,7 +131,18 @@ impl Side {
                 failure: None,
                 id: 0,
             }),
+            moves: UnsafeCell::new(None),
         }
+    }
+
+    /// Calls `f` with the coroutine's moves.
+    ///
+    /// # Safety
+    ///
+    /// The caller polls the coroutine or owns its schedule; `f` does not call this.
+    pub(crate) unsafe fn with_moves<R>(&self, f: impl FnOnce(&mut Moves) -> R) -> R {
+        // SAFETY: the caller's promise.
+        self.moves.with_mut(|moves| f(unsafe { &mut *moves }.get_or_insert_default()))
     }
 
     #[inline]

@@ -22,6 +22,9 @@
 //! | 15 | `GONE` | with a panic out of the future's destructor after it was ready: the stage holds no future | never |
 //! | 16 | `COUNTED` | at birth with a side, or with `BODY_DONE` if there is one then: the census decides the end | never |
 //! | 17 | `REFUSED` | when the node's `Coroutine` was dropped instead of run | never |
+//! | 18 | `WOKEN` | by a wake, and a poll that yields: the next poll has a reason other than a move | when a poll begins that saw it |
+//! | 19 | `AWAY` | by the polling thread: the [`Moves`](crate::moves::Moves) of the coroutine say where it is dispatched | when the next poll begins, or by who dispatches it home |
+//! | 20 | `BLOCKS` | at birth, or by the runtime: it holds up its thread, which the runtime is to know before each poll | never |
 //! | 32.. | references | one per handle and waker, and one, the tree's, from birth until settled | |
 //!
 //! # States of a coroutine
@@ -82,6 +85,9 @@ pub(crate) const OWN_CONTEXT: u64 = 1 << 14;
 pub(crate) const GONE: u64 = 1 << 15;
 pub(crate) const COUNTED: u64 = 1 << 16;
 pub(crate) const REFUSED: u64 = 1 << 17;
+pub(crate) const WOKEN: u64 = 1 << 18;
+pub(crate) const AWAY: u64 = 1 << 19;
+pub(crate) const BLOCKS: u64 = 1 << 20;
 
 /// One reference.
 const REF: u64 = 1 << 32;
@@ -177,6 +183,12 @@ impl State {
         Snapshot(self.0.fetch_and(!(HANDLE | and), Ordering::AcqRel))
     }
 
+    /// Clears `AWAY`, for who owns the schedule or polls.
+    pub(crate) fn clear_away(&self) {
+        // Ordering: Relaxed, only these ask for the flag; the moves are handed on with SCHEDULED.
+        self.0.fetch_and(!AWAY, Ordering::Relaxed);
+    }
+
     /// Notes that the output is gone.
     pub(crate) fn clear_value(&self) {
         // Ordering: Relaxed, the owner of the output alone asks for this flag.
@@ -190,26 +202,30 @@ impl State {
         debug_assert!(seen.has(SCHEDULED) && !seen.has(RUNNING | BODY_DONE), "{seen:?}");
         if seen.is_unique() {
             // Ordering: Relaxed, by invariant 6 nobody else looks.
-            self.0.store(seen.0 - SCHEDULED + RUNNING, Ordering::Relaxed);
+            self.0.store((seen.0 & !(SCHEDULED | WOKEN)) | RUNNING, Ordering::Relaxed);
             return seen;
         }
+        // Only who polls clears WOKEN. One that is set from now on stands for the next poll too.
+        let change = RUNNING.wrapping_sub(SCHEDULED | (seen.0 & WOKEN));
         // Ordering: AcqRel; Acquire sees what the waker wrote before its `wake`, Release keeps
         // the previous poll's writes visible to those who read this word.
-        Snapshot(self.0.fetch_add(RUNNING - SCHEDULED, Ordering::AcqRel))
+        Snapshot(self.0.fetch_add(change, Ordering::AcqRel))
     }
 
-    /// Edge 2: from RUNNING to SCHEDULED, woken or not.
+    /// Edge 2: from RUNNING to SCHEDULED, woken or not; `reason` is `WOKEN` unless it goes on only
+    /// in order to move.
     #[inline(always)]
-    pub(crate) fn requeue(&self) {
+    pub(crate) fn requeue(&self, reason: u64) {
+        let flags = SCHEDULED | reason;
         let mut seen = self.load();
         debug_assert!(seen.has(RUNNING) && !seen.has(BODY_DONE), "{seen:?}");
         if seen.is_unique() {
             // Ordering: Relaxed, by invariant 6; the queue publishes the node.
-            self.0.store((seen.0 & !RUNNING) | SCHEDULED, Ordering::Relaxed);
+            self.0.store((seen.0 & !RUNNING) | flags, Ordering::Relaxed);
             return;
         }
         loop {
-            let next = (seen.0 & !RUNNING) | SCHEDULED;
+            let next = (seen.0 & !RUNNING) | flags;
             // Ordering: as in `start_poll`.
             match self.0.compare_exchange_weak(seen.0, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return,
@@ -232,7 +248,7 @@ impl State {
     pub(crate) fn wake(&self) -> Wake {
         // Always a read-modify-write: even if SCHEDULED stands already, the poll that will clear
         // it must see what this waker wrote before.
-        self.set(SCHEDULED).woken()
+        self.set(SCHEDULED | WOKEN).woken()
     }
 
     /// Marks a node cancelled. Answers what was there before; nothing if it was marked already

@@ -23,10 +23,12 @@ use std::any::Any;
 use std::panic::Location;
 use std::pin::Pin;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
 
+use crate::context::ContextInner;
 use crate::coroutine::is_cancellation;
 use crate::current::{self, Frame};
 use crate::error::{CancelCause, Cancelled, Panic};
@@ -36,7 +38,7 @@ use crate::job::Job;
 use crate::node::cancel::cancel;
 use crate::node::side::{Policy, Side};
 use crate::node::state::{self, State};
-use crate::node::{Kind, Node, NodeRef, VTable, no_future, tree};
+use crate::node::{Kind, Node, NodeRef, VTable, free_own_context, no_future, tree};
 use crate::wait::{WaitKind, waiting_on};
 
 /// A region's allocation: the node, its side, and what its kind of scope needs.
@@ -62,6 +64,8 @@ impl<X: Send + Sync + 'static> RegionCell<X> {
     unsafe fn dealloc(node: NonNull<Node>) {
         // SAFETY: the last reference is gone.
         let site = unsafe { node.as_ref() }.site;
+        // SAFETY: as above.
+        unsafe { free_own_context(node.as_ref()) };
         // SAFETY: came from a box of this type.
         let cell = unsafe { Box::from_raw(node.cast::<Self>().as_ptr()) };
         failure::guard_drop("cause, handler or error", site, || drop(cell));
@@ -75,7 +79,7 @@ pub(crate) fn open<X: Send + Sync + 'static>(
     site: &'static Location<'static>,
 ) -> NodeRef {
     let parent = current::node_or_root();
-    open_in(&parent, policy, extra, site)
+    open_in(&parent, current::region_context(), policy, extra, site)
         .unwrap_or_else(|extra| open_cancelled(policy, extra, site))
 }
 
@@ -87,24 +91,27 @@ pub(crate) fn open_cancelled<X: Send + Sync + 'static>(
     site: &'static Location<'static>,
 ) -> NodeRef {
     let root = hooks::with(|runtime| runtime.root()).into_node();
-    let region = open_in(&root, policy, extra, site)
+    let region = open_in(&root, None, policy, extra, site)
         .unwrap_or_else(|_| panic!("a scope was opened after its runtime had ended: {site}"));
     // SAFETY: we have a reference.
     unsafe { cancel(region.as_ptr(), &Cancelled::new(CancelCause::Dropped, site)) };
     region
 }
 
-/// Opens a region under `parent`; the extra comes back if that has ended.
+/// Opens a region under `parent`, with its context if there is no other; the extra comes back if
+/// the parent has ended.
 pub(crate) fn open_in<X: Send + Sync + 'static>(
     parent: &NodeRef,
+    context: Option<Arc<ContextInner>>,
     policy: Policy,
     extra: X,
     site: &'static Location<'static>,
 ) -> Result<NodeRef, X> {
+    let own = if context.is_some() { state::OWN_CONTEXT } else { 0 };
     let node = Node::new(
-        State::new(state::SIDE | state::COUNTED, 2),
+        State::new(state::SIDE | state::COUNTED | own, 2),
         &RegionCell::<X>::VTABLE,
-        parent.context,
+        context.map_or(parent.context, Arc::into_raw),
         Some(parent.as_ptr()),
         site,
     );
@@ -120,7 +127,10 @@ pub(crate) fn open_in<X: Send + Sync + 'static>(
         return Ok(unsafe { NodeRef::from_owned(node) });
     }
     // SAFETY: nobody else knows it.
-    Err(unsafe { Box::from_raw(cell) }.extra)
+    let cell = unsafe { Box::from_raw(cell) };
+    // SAFETY: it is going to be freed.
+    unsafe { free_own_context(&cell.node) };
+    Err(cell.extra)
 }
 
 /// The extra part of a region that was opened with one of this type.

@@ -18,12 +18,14 @@ use std::mem::ManuallyDrop;
 use std::panic::{Location, resume_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project::{pin_project, pinned_drop};
 
 use super::{Instant, Sleep, now};
+use crate::context::ContextInner;
 use crate::current::{self, Frame};
 use crate::error::{CancelCause, Cancelled, Panic, Who};
 use crate::failure::{self, Failure};
@@ -138,9 +140,13 @@ pub(crate) struct Limit<'a> {
 
 impl Limit<'_> {
     /// The node, made now under `parent` if there is none yet.
-    pub(crate) fn node(&self, parent: &NodeRef) -> NonNull<Node> {
+    pub(crate) fn node(
+        &self,
+        parent: &NodeRef,
+        context: Option<Arc<ContextInner>>,
+    ) -> NonNull<Node> {
         let open = || {
-            region::open_in(parent, Policy::FailFast, (), self.place)
+            region::open_in(parent, context, Policy::FailFast, (), self.place)
                 .unwrap_or_else(|()| region::open_cancelled(Policy::FailFast, (), self.place))
         };
         self.node.get_or_init(open).as_ptr()

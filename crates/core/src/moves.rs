@@ -1,0 +1,161 @@
+//! How a coroutine goes on under another dispatcher than its own.
+//!
+//! A *section* ([`with_context`](crate::with_context())) moves the whole coroutine: a part of a
+//! state machine cannot be polled by itself. To be away is a *wish* that a section renews in each
+//! poll, not a lasting change: a section that was dropped or forgotten keeps nobody away.
+//!
+//! ```text
+//!   [home] ──(1) a section asks──► [queued at D] ──(2)──► [polled at D] ──(3) Pending, wish renewed──► [idle, away]
+//!      ▲                                                     │    ▲                                      │
+//!      │   (4) no section asks, or one asks to go back       │    └──────────── (5) wake ────────────────┘
+//!      └─────────────────────────────────────────────────────┘
+//! ```
+//!
+//! | edge | what happens |
+//! | --- | --- |
+//! | 1 | the poll returns `Pending`; `AWAY` is set, and the coroutine is queued at `wish`, without `WOKEN` |
+//! | 2 | the poll takes `wish` for the place where it `is`, and clears `AWAY` |
+//! | 3 | a section whose body is pending wishes for its own dispatcher; `AWAY` is set |
+//! | 4 | without a wish the next wake, or the move itself, goes to the coroutine's own dispatcher |
+//! | 5 | the wake dispatches to `wish` |
+//!
+//! A coroutine that is cancelled while it is away is queued at home before it is dropped, so that
+//! what it owns is dropped where it belongs.
+//!
+//! # Several sections in one coroutine
+//!
+//! `join!` polls all of its branches wherever the coroutine is. A section that finds itself
+//! elsewhere asks for a move only if its body has not been polled since the last *wake*: `wakes`
+//! counts polls that have another reason than a move (the flag `WOKEN`). So sections on different
+//! dispatchers cost a move each for a wake, and no wake is lost: one that comes while the
+//! coroutine is queued for a move sets `WOKEN` as well.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::current::Poll;
+use crate::dispatch::Dispatch;
+use crate::node::{Node, state};
+
+/// Where a coroutine is, and where it wants to be; of the thread that polls it, or owns its
+/// schedule.
+#[derive(Default)]
+pub(crate) struct Moves {
+    /// Where it is dispatched next; none for its own dispatcher.
+    wish: Option<Arc<dyn Dispatch>>,
+    /// Where it is polled, if that is not at its own dispatcher.
+    is: Option<Arc<dyn Dispatch>>,
+    wakes: u64,
+}
+
+/// Where a section wants its coroutine to be.
+pub(crate) struct Wish {
+    /// None for the coroutine's own dispatcher.
+    to: Option<Arc<dyn Dispatch>>,
+    now: bool,
+}
+
+impl Wish {
+    pub(crate) fn to<'a>(&'a self, poll: &'a Poll) -> &'a Arc<dyn Dispatch> {
+        self.to.as_ref().unwrap_or_else(|| poll.home())
+    }
+
+    pub(crate) fn is_now(&self) -> bool {
+        self.now
+    }
+}
+
+impl Poll {
+    fn with_moves<R>(&self, f: impl FnOnce(&mut Moves) -> R) -> R {
+        let (side, _) = self.node().make_side();
+        // SAFETY: this is the poll; what is called with the moves calls nothing else.
+        unsafe { side.with_moves(f) }
+    }
+
+    /// Wishes to go on at `to`: at once, or at the next wake.
+    pub(crate) fn wish_for(&self, to: &Arc<dyn Dispatch>, now: bool) {
+        let to = (!is_same(to, self.home())).then(|| Arc::clone(to));
+        self.put_wish(Some(Wish { to, now }));
+    }
+
+    /// Wishes to go on at `to` at the next wake, unless there is a wish.
+    pub(crate) fn wish_unless(&self, to: &Arc<dyn Dispatch>) {
+        if !self.has_wish() {
+            self.wish_for(to, false);
+        }
+    }
+
+    /// Takes back what this poll has wished for so far.
+    pub(crate) fn take_wish(&self) -> Option<Wish> {
+        let now = self.is_moving();
+        self.forget_wish().then(|| Wish { to: self.with_moves(|moves| moves.wish.take()), now })
+    }
+
+    /// Sets the wish, if there is one.
+    pub(crate) fn put_wish(&self, wish: Option<Wish>) {
+        let Some(Wish { to, now }) = wish else { return };
+        // Foreign code may run in the drop, so it does outside.
+        let _old = self.with_moves(|moves| std::mem::replace(&mut moves.wish, to));
+        self.wish(now);
+    }
+
+    /// The thread runs as `at` for the rest of the poll.
+    pub(crate) fn stay_at(&self, at: &Arc<dyn Dispatch>) {
+        let at = Arc::clone(at);
+        let (kept, _old) = self.with_moves(|moves| {
+            let old = moves.is.replace(at);
+            (std::ptr::from_ref(moves.is.get_or_insert_with(|| unreachable!("just set"))), old)
+        });
+        // SAFETY: the node keeps the moves, and this thread alone changes them, at the next poll.
+        unsafe { self.set_at(kept) };
+    }
+
+    /// How many polls had another reason than a move, this one included.
+    pub(crate) fn wakes(&self) -> u64 {
+        self.with_moves(|moves| moves.wakes)
+    }
+
+    /// Edge 2.
+    #[cold]
+    pub(crate) fn arrive(&self, seen: state::Snapshot) {
+        self.node().state.clear_away();
+        let (at, _old) = self.with_moves(|moves| {
+            moves.wakes += u64::from(seen.has(state::WOKEN));
+            let wish = moves.wish.take();
+            let old = std::mem::replace(&mut moves.is, wish);
+            (moves.is.as_ref().map_or(std::ptr::null(), std::ptr::from_ref), old)
+        });
+        // SAFETY: as in `stay_at`.
+        unsafe { self.set_at(at) };
+    }
+}
+
+/// Whether two dispatchers are the same object.
+#[inline]
+pub(crate) fn is_same(a: &Arc<dyn Dispatch>, b: &Arc<dyn Dispatch>) -> bool {
+    // One type may have several vtables, so addresses alone tell.
+    std::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
+}
+
+/// What a coroutine that is away is dispatched to; none for its own dispatcher.
+///
+/// # Safety
+///
+/// The caller owns the schedule of `node`, which has `AWAY`.
+#[cold]
+pub(crate) unsafe fn destination(
+    node: NonNull<Node>,
+    seen: state::Snapshot,
+) -> Option<Arc<dyn Dispatch>> {
+    // SAFETY: unfinished while it is scheduled.
+    let this = unsafe { node.as_ref() };
+    let side = this.side()?;
+    if seen.has(state::CANCELLED) {
+        this.state.clear_away();
+        // SAFETY: the caller owns the schedule.
+        let _wish = unsafe { side.with_moves(|moves| moves.wish.take()) };
+        return None;
+    }
+    // SAFETY: as above.
+    unsafe { side.with_moves(|moves| moves.wish.clone()) }
+}

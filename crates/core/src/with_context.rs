@@ -1,0 +1,426 @@
+//! Parts of a coroutine that run under another context, and so under another dispatcher.
+//!
+//! A section decides at each of its polls whether it is where it belongs ([`Section::poll`]):
+//!
+//! ```text
+//!            ┌── the thread is the dispatcher's ────────────► poll the body
+//!   polled ──┼── the thread can become that (`switch`) ─────► poll the body, switch back
+//!            └── neither ───────────────────────────────────► ask for a move of the coroutine
+//! ```
+//!
+//! When the body is ready, the value is given out where the section was entered: if the thread
+//! cannot become that again, the coroutine moves back first. What a move is: [`moves`](crate::moves).
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{self, Poll};
+
+use pin_project::pin_project;
+
+use crate::context::{Context, ContextInner, Dispatcher};
+use crate::current::{self, Frame, Place as Here, Poll as InPoll};
+use crate::dispatch::Dispatch;
+use crate::hooks;
+use crate::moves::{Wish, is_same};
+use crate::scope::scope;
+
+mod foreign;
+
+use foreign::Foreign;
+
+/// Runs `future` under `context`, as a part of the coroutine that awaits this.
+///
+/// Where the context names another dispatcher, the whole coroutine goes on there until the future
+/// is done, and then comes back. So the future may borrow from its coroutine, and nothing is
+/// allocated or launched. From [`Dispatcher::Default`] to [`Dispatcher::Io`] and back the same
+/// thread goes on, if nobody needs its processor meanwhile.
+///
+/// Branches that are joined with it are polled where the coroutine is.
+///
+/// # Panics
+///
+/// With a panic of the future. Where there is nothing to move: outside of a coroutine, and in what
+/// a thread blocks on (the body of `run_blocking`); and if something between the coroutine and
+/// this keeps polling in a loop of its own, such as the `block_on` of another crate. There
+/// [`spawn_on`] does it.
+///
+/// # Cancel safety
+///
+/// Dropping it drops the future. A coroutine that is cancelled while it is away goes home before
+/// it is dropped; a value that was on its way is dropped.
+#[track_caller]
+pub fn with_context<F: Future>(context: impl Into<Context>, future: F) -> WithContext<F> {
+    let section =
+        Section { change: context.into(), place: Location::caller(), context: OnceCell::new() };
+    WithContext { body: Some(future), value: None, stage: Stage::New, section }
+}
+
+/// Runs `f`, which may block its thread, as a part of the coroutine that awaits this.
+///
+/// It is [`with_context`] on [`Dispatcher::Io`]: `f` may borrow, and its thread may block as long
+/// as it has to, for the processor goes to others meanwhile. In what a thread blocks on already
+/// (the body of `run_blocking`) it is called at once.
+///
+/// # Panics
+///
+/// With a panic of `f`, and outside of a coroutine.
+///
+/// # Cancel safety
+///
+/// Dropped before it has begun, `f` is not called. What has begun is not interrupted: `f` can ask
+/// [`is_cancelled`](crate::is_cancelled()). A coroutine that was cancelled meanwhile is dropped at
+/// its next suspension.
+#[track_caller]
+pub fn blocking<T, F: FnOnce() -> T>(f: F) -> impl Future<Output = T> + use<T, F> {
+    Blocking(with_context(Dispatcher::Io, Call(Some(f))))
+}
+
+/// Launches `future` in a scope of its own under `context`, and awaits it.
+///
+/// The form for those who cannot move: code that a thread blocks on, and futures that something
+/// else polls.
+///
+/// # Panics
+///
+/// With a panic of the future.
+///
+/// # Cancel safety
+///
+/// Dropping it cancels the future; the job that awaited this waits for its end.
+#[track_caller]
+pub fn spawn_on<C, F>(context: C, future: F) -> impl Future<Output = F::Output> + use<C, F>
+where
+    C: Into<Context>,
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let context = context.into();
+    scope(move |s| s.coroutine().context(context).spawn(future))
+}
+
+/// The future of [`with_context`].
+#[must_use = "futures do nothing unless polled"]
+#[pin_project]
+pub struct WithContext<F: Future> {
+    #[pin]
+    body: Option<F>,
+    /// It waits for the way back.
+    value: Option<F::Output>,
+    stage: Stage,
+    section: Section,
+}
+
+type Place = &'static Location<'static>;
+
+/// What a section shows to the code inside.
+pub(crate) struct Section {
+    change: Context,
+    place: Place,
+    /// The change applied to what is around it, once somebody asks.
+    context: OnceCell<Arc<ContextInner>>,
+}
+
+enum Stage {
+    /// Not polled yet.
+    New,
+    /// Its dispatcher is that of the code around it.
+    Here,
+    /// Its dispatcher is another one.
+    There(Journey),
+}
+
+/// Where a section has to be.
+struct Journey {
+    to: Arc<dyn Dispatch>,
+    /// Where it was entered; noted when the coroutine has to move, or the thread was not given
+    /// back.
+    from: Option<Arc<dyn Dispatch>>,
+    /// Where a section inside the body wants to be, which comes first.
+    inner: Option<Arc<dyn Dispatch>>,
+    /// The count of wakes at which the body was polled last.
+    polled: Option<u64>,
+    foreign: Option<Foreign>,
+}
+
+impl Section {
+    /// The context in force inside.
+    pub(crate) fn context(
+        &self,
+        outer: impl FnOnce() -> Option<Arc<ContextInner>>,
+    ) -> Option<Arc<ContextInner>> {
+        if self.context.get().is_none() {
+            // What `outer` calls may have come here meanwhile.
+            let _first = self.context.set(Arc::new(outer()?.with(self.change.clone())));
+        }
+        self.context.get().cloned()
+    }
+
+    /// Compares the dispatcher that is asked for with the one that is here.
+    fn enter(&self, here: &Here<'_>) -> Stage {
+        match (self.change.dispatcher(), here) {
+            (None, _) => Stage::Here,
+            (Some(Dispatcher::Default), Here::Coroutine(poll)) if poll.is_at_default() => {
+                Stage::Here
+            }
+            (Some(dispatcher), Here::Coroutine(poll)) => {
+                let to = hooks::with(|runtime| dispatcher.resolve(runtime));
+                match is_same(&to, poll.here()) {
+                    true => Stage::Here,
+                    false => Stage::There(Journey::new(to)),
+                }
+            }
+            (_, Here::Bound) => self.refuse("what a thread blocks on cannot go on elsewhere"),
+            (_, Here::Outside) => self.refuse("there is no coroutine here that could move"),
+        }
+    }
+
+    #[cold]
+    fn refuse(&self, why: &str) -> ! {
+        let to = self.change.dispatcher().unwrap_or(&Dispatcher::Default);
+        panic!(
+            "with_context at {} cannot change to {to:?}: {why}; launch the work there with \
+             corymb::spawn_on instead",
+            self.place,
+        )
+    }
+}
+
+impl Journey {
+    fn new(to: Arc<dyn Dispatch>) -> Self {
+        Self { to, from: None, inner: None, polled: None, foreign: None }
+    }
+
+    /// Where the body is to be polled.
+    fn target(&self) -> &Arc<dyn Dispatch> {
+        self.inner.as_ref().unwrap_or(&self.to)
+    }
+
+    /// Whether the thread is, or can become, what the body needs. If not, the coroutine moves.
+    fn arrive(&mut self, poll: &InPoll, cx: &mut task::Context<'_>, place: Place) -> Arrival {
+        let here = poll.here();
+        if is_same(here, self.target()) {
+            self.foreign = None;
+            self.polled = Some(poll.wakes());
+            return Arrival::Moved;
+        }
+        if here.switch(&**self.target()) {
+            return Arrival::Switched;
+        }
+        if self.from.is_none() {
+            self.from = Some(Arc::clone(here));
+        }
+        if self.polled == Some(poll.wakes()) {
+            // It was polled for the last wake already, and comes back with the next one.
+            poll.wish_unless(self.target());
+        } else {
+            self.ask(Arc::clone(self.target()), poll, cx, place);
+        }
+        Arrival::Elsewhere
+    }
+
+    /// Asks for a move of the coroutine.
+    fn ask(
+        &mut self,
+        to: Arc<dyn Dispatch>,
+        poll: &InPoll,
+        cx: &mut task::Context<'_>,
+        place: Place,
+    ) {
+        poll.wish_for(&to, true);
+        if !poll.is_woken_by(cx.waker()) {
+            self.foreign.get_or_insert_with(|| Foreign::new(place)).ask(poll, cx, place);
+        }
+    }
+
+    /// The body was polled and is pending; `around` is what was wished for before.
+    fn suspend(&mut self, moved: bool, poll: &InPoll, around: Option<Wish>) {
+        let inside = poll.take_wish();
+        self.inner = inside.as_ref().map(|wish| Arc::clone(wish.to(poll)));
+        if moved && inside.is_none() {
+            poll.wish_for(&self.to, false);
+        } else {
+            poll.put_wish(inside);
+        }
+        // A move that somebody else asked for is not forgotten for a wish.
+        if around.as_ref().is_some_and(Wish::is_now) && !poll.is_moving() {
+            poll.put_wish(around);
+        }
+    }
+
+    /// Whether the thread is what it was when the section was entered, or can become that. If not,
+    /// the coroutine moves back.
+    fn go_back(&mut self, poll: &InPoll, cx: &mut task::Context<'_>, place: Place) -> bool {
+        let Some(from) = &self.from else { return true };
+        let here = poll.here();
+        if is_same(here, from) {
+            return true;
+        }
+        if here.switch(&**from) {
+            poll.stay_at(from);
+            return true;
+        }
+        self.ask(Arc::clone(from), poll, cx, place);
+        false
+    }
+}
+
+enum Arrival {
+    /// The coroutine was brought here.
+    Moved,
+    /// The thread has changed its dispatcher, and is to be given back.
+    Switched,
+    /// The coroutine has to move.
+    Elsewhere,
+}
+
+/// Runs `f` while the thread has become one of `to`, and gives the thread back: false if that
+/// failed, and it stays so for the rest of the poll.
+fn switched<R>(poll: &InPoll, to: &Arc<dyn Dispatch>, f: impl FnOnce() -> R) -> (R, bool) {
+    struct Back<'a>(&'a InPoll, &'a Arc<dyn Dispatch>, *const Arc<dyn Dispatch>);
+
+    impl Back<'_> {
+        fn switch(&self) -> bool {
+            let Self(poll, to, before) = *self;
+            // SAFETY: what it was before; whoever set that keeps it until after this poll.
+            unsafe { poll.set_at(before) };
+            let back = to.switch(&**poll.here());
+            if !back {
+                poll.stay_at(to);
+            }
+            back
+        }
+    }
+
+    impl Drop for Back<'_> {
+        /// The body has panicked.
+        fn drop(&mut self) {
+            self.switch();
+        }
+    }
+
+    // SAFETY: set back before this returns, and `to` is borrowed until then.
+    let before = unsafe { poll.set_at(to) };
+    let back = Back(poll, to, before);
+    let result = f();
+    let is_back = back.switch();
+    std::mem::forget(back);
+    (result, is_back)
+}
+
+impl<F: Future> Future for WithContext<F> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        let here = current::place();
+        let this = self.as_mut().project();
+        if matches!(this.stage, Stage::New) {
+            *this.stage = this.section.enter(&here);
+        }
+        match (this.stage, here) {
+            (Stage::There(_), Here::Coroutine(poll)) => self.poll_there(poll, cx),
+            (Stage::There(_), _) => this.section.refuse("it was moved out of its coroutine"),
+            _ => poll_body(this.body, this.section, cx),
+        }
+    }
+}
+
+/// Polls the body in a frame that shows the section's context, and drops it there when it is
+/// ready.
+#[inline]
+fn poll_body<F: Future>(
+    mut body: Pin<&mut Option<F>>,
+    section: &Section,
+    cx: &mut task::Context<'_>,
+) -> Poll<F::Output> {
+    let frame = Frame::section(section);
+    let _inside = frame.enter();
+    let polled = body.as_mut().as_pin_mut().expect("it was polled after its end").poll(cx);
+    if polled.is_ready() {
+        body.set(None);
+    }
+    polled
+}
+
+impl<F: Future> WithContext<F> {
+    fn poll_there(
+        self: Pin<&mut Self>,
+        poll: &InPoll,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<F::Output> {
+        let mut this = self.project();
+        let Stage::There(journey) = this.stage else { unreachable!("it is there") };
+        let place = this.section.place;
+        if this.body.is_some() {
+            let arrival = journey.arrive(poll, cx, place);
+            let around = poll.take_wish();
+            let polled = match arrival {
+                Arrival::Elsewhere => {
+                    poll.put_wish(around);
+                    return Poll::Pending;
+                }
+                Arrival::Moved => poll_body(this.body.as_mut(), this.section, cx),
+                Arrival::Switched => {
+                    let before = poll.here();
+                    let body = || poll_body(this.body.as_mut(), this.section, cx);
+                    let (polled, is_back) = switched(poll, journey.target(), body);
+                    if !is_back && journey.from.is_none() {
+                        journey.from = Some(Arc::clone(before));
+                    }
+                    polled
+                }
+            };
+            let Poll::Ready(value) = polled else {
+                journey.suspend(matches!(arrival, Arrival::Moved), poll, around);
+                return Poll::Pending;
+            };
+            drop(poll.take_wish());
+            poll.put_wish(around);
+            *this.value = Some(value);
+        }
+        match journey.go_back(poll, cx, place) {
+            true => Poll::Ready(this.value.take().expect("it was polled after its end")),
+            false => Poll::Pending,
+        }
+    }
+}
+
+/// A future out of a closure.
+struct Call<F>(Option<F>);
+
+impl<F> Unpin for Call<F> {}
+
+impl<T, F: FnOnce() -> T> Future for Call<F> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<T> {
+        Poll::Ready(self.0.take().expect("it was polled after its end")())
+    }
+}
+
+/// [`with_context`] for a part that may as well block a thread which is blocked already.
+#[pin_project]
+struct Blocking<F: Future>(#[pin] WithContext<F>);
+
+impl<F: Future> Future for Blocking<F> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        let mut inner = self.project().0;
+        let this = inner.as_mut().project();
+        if matches!((&*this.stage, current::place()), (Stage::New, Here::Bound)) {
+            *this.stage = Stage::Here;
+        }
+        inner.poll(cx)
+    }
+}
+
+impl<F: Future> fmt::Debug for WithContext<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WithContext").field("context", &self.section.change).finish_non_exhaustive()
+    }
+}

@@ -159,11 +159,11 @@ impl Poll {
         self.wished.replace(false)
     }
 
-    /// Whether the thread runs as the runtime's pool, by the coroutine's own context.
+    /// Whether the coroutine's own dispatcher is the runtime's pool.
     #[inline]
-    pub(crate) fn is_at_default(&self) -> bool {
+    pub(crate) fn is_from_default(&self) -> bool {
         // SAFETY: polled, so unended.
-        !self.is_away() && unsafe { self.node().context() }.is_default()
+        unsafe { self.node().context() }.is_default()
     }
 
     #[inline]

@@ -35,6 +35,7 @@ use std::sync::Arc;
 
 use crate::current::Poll;
 use crate::dispatch::Dispatch;
+use crate::node::side::Side;
 use crate::node::{Node, state};
 
 /// Where a coroutine is, and where it wants to be; of the thread that polls it, or owns its
@@ -45,7 +46,12 @@ pub(crate) struct Moves {
     wish: Option<Arc<dyn Dispatch>>,
     /// Where it is polled, if that is not at its own dispatcher.
     is: Option<Arc<dyn Dispatch>>,
+    /// How many polls had another reason than a move.
     wakes: u64,
+    /// How often it came to another place.
+    visits: u64,
+    /// A section has asked for the last move, and was not polled there yet.
+    unserved: bool,
 }
 
 /// Where a section wants its coroutine to be.
@@ -75,7 +81,35 @@ impl Poll {
     /// Wishes to go on at `to`: at once, or at the next wake.
     pub(crate) fn wish_for(&self, to: &Arc<dyn Dispatch>, now: bool) {
         let to = (!is_same(to, self.home())).then(|| Arc::clone(to));
-        self.put_wish(Some(Wish { to, now }));
+        if to.is_some() || now || self.has_wish() {
+            self.put_wish(Some(Wish { to, now }));
+        }
+    }
+
+    /// Asks for a move to `to`, unless it is another section's turn: the one that has asked in this
+    /// poll, or before the last move and was not polled yet. In a set of futures that takes a few
+    /// polls; a section that was here twice in one visit has seen all the others, so the one that
+    /// has asked is gone. `turn` is what this has answered before.
+    pub(crate) fn ask(&self, to: &Arc<dyn Dispatch>, turn: Option<u64>) -> Option<u64> {
+        if self.is_moving() {
+            return turn;
+        }
+        let (visits, unserved) = self.with_moves(|moves| (moves.visits, moves.unserved));
+        if unserved && turn != Some(visits) {
+            self.wish_for(self.here(), true);
+            return Some(visits);
+        }
+        self.wish_for(to, true);
+        self.with_moves(|moves| moves.unserved = true);
+        None
+    }
+
+    /// A section is polled where it belongs.
+    pub(crate) fn serve(&self) {
+        if let Some(side) = self.node().side() {
+            // SAFETY: as in `with_moves`.
+            unsafe { side.with_moves_if_any(|moves| moves.unserved = false) };
+        }
     }
 
     /// Wishes to go on at `to` at the next wake, unless there is a wish.
@@ -112,7 +146,9 @@ impl Poll {
 
     /// How many polls had another reason than a move, this one included.
     pub(crate) fn wakes(&self) -> u64 {
-        self.with_moves(|moves| moves.wakes)
+        // SAFETY: as in `with_moves`.
+        let wakes = |side: &Side| unsafe { side.with_moves_if_any(|moves| moves.wakes) };
+        self.node().side().and_then(wakes).unwrap_or(0)
     }
 
     /// Edge 2.
@@ -122,6 +158,9 @@ impl Poll {
         let (at, _old) = self.with_moves(|moves| {
             moves.wakes += u64::from(seen.has(state::WOKEN));
             let wish = moves.wish.take();
+            let address =
+                |it: &Option<Arc<dyn Dispatch>>| it.as_ref().map(|it| Arc::as_ptr(it).addr());
+            moves.visits += u64::from(address(&wish) != address(&moves.is));
             let old = std::mem::replace(&mut moves.is, wish);
             (moves.is.as_ref().map_or(std::ptr::null(), std::ptr::from_ref), old)
         });

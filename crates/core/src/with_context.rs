@@ -18,7 +18,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
 
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 
 use crate::context::{Context, ContextInner, Dispatcher};
 use crate::current::{self, Frame, Place as Here, Poll as InPoll};
@@ -103,7 +103,7 @@ where
 
 /// The future of [`with_context`].
 #[must_use = "futures do nothing unless polled"]
-#[pin_project]
+#[pin_project(PinnedDrop)]
 pub struct WithContext<F: Future> {
     #[pin]
     body: Option<F>,
@@ -126,15 +126,16 @@ pub(crate) struct Section {
 enum Stage {
     /// Not polled yet.
     New,
-    /// Its dispatcher is that of the code around it.
+    /// It runs wherever the code around it does.
     Here,
-    /// Its dispatcher is another one.
+    /// It has a dispatcher.
     There(Journey),
 }
 
 /// Where a section has to be.
 struct Journey {
-    to: Arc<dyn Dispatch>,
+    /// None for the coroutine's own dispatcher.
+    to: Option<Arc<dyn Dispatch>>,
     /// Where it was entered; noted when the coroutine has to move, or the thread was not given
     /// back.
     from: Option<Arc<dyn Dispatch>>,
@@ -142,6 +143,8 @@ struct Journey {
     inner: Option<Arc<dyn Dispatch>>,
     /// The count of wakes at which the body was polled last.
     polled: Option<u64>,
+    /// The visit at which it waited for the turn of another section.
+    turn: Option<u64>,
     foreign: Option<Foreign>,
 }
 
@@ -162,15 +165,12 @@ impl Section {
     fn enter(&self, here: &Here<'_>) -> Stage {
         match (self.change.dispatcher(), here) {
             (None, _) => Stage::Here,
-            (Some(Dispatcher::Default), Here::Coroutine(poll)) if poll.is_at_default() => {
-                Stage::Here
+            (Some(Dispatcher::Default), Here::Coroutine(poll)) if poll.is_from_default() => {
+                Stage::There(Journey::new(None))
             }
-            (Some(dispatcher), Here::Coroutine(poll)) => {
+            (Some(dispatcher), Here::Coroutine(_)) => {
                 let to = hooks::with(|runtime| dispatcher.resolve(runtime));
-                match is_same(&to, poll.here()) {
-                    true => Stage::Here,
-                    false => Stage::There(Journey::new(to)),
-                }
+                Stage::There(Journey::new(Some(to)))
             }
             (_, Here::Bound) => self.refuse("what a thread blocks on cannot go on elsewhere"),
             (_, Here::Outside) => self.refuse("there is no coroutine here that could move"),
@@ -189,24 +189,26 @@ impl Section {
 }
 
 impl Journey {
-    fn new(to: Arc<dyn Dispatch>) -> Self {
-        Self { to, from: None, inner: None, polled: None, foreign: None }
+    fn new(to: Option<Arc<dyn Dispatch>>) -> Self {
+        Self { to, from: None, inner: None, polled: None, turn: None, foreign: None }
     }
 
     /// Where the body is to be polled.
-    fn target(&self) -> &Arc<dyn Dispatch> {
-        self.inner.as_ref().unwrap_or(&self.to)
+    #[inline]
+    fn target<'a>(&'a self, poll: &'a InPoll) -> &'a Arc<dyn Dispatch> {
+        self.inner.as_ref().or(self.to.as_ref()).unwrap_or_else(|| poll.home())
     }
 
     /// Whether the thread is, or can become, what the body needs. If not, the coroutine moves.
     fn arrive(&mut self, poll: &InPoll, cx: &mut task::Context<'_>, place: Place) -> Arrival {
         let here = poll.here();
-        if is_same(here, self.target()) {
+        if is_same(here, self.target(poll)) {
             self.foreign = None;
             self.polled = Some(poll.wakes());
+            poll.serve();
             return Arrival::Moved;
         }
-        if here.switch(&**self.target()) {
+        if here.switch(&**self.target(poll)) {
             return Arrival::Switched;
         }
         if self.from.is_none() {
@@ -214,9 +216,9 @@ impl Journey {
         }
         if self.polled == Some(poll.wakes()) {
             // It was polled for the last wake already, and comes back with the next one.
-            poll.wish_unless(self.target());
+            poll.wish_unless(self.target(poll));
         } else {
-            self.ask(Arc::clone(self.target()), poll, cx, place);
+            self.ask(Arc::clone(self.target(poll)), poll, cx, place);
         }
         Arrival::Elsewhere
     }
@@ -229,7 +231,7 @@ impl Journey {
         cx: &mut task::Context<'_>,
         place: Place,
     ) {
-        poll.wish_for(&to, true);
+        self.turn = poll.ask(&to, self.turn);
         if !poll.is_woken_by(cx.waker()) {
             self.foreign.get_or_insert_with(|| Foreign::new(place)).ask(poll, cx, place);
         }
@@ -240,12 +242,12 @@ impl Journey {
         let inside = poll.take_wish();
         self.inner = inside.as_ref().map(|wish| Arc::clone(wish.to(poll)));
         if moved && inside.is_none() {
-            poll.wish_for(&self.to, false);
+            poll.wish_for(self.target(poll), false);
         } else {
             poll.put_wish(inside);
         }
-        // A move that somebody else asked for is not forgotten for a wish.
-        if around.as_ref().is_some_and(Wish::is_now) && !poll.is_moving() {
+        // Who asked for a move first has it first.
+        if around.as_ref().is_some_and(Wish::is_now) {
             poll.put_wish(around);
         }
     }
@@ -328,6 +330,19 @@ impl<F: Future> Future for WithContext<F> {
     }
 }
 
+#[pinned_drop]
+impl<F: Future> PinnedDrop for WithContext<F> {
+    fn drop(self: Pin<&mut Self>) {
+        // Its wish does not outlive it. A move that is asked for is left alone: another section
+        // may have asked for it too.
+        if let (Stage::There(_), Here::Coroutine(poll)) = (&self.stage, current::place())
+            && !poll.is_moving()
+        {
+            poll.forget_wish();
+        }
+    }
+}
+
 /// Polls the body in a frame that shows the section's context, and drops it there when it is
 /// ready.
 #[inline]
@@ -366,7 +381,7 @@ impl<F: Future> WithContext<F> {
                 Arrival::Switched => {
                     let before = poll.here();
                     let body = || poll_body(this.body.as_mut(), this.section, cx);
-                    let (polled, is_back) = switched(poll, journey.target(), body);
+                    let (polled, is_back) = switched(poll, journey.target(poll), body);
                     if !is_back && journey.from.is_none() {
                         journey.from = Some(Arc::clone(before));
                     }

@@ -6,6 +6,7 @@ mod handlers;
 mod moved;
 mod panics;
 mod properties;
+mod sections;
 mod structure;
 mod threads;
 mod tokens;

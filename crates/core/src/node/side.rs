@@ -145,6 +145,16 @@ impl Side {
         self.moves.with_mut(|moves| f(unsafe { &mut *moves }.get_or_insert_default()))
     }
 
+    /// As [`with_moves`](Self::with_moves), if the coroutine has ever moved.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    pub(crate) unsafe fn with_moves_if_any<R>(&self, f: impl FnOnce(&mut Moves) -> R) -> Option<R> {
+        // SAFETY: the caller's promise.
+        self.moves.with_mut(|moves| unsafe { &mut *moves }.as_deref_mut().map(f))
+    }
+
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()

@@ -47,8 +47,9 @@ impl Foreign {
             self.asked = poll.number();
             self.strikes = 0;
             self.sleep.as_mut().reset(now() + PATIENCE);
-            cx.waker().wake_by_ref();
         }
+        // Each time: a set of futures may poll it again before the coroutine's poll ends.
+        cx.waker().wake_by_ref();
         while self.sleep.as_mut().poll(cx).is_ready() {
             self.strikes += 1;
             assert!(

@@ -1,0 +1,548 @@
+//! Parts of a coroutine under other dispatchers.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::future::{pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use corymb_core::{
+    Context, Coroutine, Dispatch, Dispatcher, JobState, Name, blocking, scope, spawn_on,
+    with_context, yield_now,
+};
+use futures::FutureExt;
+use futures::future::{join, join_all};
+use futures::stream::{FuturesUnordered, StreamExt};
+
+use crate::common::Harness;
+
+thread_local! {
+    /// What this thread runs as.
+    static AS: Cell<&'static str> = const { Cell::new("home") };
+}
+
+fn here() -> &'static str {
+    AS.get()
+}
+
+/// A dispatcher whose queue the test runs.
+struct Loop {
+    name: &'static str,
+    ready: Mutex<VecDeque<Coroutine>>,
+    queued: AtomicUsize,
+    /// Its threads can become those of the other loops, and the other way round.
+    switches: AtomicBool,
+}
+
+impl Loop {
+    fn new(name: &'static str) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            ready: Mutex::default(),
+            queued: AtomicUsize::new(0),
+            switches: AtomicBool::new(false),
+        })
+    }
+
+    fn switching(name: &'static str) -> Arc<Self> {
+        let this = Self::new(name);
+        this.switches.store(true, Ordering::SeqCst);
+        this
+    }
+
+    fn dispatcher(self: &Arc<Self>) -> Dispatcher {
+        Dispatcher::Custom(Arc::<Self>::clone(self))
+    }
+
+    fn step(&self) -> bool {
+        let next = self.ready.lock().unwrap().pop_front();
+        let before = AS.replace(self.name);
+        let ran = next.map(Coroutine::run).is_some();
+        AS.set(before);
+        ran
+    }
+
+    fn queued(&self) -> usize {
+        self.queued.load(Ordering::SeqCst)
+    }
+}
+
+impl Dispatch for Loop {
+    fn dispatch(&self, coroutine: Coroutine) {
+        self.queued.fetch_add(1, Ordering::SeqCst);
+        self.ready.lock().unwrap().push_back(coroutine);
+    }
+
+    fn switch(&self, to: &dyn Dispatch) -> bool {
+        // The tests switch between two loops only, so any other object is the partner.
+        let away = !std::ptr::addr_eq(self, to);
+        let ok = self.switches.load(Ordering::SeqCst) && away;
+        if ok {
+            AS.set(if self.name == "a" { "b" } else { "a" });
+        }
+        ok
+    }
+}
+
+/// The loops, and the runtime behind them.
+struct World {
+    rt: Harness,
+    a: Arc<Loop>,
+    b: Arc<Loop>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { rt: Harness::new(), a: Loop::new("a"), b: Loop::new("b") }
+    }
+
+    /// Loops whose threads can become each other's.
+    fn switching() -> Self {
+        Self { rt: Harness::new(), a: Loop::switching("a"), b: Loop::switching("b") }
+    }
+
+    fn step(&self) -> bool {
+        let _inside = self.rt.enter();
+        self.rt.step() || self.a.step() || self.b.step()
+    }
+
+    fn run(&self) -> usize {
+        let polls = std::iter::from_fn(|| self.step().then_some(())).take(10_000).count();
+        assert!(polls < 10_000, "it goes on and on");
+        polls
+    }
+}
+
+/// Pending until it is opened.
+#[derive(Clone, Default)]
+struct Gate(Arc<Mutex<(bool, Vec<Waker>)>>);
+
+impl Gate {
+    fn open(&self) {
+        let wakers = {
+            let mut gate = self.0.lock().unwrap();
+            gate.0 = true;
+            std::mem::take(&mut gate.1)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    async fn wait(&self) {
+        poll_fn(|cx| {
+            let mut gate = self.0.lock().unwrap();
+            if gate.0 {
+                return Poll::Ready(());
+            }
+            gate.1.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// Notes what the thread runs as when it is dropped.
+struct Dropped(Arc<Mutex<Vec<&'static str>>>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push(here());
+    }
+}
+
+#[test]
+fn a_section_runs_on_its_dispatcher_and_borrows() {
+    let w = World::new();
+    let b = w.b.dispatcher();
+    let job = w.rt.scope().launch(async move {
+        let mut seen = vec![here()];
+        let local = String::from("borrowed");
+        let length = with_context(b, async {
+            seen.push(here());
+            yield_now().await;
+            seen.push(here());
+            local.len()
+        })
+        .await;
+        seen.push(here());
+        assert_eq!((length, seen), (8, vec!["home", "b", "b", "home"]));
+    });
+    w.run();
+    assert_eq!(job.state(), JobState::Completed);
+    assert_eq!(w.b.queued(), 2, "one move, one yield");
+}
+
+#[test]
+fn a_wake_resumes_a_section_on_its_dispatcher() {
+    let w = World::new();
+    let (b, gate) = (w.b.dispatcher(), Gate::default());
+    let opened = gate.clone();
+    let job = w.rt.scope().launch(async move {
+        with_context(b, async {
+            gate.wait().await;
+            assert_eq!(here(), "b");
+        })
+        .await;
+        assert_eq!(here(), "home");
+    });
+    w.run();
+    opened.open();
+    assert!(w.b.step(), "it is woken on the dispatcher where it waits");
+    w.run();
+    assert_eq!(job.state(), JobState::Completed);
+}
+
+#[test]
+fn a_thread_that_can_switch_does_not_queue() {
+    let w = World::switching();
+    let b = w.b.dispatcher();
+    let job = w.rt.scope().coroutine().on(w.a.dispatcher()).launch(async move {
+        for _ in 0..3 {
+            assert_eq!(with_context(b.clone(), async { here() }).await, "b");
+            assert_eq!(here(), "a");
+        }
+    });
+    assert_eq!(w.run(), 1, "all in one poll");
+    assert_eq!(job.state(), JobState::Completed);
+    assert_eq!(w.b.queued(), 0);
+}
+
+#[test]
+fn a_pending_section_gives_its_thread_back_in_each_poll() {
+    let w = World::switching();
+    let (b, gate) = (w.b.dispatcher(), Gate::default());
+    let opened = gate.clone();
+    let job = w.rt.scope().coroutine().on(w.a.dispatcher()).launch(async move {
+        let inside = with_context(b, async { gate.wait().await });
+        let beside = poll_fn(|_| {
+            assert_eq!(here(), "a", "what is joined with it is polled outside");
+            Poll::Ready(())
+        });
+        join(inside, beside).await;
+    });
+    w.run();
+    opened.open();
+    w.run();
+    assert_eq!(job.state(), JobState::Completed);
+    assert_eq!((w.a.queued(), w.b.queued()), (2, 0));
+}
+
+#[test]
+fn a_thread_that_is_not_given_back_brings_the_coroutine_home_by_the_queue() {
+    let w = World::switching();
+    let (b, loop_b) = (w.b.dispatcher(), w.b.clone());
+    let job = w.rt.scope().coroutine().on(w.a.dispatcher()).launch(async move {
+        let value = with_context(b, async {
+            loop_b.switches.store(false, Ordering::SeqCst);
+            7
+        })
+        .await;
+        assert_eq!((value, here()), (7, "a"));
+    });
+    w.run();
+    assert_eq!(job.state(), JobState::Completed);
+    assert_eq!((w.a.queued(), w.b.queued()), (2, 0));
+}
+
+#[test]
+fn a_panic_in_a_switched_section_gives_the_thread_back() {
+    let w = World::switching();
+    let b = w.b.dispatcher();
+    let job = w.rt.scope().coroutine().on(w.a.dispatcher()).launch(async move {
+        let caught =
+            AssertUnwindSafe(with_context(b, async { panic!("inside") })).catch_unwind().await;
+        caught.expect_err("it panics");
+        assert_eq!(here(), "a");
+    });
+    w.run();
+    assert_eq!(job.state(), JobState::Completed);
+}
+
+#[test]
+fn nested_sections_find_their_way() {
+    let w = World::new();
+    let (a, b) = (w.a.dispatcher(), w.b.dispatcher());
+    let job = w.rt.scope().launch(async move {
+        let mut seen = Vec::new();
+        with_context(a.clone(), async {
+            seen.push(here());
+            with_context(b, async {
+                seen.push(here());
+                yield_now().await;
+                with_context(a, async { seen.push(here()) }).await;
+                with_context(Dispatcher::Default, async {
+                    seen.push(here());
+                    yield_now().await;
+                    seen.push(here());
+                })
+                .await;
+                seen.push(here());
+            })
+            .await;
+            seen.push(here());
+        })
+        .await;
+        seen.push(here());
+        assert_eq!(seen, ["a", "b", "a", "home", "home", "b", "a", "home"]);
+    });
+    w.run();
+    assert_eq!(job.state(), JobState::Completed);
+}
+
+#[test]
+fn joined_sections_are_polled_where_they_belong_and_do_not_chase_each_other() {
+    let w = World::new();
+    let (a, b) = (w.a.dispatcher(), w.b.dispatcher());
+    let gates = [Gate::default(), Gate::default()];
+    let [first, second] = gates.clone();
+    let polls = Arc::new(AtomicUsize::new(0));
+    let counted = polls.clone();
+    let at = move |name, gate: Gate| {
+        let polls = counted.clone();
+        async move {
+            let mut wait = std::pin::pin!(gate.wait());
+            poll_fn(|cx| {
+                assert_eq!(here(), name);
+                polls.fetch_add(1, Ordering::SeqCst);
+                wait.as_mut().poll(cx)
+            })
+            .await;
+        }
+    };
+    let job = w.rt.scope().launch(async move {
+        join(with_context(a, at("a", first)), with_context(b, at("b", second))).await;
+        assert_eq!(here(), "home");
+    });
+    w.run();
+    assert_eq!(polls.load(Ordering::SeqCst), 2, "each body once");
+    assert_eq!((w.a.queued(), w.b.queued()), (1, 1), "one move each");
+    gates[0].open();
+    w.run();
+    assert_eq!(job.state(), JobState::Active);
+    assert!(w.a.queued() + w.b.queued() <= 5, "{} {}", w.a.queued(), w.b.queued());
+    gates[1].open();
+    w.run();
+    assert_eq!(job.state(), JobState::Completed);
+}
+
+#[test]
+fn sections_in_a_set_of_futures() {
+    for n in [3, 100] {
+        let w = World::new();
+        let dispatchers = [w.a.dispatcher(), w.b.dispatcher(), Dispatcher::Default];
+        let job = w.rt.scope().launch(async move {
+            let section = |i: usize| {
+                let dispatcher = dispatchers[i % 3].clone();
+                with_context(dispatcher, async move {
+                    assert_eq!(here(), ["a", "b", "home"][i % 3]);
+                    yield_now().await;
+                    assert_eq!(here(), ["a", "b", "home"][i % 3]);
+                    i
+                })
+            };
+            assert_eq!(join_all((0..n).map(section)).await, (0..n).collect::<Vec<_>>());
+            let set: FuturesUnordered<_> = (0..n).map(section).collect();
+            let mut got: Vec<_> = set.collect().await;
+            got.sort_unstable();
+            assert_eq!(got, (0..n).collect::<Vec<_>>());
+        });
+        let polls = w.run();
+        assert_eq!(job.state(), JobState::Completed);
+        assert!(polls < 40 + 10 * n, "{polls} polls for {n}");
+    }
+}
+
+#[test]
+fn a_shared_section() {
+    let w = World::new();
+    let b = w.b.dispatcher();
+    let job = w.rt.scope().launch(async move {
+        let shared = with_context(b, async { here() }).boxed().shared();
+        let (one, two) = join(shared.clone(), shared).await;
+        assert_eq!((one, two), ("b", "b"));
+    });
+    w.run();
+    assert_eq!(job.state(), JobState::Completed);
+}
+
+/// Runs what has sections for `steps` polls, cancels it, and answers whether it had ended before;
+/// checks that what the coroutine owned was dropped at home.
+fn cancel_after(w: &World, steps: usize) -> bool {
+    let (a, b) = (w.a.dispatcher(), w.b.dispatcher());
+    let dropped = Arc::new(Mutex::new(Vec::new()));
+    let mark = Dropped(dropped.clone());
+    let home = w.a.switches.load(Ordering::SeqCst);
+    let on = if home { w.a.dispatcher() } else { Dispatcher::Default };
+    let job = w.rt.scope().coroutine().on(on).launch(async move {
+        let _mark = mark;
+        with_context(b.clone(), yield_now()).await;
+        join(
+            with_context(a.clone(), async { yield_now().await }),
+            with_context(b.clone(), async {
+                with_context(a, yield_now()).await;
+                yield_now().await;
+            }),
+        )
+        .await;
+        blocking(|| ()).await;
+        with_context(b, pending::<()>()).await;
+    });
+    let ended = (0..steps).any(|_| !w.step());
+    job.cancel();
+    w.run();
+    assert_eq!(job.state(), JobState::Cancelled, "after {steps} polls");
+    let expected = if home { "a" } else { "home" };
+    assert_eq!(*dropped.lock().unwrap(), [expected], "after {steps} polls");
+    ended
+}
+
+#[test]
+fn cancelled_at_each_point_it_is_dropped_at_home() {
+    for world in [World::new, World::switching] {
+        let mut steps = 0;
+        while !cancel_after(&world(), steps) {
+            steps += 1;
+            assert!(steps < 100);
+        }
+        assert!(steps > 3, "{steps}");
+    }
+}
+
+#[test]
+fn cancelled_with_its_scope_it_is_dropped_at_home() {
+    let w = World::new();
+    let (b, dropped) = (w.b.dispatcher(), Arc::new(Mutex::new(Vec::new())));
+    let mark = Dropped(dropped.clone());
+    let job = w.rt.scope().launch(scope(async move |s| {
+        s.launch(async move {
+            let _mark = mark;
+            with_context(b, pending::<()>()).await;
+        });
+    }));
+    w.run();
+    job.cancel();
+    w.run();
+    assert_eq!(job.state(), JobState::Cancelled);
+    assert_eq!(*dropped.lock().unwrap(), ["home"]);
+}
+
+#[test]
+fn a_section_that_is_dropped_or_forgotten_keeps_nobody_away() {
+    for polls in 1..6 {
+        for forget in [false, true] {
+            let w = World::new();
+            let (b, gate) = (w.b.dispatcher(), Gate::default());
+            let opened = gate.clone();
+            let job = w.rt.scope().launch(async move {
+                let mut section = Box::pin(with_context(b, async {
+                    yield_now().await;
+                    pending::<()>().await;
+                }));
+                let mut left = polls;
+                poll_fn(|cx| {
+                    left -= 1;
+                    let _pending = section.as_mut().poll(cx);
+                    if left == 0 {
+                        return Poll::Ready(());
+                    }
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                })
+                .await;
+                if forget {
+                    std::mem::forget(section)
+                } else {
+                    drop(section)
+                }
+                gate.wait().await;
+                // What was forgotten cannot take its last wish back.
+                if forget {
+                    yield_now().await;
+                }
+                assert_eq!(here(), "home");
+            });
+            w.run();
+            opened.open();
+            w.run();
+            assert_eq!(job.state(), JobState::Completed, "{polls} {forget}");
+        }
+    }
+}
+
+#[test]
+fn a_dispatcher_that_refuses_cancels() {
+    let w = World::new();
+    let refuses = Dispatcher::custom(drop::<Coroutine>);
+    let dropped = Arc::new(Mutex::new(Vec::new()));
+    let mark = Dropped(dropped.clone());
+    let job = w.rt.scope().launch(async move {
+        let _mark = mark;
+        with_context(refuses, async { unreachable!("nobody runs it") }).await
+    });
+    w.run();
+    assert_eq!(job.state(), JobState::Cancelled);
+    assert_eq!(*dropped.lock().unwrap(), ["home"]);
+}
+
+#[test]
+fn what_is_inside_inherits_the_section_s_context() {
+    let w = World::new();
+    let b = w.b.dispatcher();
+    let job = w.rt.scope().coroutine().name("outer").launch(async move {
+        let inner = Context::from(Name::new("inner")).and(b);
+        with_context(inner, async {
+            assert_eq!(Context::current().name(), Some("inner"));
+            scope(async |s| {
+                assert_eq!(s.spawn(async { here() }).await, "b");
+            })
+            .await;
+            with_context(Name::new("innermost"), async {
+                assert_eq!(Context::current().name(), Some("innermost"));
+                assert!(matches!(Context::current().dispatcher(), Some(Dispatcher::Custom(_))));
+            })
+            .await;
+        })
+        .await;
+        assert_eq!(Context::current().name(), Some("outer"));
+    });
+    w.run();
+    assert_eq!(job.state(), JobState::Completed);
+}
+
+#[test]
+fn to_the_same_dispatcher_it_does_not_suspend() {
+    let w = World::new();
+    let job = w.rt.scope().launch(async move {
+        with_context(Dispatcher::Default, async { assert_eq!(here(), "home") }).await;
+        with_context(Name::new("only a name"), async {}).await;
+    });
+    assert_eq!(w.run(), 1);
+    assert_eq!(job.state(), JobState::Completed);
+}
+
+#[test]
+fn outside_of_a_coroutine_it_says_so() {
+    let w = World::new();
+    let mut section = Box::pin(with_context(w.b.dispatcher(), async {}));
+    let _inside = w.rt.enter();
+    let payload = catch_unwind(AssertUnwindSafe(|| {
+        section.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()))
+    }))
+    .expect_err("there is no coroutine");
+    let message = payload.downcast_ref::<String>().unwrap();
+    assert!(message.contains("no coroutine"), "{message}");
+    assert!(message.contains("spawn_on"), "{message}");
+}
+
+#[test]
+fn spawn_on_launches_a_child_that_is_awaited() {
+    let w = World::new();
+    let b = w.b.dispatcher();
+    let job = w.rt.scope().launch(async move {
+        assert_eq!(spawn_on(b, async { here() }).await, "b");
+        assert_eq!(here(), "home");
+    });
+    w.run();
+    assert_eq!(job.state(), JobState::Completed);
+}

@@ -39,6 +39,7 @@ async fn a_leak_fails_a_real_test() {
 #[corymb::main]
 async fn main() -> Result<(), std::fmt::Error> {
     yield_now().await;
+    assert_eq!(corymb::RuntimeHandle::current().unwrap().metrics().alive, 1);
     Ok(())
 }
 

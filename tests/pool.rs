@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use corymb::prelude::*;
-use corymb::{BuildError, Runtime};
+use corymb::{BuildError, Runtime, RuntimeHandle};
 
 fn runtime() -> Runtime {
     Runtime::builder().parallelism(2).build().unwrap()
@@ -104,6 +104,35 @@ fn a_runtime_that_has_shut_down_refuses() {
     let rt = runtime();
     assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
     rt.run_blocking(async {});
+}
+
+#[test]
+fn code_in_a_runtime_looks_at_it() {
+    let look = || {
+        let handle = RuntimeHandle::current().unwrap();
+        (handle.metrics().parallelism, handle.metrics().alive, handle.dump())
+    };
+    let rt = Runtime::builder().parallelism(3).name("mine").build().unwrap();
+    let (parallelism, alive, dump) = rt.run_blocking(rt.detached(async move { look() }));
+    assert_eq!((parallelism, alive), (3, 1));
+    assert!(dump.contains("`mine`"), "{dump}");
+    assert_eq!(rt.run_blocking(async { look() }).0, 3);
+    let inside = rt.enter();
+    assert_eq!(look().0, 3);
+    drop(inside);
+    assert!(RuntimeHandle::current().is_none());
+}
+
+#[test]
+fn a_handle_keeps_no_runtime() {
+    let rt = runtime();
+    let waiting = rt.detached(std::future::pending::<()>());
+    let handle = rt.handle();
+    assert_eq!(handle.clone().metrics().alive, 1);
+    drop(rt);
+    assert!(waiting.job().is_cancelled());
+    assert_eq!(handle.metrics().alive, 0);
+    assert_eq!(handle.dump(), "the runtime has shut down\n");
 }
 
 #[test]

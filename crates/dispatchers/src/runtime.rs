@@ -19,15 +19,18 @@ use crate::reactor::Reactor;
 
 mod builder;
 mod global;
+mod handle;
 mod random;
 
 pub use builder::{BuildError, Builder};
 pub use global::{detached, run_blocking};
+pub use handle::RuntimeHandle;
 
 /// A pool of workers with its reactor, its timers and its tree of jobs.
 ///
 /// Most programs need none of their own: `#[corymb::main]` makes one, and outside of it the
-/// [global](Self::global) one serves. Libraries and tests make isolated ones.
+/// [global](Self::global) one serves. Libraries and tests make isolated ones. Code that runs in one
+/// looks at it by [`RuntimeHandle::current`].
 ///
 /// Dropping a runtime cancels what it has, waits for the end of it for a while (one second,
 /// [`Builder::drop_grace`]), and reports what did not end. Dropped on one of its own threads it
@@ -179,40 +182,28 @@ impl Runtime {
         self.shared.root()
     }
 
+    /// A handle to look at it by, which does not own it.
+    pub fn handle(&self) -> RuntimeHandle {
+        RuntimeHandle(Arc::clone(&self.shared))
+    }
+
     /// Writes the tree of live jobs, without stopping anything; see [`Job::dump`].
     ///
     /// # Errors
     ///
     /// Those of `out`.
     pub fn dump_to(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        match self.shared.try_root() {
-            Some(root) => root.dump(out),
-            None => writeln!(out, "the runtime has shut down"),
-        }
+        self.shared.dump_to(out)
     }
 
     /// The tree of live jobs as text.
     pub fn dump(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _written = self.dump_to(&mut text);
-        text
+        self.shared.dump()
     }
 
     /// Numbers about the runtime.
     pub fn metrics(&self) -> Metrics {
-        let statistics = self.shared.pool.statistics();
-        Metrics {
-            parallelism: self.shared.pool.parallelism(),
-            alive: self.shared.try_root().map_or(0, |root| root.coroutines()),
-            sleeping: statistics.sleeping,
-            queued: statistics.queued,
-            polls: statistics.polls,
-            steals: statistics.steals,
-            parks: statistics.parks,
-            timers: statistics.timers,
-            sources: statistics.sources,
-        }
+        self.shared.metrics()
     }
 
     /// Cancels everything, waits for the end of it, `grace` at most, and ends the workers.
@@ -270,10 +261,7 @@ impl Drop for Runtime {
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runtime")
-            .field("parallelism", &self.shared.pool.parallelism())
-            .field("root", &self.shared.try_root())
-            .finish_non_exhaustive()
+        self.shared.debug("Runtime", f)
     }
 }
 
@@ -359,6 +347,51 @@ impl Shared {
             panic!("this corymb runtime has shut down: make another one, or shut down later")
         })
     }
+
+    fn dump_to(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        match self.try_root() {
+            Some(root) => root.dump(out),
+            None => writeln!(out, "the runtime has shut down"),
+        }
+    }
+
+    fn dump(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _written = self.dump_to(&mut text);
+        text
+    }
+
+    fn metrics(&self) -> Metrics {
+        let statistics = self.pool.statistics();
+        Metrics {
+            parallelism: self.pool.parallelism(),
+            alive: self.try_root().map_or(0, |root| root.coroutines()),
+            sleeping: statistics.sleeping,
+            queued: statistics.queued,
+            polls: statistics.polls,
+            steals: statistics.steals,
+            parks: statistics.parks,
+            timers: statistics.timers,
+            sources: statistics.sources,
+        }
+    }
+
+    fn debug(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
+            .field("parallelism", &self.pool.parallelism())
+            .field("root", &self.try_root())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The runtime of this thread, if there is one and it is one of these.
+fn current() -> Option<Arc<Shared>> {
+    let shared = |runtime: &dyn RuntimeHooks| {
+        let runtime: &dyn Any = runtime;
+        runtime.downcast_ref::<Shared>()?.this.upgrade()
+    };
+    hooks::try_with(shared).flatten()
 }
 
 impl Clock for Shared {

@@ -11,7 +11,7 @@ pub use corymb_core::{
 #[doc(inline)]
 pub use corymb_dispatchers::{
     BuildError, Builder, Entered, Metrics, Runtime, RuntimeHandle, ShutdownReport, detached,
-    run_blocking,
+    run_blocking, try_run_blocking,
 };
 pub use corymb_macros::main;
 #[cfg(feature = "testing")]

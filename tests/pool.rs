@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use corymb::prelude::*;
-use corymb::{BuildError, Runtime, RuntimeHandle};
+use corymb::{BuildError, CancelCause, Runtime, RuntimeHandle, try_run_blocking};
 
 fn runtime() -> Runtime {
     Runtime::builder().parallelism(2).build().unwrap()
@@ -104,6 +104,34 @@ fn a_runtime_that_has_shut_down_refuses() {
     let rt = runtime();
     assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
     rt.run_blocking(async {});
+}
+
+#[test]
+fn a_runtime_that_has_shut_down_says_so() {
+    let rt = runtime();
+    assert_eq!(rt.try_run_blocking(async { 7 }).unwrap(), 7);
+    let _inside = rt.enter();
+    assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
+    for refused in [rt.try_run_blocking(async { 7 }), try_run_blocking(async { 7 })] {
+        let cancelled = refused.unwrap_err();
+        assert!(matches!(cancelled.cause(), CancelCause::Shutdown), "{cancelled}");
+        assert_eq!(cancelled.place().file(), file!());
+    }
+}
+
+#[test]
+fn a_blocking_run_learns_of_the_shutdown() {
+    let rt = runtime();
+    let cancelled = rt.try_run_blocking(async {
+        let _report = rt.shutdown(Duration::ZERO);
+        std::future::pending::<()>().await;
+    });
+    assert!(matches!(cancelled.unwrap_err().cause(), CancelCause::Shutdown));
+}
+
+#[test]
+fn a_blocking_run_without_a_runtime_has_the_global_one() {
+    assert_eq!(try_run_blocking(async { sleep(Duration::from_millis(1)).await }).ok(), Some(()));
 }
 
 #[test]

@@ -84,6 +84,12 @@ impl fmt::Display for Cancelled {
     }
 }
 
+/// What became of work that a runtime did not take, since it has shut down.
+#[track_caller]
+pub fn refused_by_shutdown() -> Cancelled {
+    Cancelled::new(CancelCause::Shutdown, Location::caller())
+}
+
 impl Error for Cancelled {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.cause {

@@ -147,17 +147,15 @@ where
 }
 
 /// As [`cancel_scope`], opened at once and under `job`: what a thread blocks on. If `job` is a
-/// coroutine, it is the current one.
+/// coroutine, it is the current one. None if `job` has ended: the runtime has shut down.
 #[doc(hidden)]
 #[track_caller]
 pub fn enclose<Fut: Future>(
     job: &Job,
     body: Fut,
-) -> impl Future<Output = Result<Fut::Output, Cancelled>> + use<Fut> {
-    let site = Location::caller();
-    let region = region::open_in(job.node(), Policy::FailFast, (), site)
-        .unwrap_or_else(|()| panic!("run_blocking at {site} in a runtime that has shut down"));
-    Scoped::<Enclosed, fn(CancelScope) -> Fut, Fut>::Open(Region::new(region, body))
+) -> Option<impl Future<Output = Result<Fut::Output, Cancelled>> + use<Fut>> {
+    let region = region::open_in(job.node(), Policy::FailFast, (), Location::caller()).ok()?;
+    Some(Scoped::<Enclosed, fn(CancelScope) -> Fut, Fut>::Open(Region::new(region, body)))
 }
 
 /// The handle that launches coroutines right under `job`, the root of a runtime.

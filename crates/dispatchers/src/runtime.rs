@@ -10,9 +10,13 @@ use std::time::{Duration, Instant as Moment};
 
 use corymb_core::hooks::{self, Choice, RuntimeHooks};
 use corymb_core::internal::prim::atomic::{AtomicBool, Ordering};
-use corymb_core::internal::{Root, TimerShard, enclose, real_now, scope_of, unwind_cancelled};
+use corymb_core::internal::{
+    Root, TimerShard, enclose, real_now, refused_by_shutdown, scope_of, unwind_cancelled,
+};
 use corymb_core::time::{Clock, Instant};
-use corymb_core::{Cancelled, Deferred, Dispatch, Failure, Job, JoinError, Who, is_cancelled};
+use corymb_core::{
+    CancelCause, Cancelled, Deferred, Dispatch, Failure, Job, JoinError, Who, is_cancelled,
+};
 
 use crate::pool::{self, Pool, WithoutProcessor};
 use crate::reactor::Reactor;
@@ -23,7 +27,7 @@ mod handle;
 mod random;
 
 pub use builder::{BuildError, Builder};
-pub use global::{detached, run_blocking};
+pub use global::{detached, run_blocking, try_run_blocking};
 pub use handle::RuntimeHandle;
 
 /// A pool of workers with its reactor, its timers and its tree of jobs.
@@ -108,22 +112,32 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] if the runtime was shut down before the future was done.
+    /// [`Cancelled`] if the runtime is shut down before the future is done, or was before the
+    /// call. In a coroutine, also if that is cancelled.
     ///
     /// # Panics
     ///
-    /// With a panic of the future, and if the runtime has shut down.
+    /// With a panic of the future.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod corymb { pub use corymb_dispatchers::*; }
+    /// use std::time::Duration;
+    ///
+    /// let runtime = corymb::Runtime::new()?;
+    /// assert_eq!(runtime.try_run_blocking(async { 1 }).unwrap(), 1);
+    /// let _report = runtime.shutdown(Duration::from_secs(1));
+    /// assert!(runtime.try_run_blocking(async { 1 }).is_err());
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     #[track_caller]
     pub fn try_run_blocking<F: Future>(&self, future: F) -> Result<F::Output, Cancelled> {
-        let hooks = self.shared.hooks();
-        let here = hooks::is_current(&hooks).then(Job::current).flatten();
-        let job = here.unwrap_or_else(|| self.shared.root());
-        let _inside = hooks::enter(hooks);
-        run_blocking_in(&job, future)
+        self.shared.try_run_blocking(future)
     }
 
     /// As [`try_run_blocking`](Self::try_run_blocking), for those who do not shut the runtime
-    /// down meanwhile.
+    /// down before it is done.
     ///
     /// In a coroutine that is cancelled it unwinds, and the coroutine ends as cancelled.
     ///
@@ -348,6 +362,17 @@ impl Shared {
         })
     }
 
+    #[track_caller]
+    fn try_run_blocking<F: Future>(&self, future: F) -> Result<F::Output, Cancelled> {
+        let hooks = self.hooks();
+        let here = hooks::is_current(&hooks).then(Job::current).flatten();
+        let Some(job) = here.or_else(|| self.try_root()) else {
+            return Err(refused_by_shutdown());
+        };
+        let _inside = hooks::enter(hooks);
+        run_blocking_in(&job, future)
+    }
+
     fn dump_to(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         match self.try_root() {
             Some(root) => root.dump(out),
@@ -476,7 +501,7 @@ impl Ended {
 /// Runs `future` on this thread, in a job of its own under `job`.
 #[track_caller]
 fn run_blocking_in<F: Future>(job: &Job, future: F) -> Result<F::Output, Cancelled> {
-    let enclosed = enclose(job, future);
+    let enclosed = enclose(job, future).ok_or_else(refused_by_shutdown)?;
     let _processor = WithoutProcessor::enter();
     block_on(enclosed)
 }
@@ -487,6 +512,10 @@ fn uncancelled<T>(result: Result<T, Cancelled>) -> T {
     match result {
         Ok(value) => value,
         Err(_) if is_cancelled() => unwind_cancelled(),
+        Err(cancelled) if matches!(cancelled.cause(), CancelCause::Shutdown) => panic!(
+            "run_blocking has no value, since its corymb runtime has shut down: make another one, \
+             shut down later, or use try_run_blocking to go on"
+        ),
         Err(cancelled) => panic!("run_blocking was {cancelled}: use try_run_blocking to go on"),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use corymb::prelude::*;
-use corymb::{BuildError, CancelCause, Runtime, RuntimeHandle, try_run_blocking};
+use corymb::{BuildError, CancelCause, JobState, Runtime, RuntimeHandle, try_run_blocking};
 
 fn runtime() -> Runtime {
     Runtime::builder().parallelism(2).build().unwrap()
@@ -161,6 +161,18 @@ fn a_handle_keeps_no_runtime() {
     assert!(waiting.job().is_cancelled());
     assert_eq!(handle.metrics().alive, 0);
     assert_eq!(handle.dump(), "the runtime has shut down\n");
+}
+
+#[test]
+fn detached_work_without_a_value() {
+    let rt = runtime();
+    let (tx, rx) = corymb::sync::oneshot::channel();
+    let outer = rt.launch_detached(async {
+        drop(launch_detached(async move { tx.send(Job::current().unwrap().parent()).unwrap() }));
+    });
+    assert_eq!(rt.run_blocking(rx), Ok(Some(rt.job())));
+    rt.run_blocking(outer.join());
+    assert_eq!(outer.state(), JobState::Completed);
 }
 
 #[test]

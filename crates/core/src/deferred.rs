@@ -25,7 +25,8 @@ use crate::wait::{WaitKind, waiting_on};
 ///
 /// Dropping the `Deferred` before it is ready drops the value when it comes. To wait in a
 /// `select!` loop, await `&mut deferred`: then nothing is lost.
-#[must_use = "the child runs anyway, but its value is lost: use `launch` if there is none"]
+#[must_use = "the child runs anyway, but its value is lost: use `launch` or `launch_detached` if \
+              there is none"]
 pub struct Deferred<T> {
     /// The child; none once the outcome has been taken.
     node: Option<NodeRef>,

@@ -9,5 +9,5 @@ mod runtime;
 
 pub use runtime::{
     BuildError, Builder, Entered, Metrics, Runtime, RuntimeHandle, ShutdownReport, detached,
-    run_blocking, try_run_blocking,
+    launch_detached, run_blocking, try_run_blocking,
 };

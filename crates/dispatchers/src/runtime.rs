@@ -27,7 +27,7 @@ mod handle;
 mod random;
 
 pub use builder::{BuildError, Builder};
-pub use global::{detached, run_blocking, try_run_blocking};
+pub use global::{detached, launch_detached, run_blocking, try_run_blocking};
 pub use handle::RuntimeHandle;
 
 /// A pool of workers with its reactor, its timers and its tree of jobs.
@@ -163,6 +163,20 @@ impl Runtime {
         F::Output: Send + 'static,
     {
         scope_of(&self.shared.root()).spawn(future)
+    }
+
+    /// As [`detached`](Self::detached), for a coroutine without a value. If it fails, the failure
+    /// handler is told.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has shut down.
+    #[track_caller]
+    pub fn launch_detached<F>(&self, future: F) -> Job
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        scope_of(&self.shared.root()).launch(future)
     }
 
     /// Runs `future` as a coroutine on the workers, and blocks this thread until it has ended. Its

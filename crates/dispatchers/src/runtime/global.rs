@@ -80,3 +80,28 @@ where
 {
     scope_of(&hooks::with(|runtime| runtime.root())).spawn(future)
 }
+
+/// Launches a coroutine without a value under the runtime itself; see
+/// [`Runtime::launch_detached`].
+///
+/// # Panics
+///
+/// As [`Runtime::launch_detached`].
+///
+/// # Examples
+///
+/// ```
+/// # mod corymb { pub use corymb_core::*; pub use corymb_dispatchers::*; }
+/// # corymb::run_blocking(async {
+/// let job = corymb::launch_detached(async { println!("nobody waits for this") });
+/// // Unless somebody does.
+/// job.join().await;
+/// # });
+/// ```
+#[track_caller]
+pub fn launch_detached<F>(future: F) -> Job
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    scope_of(&hooks::with(|runtime| runtime.root())).launch(future)
+}

@@ -16,6 +16,8 @@ pub enum CancelCause {
     Requested,
     /// The parent was cancelled.
     ParentCancelled,
+    /// The scope had ended when the coroutine was launched into it, so it never ran.
+    ScopeEnded,
     /// A sibling failed, and the scope needs all of its children.
     SiblingFailed,
     /// A deadline passed.
@@ -33,6 +35,7 @@ impl fmt::Display for CancelCause {
         f.write_str(match self {
             Self::Requested => "on request",
             Self::ParentCancelled => "with its parent",
+            Self::ScopeEnded => "because its scope had ended before it was launched",
             Self::SiblingFailed => "because a sibling failed",
             Self::Deadline => "at its deadline",
             Self::Dropped => "because its future was dropped",
@@ -63,7 +66,7 @@ impl Cancelled {
     }
 
     /// Where the cancellation came from: the call of `cancel`, the launch of the child that
-    /// failed, the timeout, the scope that was dropped.
+    /// failed, the timeout, the scope that was dropped or had ended.
     pub fn place(&self) -> &'static Location<'static> {
         self.place
     }

@@ -105,14 +105,32 @@ impl Error for Cancelled {
 /// A coroutine, as an error names it.
 #[derive(Clone, Debug)]
 pub struct Who {
-    pub(crate) name: Option<Arc<str>>,
+    pub(crate) name: Option<NameOf>,
     pub(crate) launched_at: &'static Location<'static>,
 }
 
+/// Whose name is known.
+#[derive(Clone, Debug)]
+pub(crate) enum NameOf {
+    Itself(Arc<str>),
+    Ancestor(Arc<str>),
+}
+
 impl Who {
-    /// Its name, if it has one.
+    /// Its name, if it was given one of its own.
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        match &self.name {
+            Some(NameOf::Itself(name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The name that it inherits, if it has none of its own: some coroutine above it has it.
+    pub fn below(&self) -> Option<&str> {
+        match &self.name {
+            Some(NameOf::Ancestor(name)) => Some(name),
+            _ => None,
+        }
     }
 
     /// Where it was launched.
@@ -121,12 +139,29 @@ impl Who {
     }
 }
 
+impl NameOf {
+    pub(crate) fn into_name(self) -> Arc<str> {
+        match self {
+            Self::Itself(name) | Self::Ancestor(name) => name,
+        }
+    }
+}
+
+impl From<&str> for NameOf {
+    fn from(name: &str) -> Self {
+        Self::Itself(name.into())
+    }
+}
+
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("coroutine")?;
         match &self.name {
-            Some(name) => write!(f, "coroutine `{name}` launched at {}", self.launched_at),
-            None => write!(f, "coroutine launched at {}", self.launched_at),
+            Some(NameOf::Itself(name)) => write!(f, " `{name}`")?,
+            Some(NameOf::Ancestor(name)) => write!(f, " below `{name}`")?,
+            None => {}
         }
+        write!(f, " launched at {}", self.launched_at)
     }
 }
 

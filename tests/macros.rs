@@ -31,7 +31,7 @@ async fn real_threads() {
 }
 
 #[corymb::test(real)]
-#[should_panic(expected = "left 1 coroutines behind")]
+#[should_panic(expected = "left 1 coroutine behind")]
 async fn a_leak_fails_a_real_test() {
     drop(detached(std::future::pending::<()>()));
 }

@@ -86,8 +86,10 @@ fn line(out: &mut dyn fmt::Write, depth: usize, job: &Job, unlisted: usize) -> f
     {
         write!(out, ", {wait}")?;
     }
-    if unlisted > 0 {
-        write!(out, ", and {unlisted} children that have not suspended yet")?;
+    match unlisted {
+        0 => {}
+        1 => out.write_str(", and 1 child that has not suspended yet")?,
+        more => write!(out, ", and {more} children that have not suspended yet")?,
     }
     writeln!(out)
 }

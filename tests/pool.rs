@@ -56,7 +56,9 @@ fn sleepers_and_yielders() {
 #[test]
 fn zero_workers_are_refused() {
     let refused = Runtime::builder().parallelism(0).build();
-    assert!(matches!(refused, Err(BuildError::ZeroParallelism)));
+    let error = refused.unwrap_err();
+    assert!(matches!(error, BuildError::ZeroParallelism));
+    assert_eq!(format!("{error:?}"), format!("BuildError({error})"));
 }
 
 #[test]

@@ -10,7 +10,8 @@ pub use corymb_core::{
 };
 #[doc(inline)]
 pub use corymb_dispatchers::{
-    BuildError, Builder, Entered, Metrics, Runtime, ShutdownReport, detached, run_blocking,
+    BuildError, Builder, Entered, Metrics, Runtime, RuntimeHandle, ShutdownReport, detached,
+    launch_detached, run_blocking, try_run_blocking,
 };
 pub use corymb_macros::main;
 #[cfg(feature = "testing")]
@@ -48,6 +49,6 @@ pub mod prelude {
     #[doc(no_inline)]
     pub use crate::{
         CancelScope, Context, Deferred, Dispatcher, Job, Name, Scope, TryScope, cancel_scope,
-        detached, run_blocking, scope, supervisor_scope, try_scope, yield_now,
+        detached, launch_detached, run_blocking, scope, supervisor_scope, try_scope, yield_now,
     };
 }

@@ -17,6 +17,16 @@ async fn an_error_fails_the_test() -> Result<(), Box<dyn std::error::Error>> {
     Err("not a number")?
 }
 
+#[test]
+fn a_choice_can_be_told_from_others() {
+    use corymb::testing::{Choice, Decision, TestRuntime};
+    let runtime = TestRuntime::builder().shuffled().build();
+    runtime.scope().launch(async {});
+    runtime.run(async {});
+    let is_next = |decision: &Decision| matches!(decision.choice, Choice::Next);
+    assert!(runtime.choices().iter().all(is_next));
+}
+
 #[corymb::test(real)]
 async fn real_threads() {
     let sum = scope(async |s| {
@@ -31,7 +41,7 @@ async fn real_threads() {
 }
 
 #[corymb::test(real)]
-#[should_panic(expected = "left 1 coroutines behind")]
+#[should_panic(expected = "left 1 coroutine behind")]
 async fn a_leak_fails_a_real_test() {
     drop(detached(std::future::pending::<()>()));
 }
@@ -39,6 +49,7 @@ async fn a_leak_fails_a_real_test() {
 #[corymb::main]
 async fn main() -> Result<(), std::fmt::Error> {
     yield_now().await;
+    assert_eq!(corymb::RuntimeHandle::current().unwrap().metrics().alive, 1);
     Ok(())
 }
 

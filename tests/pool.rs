@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use corymb::prelude::*;
-use corymb::{BuildError, Runtime};
+use corymb::{BuildError, CancelCause, JobState, Runtime, RuntimeHandle, try_run_blocking};
 
 fn runtime() -> Runtime {
     Runtime::builder().parallelism(2).build().unwrap()
@@ -56,7 +56,9 @@ fn sleepers_and_yielders() {
 #[test]
 fn zero_workers_are_refused() {
     let refused = Runtime::builder().parallelism(0).build();
-    assert!(matches!(refused, Err(BuildError::ZeroParallelism)));
+    let error = refused.unwrap_err();
+    assert!(matches!(error, BuildError::ZeroParallelism));
+    assert_eq!(format!("{error:?}"), format!("BuildError({error})"));
 }
 
 #[test]
@@ -104,6 +106,75 @@ fn a_runtime_that_has_shut_down_refuses() {
     let rt = runtime();
     assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
     rt.run_blocking(async {});
+}
+
+#[test]
+fn a_runtime_that_has_shut_down_says_so() {
+    let rt = runtime();
+    assert_eq!(rt.try_run_blocking(async { 7 }).unwrap(), 7);
+    let _inside = rt.enter();
+    assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
+    for refused in [rt.try_run_blocking(async { 7 }), try_run_blocking(async { 7 })] {
+        let cancelled = refused.unwrap_err();
+        assert!(matches!(cancelled.cause(), CancelCause::Shutdown), "{cancelled}");
+        assert_eq!(cancelled.place().file(), file!());
+    }
+}
+
+#[test]
+fn a_blocking_run_learns_of_the_shutdown() {
+    let rt = runtime();
+    let cancelled = rt.try_run_blocking(async {
+        let _report = rt.shutdown(Duration::ZERO);
+        std::future::pending::<()>().await;
+    });
+    assert!(matches!(cancelled.unwrap_err().cause(), CancelCause::Shutdown));
+}
+
+#[test]
+fn a_blocking_run_without_a_runtime_has_the_global_one() {
+    assert_eq!(try_run_blocking(async { sleep(Duration::from_millis(1)).await }).ok(), Some(()));
+}
+
+#[test]
+fn code_in_a_runtime_looks_at_it() {
+    let look = || {
+        let handle = RuntimeHandle::current().unwrap();
+        (handle.metrics().parallelism, handle.metrics().alive, handle.dump())
+    };
+    let rt = Runtime::builder().parallelism(3).name("mine").build().unwrap();
+    let (parallelism, alive, dump) = rt.run_blocking(rt.detached(async move { look() }));
+    assert_eq!((parallelism, alive), (3, 1));
+    assert!(dump.contains("`mine`"), "{dump}");
+    assert_eq!(rt.run_blocking(async { look() }).0, 3);
+    let inside = rt.enter();
+    assert_eq!(look().0, 3);
+    drop(inside);
+    assert!(RuntimeHandle::current().is_none());
+}
+
+#[test]
+fn a_handle_keeps_no_runtime() {
+    let rt = runtime();
+    let waiting = rt.detached(std::future::pending::<()>());
+    let handle = rt.handle();
+    assert_eq!(handle.clone().metrics().alive, 1);
+    drop(rt);
+    assert!(waiting.job().is_cancelled());
+    assert_eq!(handle.metrics().alive, 0);
+    assert_eq!(handle.dump(), "the runtime has shut down\n");
+}
+
+#[test]
+fn detached_work_without_a_value() {
+    let rt = runtime();
+    let (tx, rx) = corymb::sync::oneshot::channel();
+    let outer = rt.launch_detached(async {
+        drop(launch_detached(async move { tx.send(Job::current().unwrap().parent()).unwrap() }));
+    });
+    assert_eq!(rt.run_blocking(rx), Ok(Some(rt.job())));
+    rt.run_blocking(outer.join());
+    assert_eq!(outer.state(), JobState::Completed);
 }
 
 #[test]

@@ -75,6 +75,25 @@ async fn to_await_a_child_that_gave_no_value_is_a_panic_that_says_why() {
 }
 
 #[corymb::test]
+async fn a_panic_for_want_of_a_value_names_the_place_of_the_await() {
+    supervisor_scope(async |s| {
+        let (launched, child) = (line!(), s.spawn(pending::<()>()));
+        child.job().cancel();
+        let mut awaited = 0;
+        let awaiting = async {
+            awaited = line!() + 1;
+            child.await;
+        };
+        let panic = AssertUnwindSafe(awaiting).catch_unwind().await.unwrap_err();
+        let text = text(&*panic);
+        for place in [launched, awaited].map(|line| format!("{}:{line}:", file!())) {
+            assert!(text.contains(&place), "{place}: {text}");
+        }
+    })
+    .await;
+}
+
+#[corymb::test]
 async fn a_value_that_nobody_wants_is_dropped() {
     let trace = Trace::default();
     scope(async |s| {

@@ -20,6 +20,26 @@ fn the_right_side_of_a_context_wins() {
 }
 
 #[corymb::test]
+async fn a_name_that_is_inherited_is_not_told_as_one_s_own() {
+    let child_of_server = supervisor_scope(async |s| {
+        // With a context of its own, which does not name it.
+        let child = s.coroutine().on(Dispatcher::Default).spawn(async { panic!("boom") });
+        let job = format!("{:?}", child.job());
+        assert!(job.contains("name: None"), "{job}");
+        let dump = s.job().parent().unwrap();
+        let mut text = String::new();
+        dump.dump(&mut text).unwrap();
+        assert_eq!(text.matches("`server`").count(), 1, "{text}");
+        let outcome: Result<(), _> = child.outcome().await;
+        outcome.unwrap_err()
+    });
+    let error = scope(async |s| s.coroutine().name("server").spawn(child_of_server).await).await;
+    let JoinError::Panicked(panic) = &error else { panic!("{error:?}") };
+    assert_eq!((panic.who().name(), panic.who().below()), (None, Some("server")));
+    assert!(error.to_string().starts_with("coroutine below `server` launched at "), "{error}");
+}
+
+#[corymb::test]
 async fn a_name_is_inherited_and_can_be_replaced() {
     let name = || Context::current().name().map(String::from);
     scope(async |s| {

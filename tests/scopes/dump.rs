@@ -87,6 +87,9 @@ async fn on_a_pool_a_child_is_listed_once_it_has_suspended() {
         let (gate, open) = std::sync::mpsc::channel::<()>();
         let held = s.launch(async move { open.recv().unwrap() });
         assert_eq!((s.job().children(), s.job().unlisted()), (Vec::new(), 1));
+        let mut dump = String::new();
+        s.job().dump(&mut dump).unwrap();
+        assert!(dump.ends_with(", and 1 child that has not suspended yet\n"), "{dump}");
         let named = s.coroutine().name("named").launch(pending());
         assert_eq!(s.job().children(), std::slice::from_ref(&named));
         gate.send(()).unwrap();

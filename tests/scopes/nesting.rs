@@ -92,7 +92,8 @@ async fn a_launch_into_an_ended_scope_is_cancelled_and_dropped_unpolled() {
         job.join().await;
         let outcome: Result<(), _> = child.outcome().await;
         let Err(JoinError::Cancelled(cancelled)) = outcome else { panic!("{outcome:?}") };
-        assert!(matches!(cancelled.cause(), CancelCause::ParentCancelled));
+        assert!(matches!(cancelled.cause(), CancelCause::ScopeEnded));
+        assert!(cancelled.to_string().contains("its scope had ended"), "{cancelled}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::current;
 use crate::dispatch::Dispatch;
+use crate::error::NameOf;
 use crate::failure::FailureHandler;
 use crate::hooks::RuntimeHooks;
 
@@ -138,7 +139,9 @@ pub(crate) struct ContextInner {
     pub(crate) lists_at_launch: bool,
     dispatcher: Dispatcher,
     pub(crate) dispatch: Arc<dyn Dispatch>,
-    pub(crate) name: Option<Arc<str>>,
+    name: Option<Arc<str>>,
+    /// Whether the name was given with this context, and not inherited.
+    names: bool,
     pub(crate) handler: Option<FailureHandler>,
 }
 
@@ -148,7 +151,14 @@ impl ContextInner {
         let dispatch = runtime.default_dispatch();
         let lists_at_launch = runtime.lists_at_launch();
         let dispatcher = Dispatcher::Default;
-        Self { runtime, lists_at_launch, dispatcher, dispatch, name, handler: None }
+        let names = name.is_some();
+        Self { runtime, lists_at_launch, dispatcher, dispatch, name, names, handler: None }
+    }
+
+    /// The name of a node that has this context, as its own or through an ancestor.
+    pub(crate) fn name_for(&self, own: bool) -> Option<NameOf> {
+        let name = self.name.clone()?;
+        Some(if own && self.names { NameOf::Itself(name) } else { NameOf::Ancestor(name) })
     }
 
     /// Whether coroutines go to the runtime's own pool.
@@ -166,6 +176,7 @@ impl ContextInner {
             lists_at_launch: self.lists_at_launch,
             dispatcher,
             dispatch,
+            names: change.name.is_some(),
             name: change.name.or_else(|| self.name.clone()),
             handler: change.handler.or_else(|| self.handler.clone()),
         }

@@ -611,7 +611,11 @@ where
         stage: UnsafeCell::new(unsafe { std::mem::MaybeUninit::uninit().assume_init() }),
         settle: PhantomData,
     });
-    let cause = Cancelled::new(CancelCause::ParentCancelled, region.site);
+    let cause = match region.kind() {
+        Kind::Root => CancelCause::Shutdown,
+        _ => CancelCause::ScopeEnded,
+    };
+    let cause = Cancelled::new(cause, region.site);
     cell.node.make_side().0.lock().cause = Some(cause);
     // SAFETY: the one reference that it was born with.
     unsafe { NodeRef::from_owned(NonNull::from(Box::leak(cell)).cast()) }

@@ -25,7 +25,8 @@ use crate::wait::{WaitKind, waiting_on};
 ///
 /// Dropping the `Deferred` before it is ready drops the value when it comes. To wait in a
 /// `select!` loop, await `&mut deferred`: then nothing is lost.
-#[must_use = "the child runs anyway, but its value is lost: use `launch` if there is none"]
+#[must_use = "the child runs anyway, but its value is lost: use `launch` or `launch_detached` if \
+              there is none"]
 pub struct Deferred<T> {
     /// The child; none once the outcome has been taken.
     node: Option<NodeRef>,
@@ -114,6 +115,8 @@ impl<T> Deferred<T> {
 impl<T> Future for Deferred<T> {
     type Output = T;
 
+    // The caller is the `.await`, or the combinator that polls it.
+    #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         match std::task::ready!(self.poll_outcome(cx)) {
             Ok(value) => Poll::Ready(value),
@@ -121,9 +124,10 @@ impl<T> Future for Deferred<T> {
             // part of it, is dropped at the end of the poll.
             Err(_) if current::is_cancelled() => Poll::Pending,
             Err(error) => panic!(
-                "the coroutine launched at {} was awaited for its value, and has none: {error}; \
-                 await its `outcome()` where that may be",
-                self.place
+                "the coroutine launched at {} was awaited for its value at {}, and has none: \
+                 {error}; await its `outcome()` where that may be",
+                self.place,
+                Location::caller(),
             ),
         }
     }

@@ -54,7 +54,7 @@ impl Job {
             if job.is_completed() {
                 return;
             }
-            let who = Who { name: job.name(), launched_at: job.launched_at() };
+            let who = job.who();
             let own = usize::from(job.is_coroutine());
             let unlisted = if job.is_coroutine() { 0 } else { unlisted };
             unfinished.extend(std::iter::repeat_n(who, own + unlisted));
@@ -77,9 +77,7 @@ fn line(out: &mut dyn fmt::Write, depth: usize, job: &Job, unlisted: usize) -> f
     let now = job.state();
     write!(out, "{:indent$}{kind}", "", indent = depth * 2)?;
     // A name that is inherited says nothing new.
-    if job.node().state.load().has(state::OWN_CONTEXT)
-        && let Some(name) = job.name()
-    {
+    if let Some(name) = job.who().name() {
         write!(out, " `{name}`")?;
     }
     write!(out, ", {now}, {}", job.launched_at())?;
@@ -88,8 +86,10 @@ fn line(out: &mut dyn fmt::Write, depth: usize, job: &Job, unlisted: usize) -> f
     {
         write!(out, ", {wait}")?;
     }
-    if unlisted > 0 {
-        write!(out, ", and {unlisted} children that have not suspended yet")?;
+    match unlisted {
+        0 => {}
+        1 => out.write_str(", and 1 child that has not suspended yet")?,
+        more => write!(out, ", and {more} children that have not suspended yet")?,
     }
     writeln!(out)
 }

@@ -16,6 +16,8 @@ pub enum CancelCause {
     Requested,
     /// The parent was cancelled.
     ParentCancelled,
+    /// The scope had ended when the coroutine was launched into it, so it never ran.
+    ScopeEnded,
     /// A sibling failed, and the scope needs all of its children.
     SiblingFailed,
     /// A deadline passed.
@@ -33,6 +35,7 @@ impl fmt::Display for CancelCause {
         f.write_str(match self {
             Self::Requested => "on request",
             Self::ParentCancelled => "with its parent",
+            Self::ScopeEnded => "because its scope had ended before it was launched",
             Self::SiblingFailed => "because a sibling failed",
             Self::Deadline => "at its deadline",
             Self::Dropped => "because its future was dropped",
@@ -63,7 +66,7 @@ impl Cancelled {
     }
 
     /// Where the cancellation came from: the call of `cancel`, the launch of the child that
-    /// failed, the timeout, the scope that was dropped.
+    /// failed, the timeout, the scope that was dropped or had ended.
     pub fn place(&self) -> &'static Location<'static> {
         self.place
     }
@@ -84,6 +87,12 @@ impl fmt::Display for Cancelled {
     }
 }
 
+/// What became of work that a runtime did not take, since it has shut down.
+#[track_caller]
+pub fn refused_by_shutdown() -> Cancelled {
+    Cancelled::new(CancelCause::Shutdown, Location::caller())
+}
+
 impl Error for Cancelled {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.cause {
@@ -96,14 +105,32 @@ impl Error for Cancelled {
 /// A coroutine, as an error names it.
 #[derive(Clone, Debug)]
 pub struct Who {
-    pub(crate) name: Option<Arc<str>>,
+    pub(crate) name: Option<NameOf>,
     pub(crate) launched_at: &'static Location<'static>,
 }
 
+/// Whose name is known.
+#[derive(Clone, Debug)]
+pub(crate) enum NameOf {
+    Itself(Arc<str>),
+    Ancestor(Arc<str>),
+}
+
 impl Who {
-    /// Its name, if it has one.
+    /// Its name, if it was given one of its own.
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        match &self.name {
+            Some(NameOf::Itself(name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The name that it inherits, if it has none of its own: some coroutine above it has it.
+    pub fn below(&self) -> Option<&str> {
+        match &self.name {
+            Some(NameOf::Ancestor(name)) => Some(name),
+            _ => None,
+        }
     }
 
     /// Where it was launched.
@@ -112,12 +139,29 @@ impl Who {
     }
 }
 
+impl NameOf {
+    pub(crate) fn into_name(self) -> Arc<str> {
+        match self {
+            Self::Itself(name) | Self::Ancestor(name) => name,
+        }
+    }
+}
+
+impl From<&str> for NameOf {
+    fn from(name: &str) -> Self {
+        Self::Itself(name.into())
+    }
+}
+
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("coroutine")?;
         match &self.name {
-            Some(name) => write!(f, "coroutine `{name}` launched at {}", self.launched_at),
-            None => write!(f, "coroutine launched at {}", self.launched_at),
+            Some(NameOf::Itself(name)) => write!(f, " `{name}`")?,
+            Some(NameOf::Ancestor(name)) => write!(f, " below `{name}`")?,
+            None => {}
         }
+        write!(f, " launched at {}", self.launched_at)
     }
 }
 

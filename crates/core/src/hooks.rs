@@ -28,8 +28,8 @@ pub enum Choice {
     Branch,
 }
 
-/// What the kernel asks of a runtime.
-pub trait RuntimeHooks: Clock {
+/// What the kernel asks of a runtime. It is [`Any`], for the crate that knows its type.
+pub trait RuntimeHooks: Clock + Any {
     /// The job under which coroutines without a parent live.
     fn root(&self) -> Job;
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use crate::context::ContextInner;
 use crate::current;
-use crate::error::{CancelCause, Cancelled, Who};
+use crate::error::{CancelCause, Cancelled, NameOf, Who};
 use crate::failure;
 use crate::node::cancel::cancel;
 use crate::node::side::{Handler, Policy, Side};
@@ -212,11 +212,15 @@ impl Job {
     /// The job's name: its own, or one that it inherits and has not ended yet. A job without code
     /// has none.
     pub fn name(&self) -> Option<Arc<str>> {
+        self.name_of().map(NameOf::into_name)
+    }
+
+    fn name_of(&self) -> Option<NameOf> {
         if self.0.state.load().has(state::OWN_CONTEXT) {
             // SAFETY: owned by the node.
-            return unsafe { self.0.context() }.name.clone();
+            return unsafe { self.0.context() }.name_for(true);
         }
-        self.with_context(|context| context.name.clone()).flatten()
+        self.with_context(|context| context.name_for(false)).flatten()
     }
 
     /// Calls `f` with the job's context; none for a token, and once the job has ended.
@@ -228,7 +232,7 @@ impl Job {
 
     /// The job as errors name it.
     pub(crate) fn who(&self) -> Who {
-        Who { name: self.name(), launched_at: self.0.site }
+        Who { name: self.name_of(), launched_at: self.0.site }
     }
 
     /// Where the job was launched or opened.
@@ -384,7 +388,7 @@ impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Job")
             .field("state", &self.state())
-            .field("name", &self.name())
+            .field("name", &self.who().name())
             .field("launched_at", &format_args!("{}", self.0.site))
             .finish_non_exhaustive()
     }

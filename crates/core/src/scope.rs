@@ -148,20 +148,20 @@ where
 }
 
 /// As [`cancel_scope`], opened at once and under `job`: what a thread blocks on. If `job` is a
-/// coroutine, it is the current one.
+/// coroutine, it is the current one. None if `job` has ended: the runtime has shut down.
 #[doc(hidden)]
 #[track_caller]
 pub fn enclose<Fut: Future>(
     job: &Job,
     body: Fut,
-) -> impl Future<Output = Result<Fut::Output, Cancelled>> + use<Fut> {
-    let site = Location::caller();
+) -> Option<impl Future<Output = Result<Fut::Output, Cancelled>> + use<Fut>> {
     // Not that of another runtime's coroutine.
     let inside = current::node().is_some_and(|here| here == *job.node());
     let context = inside.then(current::region_context).flatten();
-    let region = region::open_in(job.node(), context, Policy::FailFast, (), site)
-        .unwrap_or_else(|()| panic!("run_blocking at {site} in a runtime that has shut down"));
-    Bound(Scoped::<Enclosed, fn(CancelScope) -> Fut, Fut>::Open(Region::new(region, body)))
+    let site = Location::caller();
+    let region = region::open_in(job.node(), context, Policy::FailFast, (), site).ok()?;
+    let scoped = Scoped::<Enclosed, fn(CancelScope) -> Fut, Fut>::Open(Region::new(region, body));
+    Some(Bound(scoped))
 }
 
 /// The handle that launches coroutines right under `job`, the root of a runtime.

@@ -3,6 +3,7 @@
 mod common;
 mod dispatch;
 mod handlers;
+mod memory;
 mod moved;
 mod panics;
 mod properties;

@@ -6,7 +6,8 @@
 //! - a job ends after the jobs below it, also below a scope that was forgotten or sent away;
 //! - the first cause of a cancel stands, and so does a state that is final;
 //! - no future is polled again after it was ready, or inside of its own poll;
-//! - each future is dropped, once, and nothing is left behind;
+//! - each future is dropped, once, and nothing is left behind: of what was allocated, all has been
+//!   freed;
 //! - the runtime ends when it is closed.
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::common::Harness;
+use crate::memory;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -337,9 +339,23 @@ async fn meet(mut future: Boxed, fate: Fate, world: &Arc<World>) {
     }
 }
 
+/// Runs a case, and compares what this thread holds of the heap before and after it.
+fn check(
+    programs: &[Vec<Op>],
+    cancels: &[Option<usize>],
+    seed: u64,
+    observed: bool,
+) -> Result<(), TestCaseError> {
+    let run = || run_to_end(programs.to_vec(), cancels, seed, observed);
+    let (result, kept) = memory::kept_by(run);
+    result?;
+    prop_assert_eq!(kept, memory::NOTHING, "what was allocated was not freed");
+    Ok(())
+}
+
 /// Runs the programs to their end, a coroutine each, and cancels a job before each of `cancels`
 /// polls.
-fn check(
+fn run_to_end(
     programs: Vec<Vec<Op>>,
     cancels: &[Option<usize>],
     seed: u64,
@@ -399,6 +415,6 @@ proptest! {
         seed: u64,
         observed: bool,
     ) {
-        check(programs, &cancels, seed, observed)?;
+        check(&programs, &cancels, seed, observed)?;
     }
 }

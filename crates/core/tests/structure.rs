@@ -237,6 +237,15 @@ fn job_states_and_the_tree() {
 }
 
 #[test]
+fn a_launch_after_the_runtime_s_end_is_cancelled_by_the_shutdown() {
+    let rt = Harness::new();
+    let scope = rt.scope();
+    drop(rt);
+    let late = scope.launch(async { unreachable!("it was polled") });
+    assert!(matches!(late.cause().unwrap().cause(), CancelCause::Shutdown));
+}
+
+#[test]
 fn a_join_of_oneself_is_a_clear_panic() {
     let rt = Harness::new();
     let outcome = rt.spawn(async {

@@ -8,5 +8,6 @@ pub mod reactor;
 mod runtime;
 
 pub use runtime::{
-    BuildError, Builder, Entered, Metrics, Runtime, ShutdownReport, detached, run_blocking,
+    BuildError, Builder, Entered, Metrics, Runtime, RuntimeHandle, ShutdownReport, detached,
+    launch_detached, run_blocking, try_run_blocking,
 };

@@ -10,24 +10,31 @@ use std::time::{Duration, Instant as Moment};
 
 use corymb_core::hooks::{self, Choice, RuntimeHooks};
 use corymb_core::internal::prim::atomic::{AtomicBool, Ordering};
-use corymb_core::internal::{Root, TimerShard, enclose, real_now, scope_of, unwind_cancelled};
+use corymb_core::internal::{
+    Root, TimerShard, enclose, real_now, refused_by_shutdown, scope_of, unwind_cancelled,
+};
 use corymb_core::time::{Clock, Instant};
-use corymb_core::{Cancelled, Deferred, Dispatch, Failure, Job, JoinError, Who, is_cancelled};
+use corymb_core::{
+    CancelCause, Cancelled, Deferred, Dispatch, Failure, Job, JoinError, Who, is_cancelled,
+};
 
 use crate::pool::{self, Pool, WithoutProcessor};
 use crate::reactor::Reactor;
 
 mod builder;
 mod global;
+mod handle;
 mod random;
 
 pub use builder::{BuildError, Builder};
-pub use global::{detached, run_blocking};
+pub use global::{detached, launch_detached, run_blocking, try_run_blocking};
+pub use handle::RuntimeHandle;
 
 /// A pool of workers with its reactor, its timers and its tree of jobs.
 ///
 /// Most programs need none of their own: `#[corymb::main]` makes one, and outside of it the
-/// [global](Self::global) one serves. Libraries and tests make isolated ones.
+/// [global](Self::global) one serves. Libraries and tests make isolated ones. Code that runs in one
+/// looks at it by [`RuntimeHandle::current`].
 ///
 /// Dropping a runtime cancels what it has, waits for the end of it for a while (one second,
 /// [`Builder::drop_grace`]), and reports what did not end. Dropped on one of its own threads it
@@ -105,22 +112,32 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] if the runtime was shut down before the future was done.
+    /// [`Cancelled`] if the runtime is shut down before the future is done, or was before the
+    /// call. In a coroutine, also if that is cancelled.
     ///
     /// # Panics
     ///
-    /// With a panic of the future, and if the runtime has shut down.
+    /// With a panic of the future.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod corymb { pub use corymb_dispatchers::*; }
+    /// use std::time::Duration;
+    ///
+    /// let runtime = corymb::Runtime::new()?;
+    /// assert_eq!(runtime.try_run_blocking(async { 1 }).unwrap(), 1);
+    /// let _report = runtime.shutdown(Duration::from_secs(1));
+    /// assert!(runtime.try_run_blocking(async { 1 }).is_err());
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     #[track_caller]
     pub fn try_run_blocking<F: Future>(&self, future: F) -> Result<F::Output, Cancelled> {
-        let hooks = self.shared.hooks();
-        let here = hooks::is_current(&hooks).then(Job::current).flatten();
-        let job = here.unwrap_or_else(|| self.shared.root());
-        let _inside = hooks::enter(hooks);
-        run_blocking_in(&job, future)
+        self.shared.try_run_blocking(future)
     }
 
     /// As [`try_run_blocking`](Self::try_run_blocking), for those who do not shut the runtime
-    /// down meanwhile.
+    /// down before it is done.
     ///
     /// In a coroutine that is cancelled it unwinds, and the coroutine ends as cancelled.
     ///
@@ -146,6 +163,20 @@ impl Runtime {
         F::Output: Send + 'static,
     {
         scope_of(&self.shared.root()).spawn(future)
+    }
+
+    /// As [`detached`](Self::detached), for a coroutine without a value. If it fails, the failure
+    /// handler is told.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has shut down.
+    #[track_caller]
+    pub fn launch_detached<F>(&self, future: F) -> Job
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        scope_of(&self.shared.root()).launch(future)
     }
 
     /// Runs `future` as a coroutine on the workers, and blocks this thread until it has ended. Its
@@ -179,40 +210,28 @@ impl Runtime {
         self.shared.root()
     }
 
+    /// A handle to look at it by, which does not own it.
+    pub fn handle(&self) -> RuntimeHandle {
+        RuntimeHandle(Arc::clone(&self.shared))
+    }
+
     /// Writes the tree of live jobs, without stopping anything; see [`Job::dump`].
     ///
     /// # Errors
     ///
     /// Those of `out`.
     pub fn dump_to(&self, out: &mut dyn fmt::Write) -> fmt::Result {
-        match self.shared.try_root() {
-            Some(root) => root.dump(out),
-            None => writeln!(out, "the runtime has shut down"),
-        }
+        self.shared.dump_to(out)
     }
 
     /// The tree of live jobs as text.
     pub fn dump(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _written = self.dump_to(&mut text);
-        text
+        self.shared.dump()
     }
 
     /// Numbers about the runtime.
     pub fn metrics(&self) -> Metrics {
-        let statistics = self.shared.pool.statistics();
-        Metrics {
-            parallelism: self.shared.pool.parallelism(),
-            alive: self.shared.try_root().map_or(0, |root| root.coroutines()),
-            sleeping: statistics.sleeping,
-            queued: statistics.queued,
-            polls: statistics.polls,
-            steals: statistics.steals,
-            parks: statistics.parks,
-            timers: statistics.timers,
-            sources: statistics.sources,
-        }
+        self.shared.metrics()
     }
 
     /// Cancels everything, waits for the end of it, `grace` at most, and ends the workers.
@@ -270,10 +289,7 @@ impl Drop for Runtime {
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runtime")
-            .field("parallelism", &self.shared.pool.parallelism())
-            .field("root", &self.shared.try_root())
-            .finish_non_exhaustive()
+        self.shared.debug("Runtime", f)
     }
 }
 
@@ -359,6 +375,62 @@ impl Shared {
             panic!("this corymb runtime has shut down: make another one, or shut down later")
         })
     }
+
+    #[track_caller]
+    fn try_run_blocking<F: Future>(&self, future: F) -> Result<F::Output, Cancelled> {
+        let hooks = self.hooks();
+        let here = hooks::is_current(&hooks).then(Job::current).flatten();
+        let Some(job) = here.or_else(|| self.try_root()) else {
+            return Err(refused_by_shutdown());
+        };
+        let _inside = hooks::enter(hooks);
+        run_blocking_in(&job, future)
+    }
+
+    fn dump_to(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        match self.try_root() {
+            Some(root) => root.dump(out),
+            None => writeln!(out, "the runtime has shut down"),
+        }
+    }
+
+    fn dump(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _written = self.dump_to(&mut text);
+        text
+    }
+
+    fn metrics(&self) -> Metrics {
+        let statistics = self.pool.statistics();
+        Metrics {
+            parallelism: self.pool.parallelism(),
+            alive: self.try_root().map_or(0, |root| root.coroutines()),
+            sleeping: statistics.sleeping,
+            queued: statistics.queued,
+            polls: statistics.polls,
+            steals: statistics.steals,
+            parks: statistics.parks,
+            timers: statistics.timers,
+            sources: statistics.sources,
+        }
+    }
+
+    fn debug(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
+            .field("parallelism", &self.pool.parallelism())
+            .field("root", &self.try_root())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The runtime of this thread, if there is one and it is one of these.
+fn current() -> Option<Arc<Shared>> {
+    let shared = |runtime: &dyn RuntimeHooks| {
+        let runtime: &dyn Any = runtime;
+        runtime.downcast_ref::<Shared>()?.this.upgrade()
+    };
+    hooks::try_with(shared).flatten()
 }
 
 impl Clock for Shared {
@@ -443,7 +515,7 @@ impl Ended {
 /// Runs `future` on this thread, in a job of its own under `job`.
 #[track_caller]
 fn run_blocking_in<F: Future>(job: &Job, future: F) -> Result<F::Output, Cancelled> {
-    let enclosed = enclose(job, future);
+    let enclosed = enclose(job, future).ok_or_else(refused_by_shutdown)?;
     let _processor = WithoutProcessor::enter();
     block_on(enclosed)
 }
@@ -454,6 +526,10 @@ fn uncancelled<T>(result: Result<T, Cancelled>) -> T {
     match result {
         Ok(value) => value,
         Err(_) if is_cancelled() => unwind_cancelled(),
+        Err(cancelled) if matches!(cancelled.cause(), CancelCause::Shutdown) => panic!(
+            "run_blocking has no value, since its corymb runtime has shut down: make another one, \
+             shut down later, or use try_run_blocking to go on"
+        ),
         Err(cancelled) => panic!("run_blocking was {cancelled}: use try_run_blocking to go on"),
     }
 }

@@ -35,6 +35,7 @@ mod world;
 
 pub use choices::Decision;
 pub use control::{Advance, advance, busy, elapsed, settle, take_failures};
+pub use corymb_core::hooks::Choice;
 pub use drops::drop_at_every_poll;
 pub use real::run_real;
 pub use run_test::{Verdict, run_test, run_test_with};

@@ -32,6 +32,7 @@ where
         Err(corymb_core::JoinError::Panicked(panic)) => panic.resume(),
         Err(error) => panic!("the test's coroutine was {error}"),
     }
-    assert!(left == 0, "the test left {left} coroutines behind:\n{tree}");
+    let coroutines = if left == 1 { "coroutine" } else { "coroutines" };
+    assert!(left == 0, "the test left {left} {coroutines} behind:\n{tree}");
     assert!(report.is_empty(), "what the test left behind did not end: {report}");
 }

@@ -245,8 +245,7 @@ impl TestRuntime {
     /// # Examples
     ///
     /// ```
-    /// use corymb_core::hooks::Choice;
-    /// use corymb_testing::TestRuntime;
+    /// use corymb_testing::{Choice, TestRuntime};
     ///
     /// let runtime = TestRuntime::builder().shuffled().build();
     /// runtime.scope().launch(async {});

@@ -78,6 +78,7 @@ fn timeout_005_the_error_names_the_limit_and_the_place() {
         assert_eq!(elapsed.place().line(), line);
         let text = elapsed.to_string();
         assert!(text.contains("100ms") && text.contains(file!()), "{text}");
+        assert_eq!(format!("{elapsed:?}"), format!("Elapsed({text})"));
     });
 }
 

@@ -459,7 +459,7 @@ impl Node {
     pub(crate) fn who(&self) -> Who {
         let own = self.state.load().has(state::OWN_CONTEXT);
         // SAFETY: the node owns the context.
-        let name = own.then(|| unsafe { self.context() }.name.clone()).flatten();
+        let name = own.then(|| unsafe { self.context() }.name_for(true)).flatten();
         Who { name, launched_at: self.site }
     }
 
@@ -469,7 +469,8 @@ impl Node {
     ///
     /// As for [`context`](Self::context).
     pub(crate) unsafe fn who_unended(&self) -> Who {
+        let own = self.state.load().has(state::OWN_CONTEXT);
         // SAFETY: the caller's promise.
-        Who { name: unsafe { self.context() }.name.clone(), launched_at: self.site }
+        Who { name: unsafe { self.context() }.name_for(own), launched_at: self.site }
     }
 }

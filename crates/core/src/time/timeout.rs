@@ -39,11 +39,11 @@ use crate::wait::{WaitKind, waiting_on};
 ///
 /// The work has been cancelled, and all of it has ended.
 // Boxed, so that a result with it is two words, which stay in registers where nothing elapses.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not done within {} ({})", .0.limit, .0.place)]
 pub struct Elapsed(Box<Details>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Details {
     limit: Given,
     place: &'static Location<'static>,
@@ -53,6 +53,13 @@ impl Elapsed {
     /// Where the timeout was made.
     pub fn place(&self) -> &'static Location<'static> {
         self.0.place
+    }
+}
+
+/// What `unwrap` and `main` print.
+impl std::fmt::Debug for Elapsed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Elapsed({self})")
     }
 }
 

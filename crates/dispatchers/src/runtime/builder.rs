@@ -113,7 +113,7 @@ impl fmt::Debug for Builder {
 }
 
 /// Why a runtime was not started.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// `parallelism(0)`.
@@ -128,4 +128,11 @@ pub enum BuildError {
     /// The system gave no threads.
     #[error("the system refused a worker thread: {0}")]
     Threads(#[source] io::Error),
+}
+
+/// What `unwrap` and `main` print.
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BuildError({self})")
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use corymb_core::hooks::{self, RuntimeHooks};
 use corymb_core::internal::scope_of;
-use corymb_core::{Deferred, Job};
+use corymb_core::{Cancelled, Deferred, Job};
 
 use super::Runtime;
 
@@ -43,10 +43,27 @@ static INSTALL: extern "C" fn() = install;
 /// As [`Runtime::run_blocking`].
 #[track_caller]
 pub fn run_blocking<F: Future>(future: F) -> F::Output {
-    let job = Job::current().or_else(|| hooks::try_with(|runtime| runtime.root()));
-    match job {
-        Some(job) => super::uncancelled(super::run_blocking_in(&job, future)),
-        None => runtime().run_blocking(future),
+    super::uncancelled(try_run_blocking(future))
+}
+
+/// As [`run_blocking`], with an error for a shutdown; see [`Runtime::try_run_blocking`].
+///
+/// # Errors
+///
+/// As [`Runtime::try_run_blocking`].
+///
+/// # Panics
+///
+/// As [`Runtime::try_run_blocking`].
+#[track_caller]
+pub fn try_run_blocking<F: Future>(future: F) -> Result<F::Output, Cancelled> {
+    if let Some(runtime) = super::current() {
+        return runtime.try_run_blocking(future);
+    }
+    // Of a foreign executor's coroutine, or of a runtime for tests.
+    match Job::current().or_else(|| hooks::try_with(|runtime| runtime.root())) {
+        Some(job) => super::run_blocking_in(&job, future),
+        None => runtime().try_run_blocking(future),
     }
 }
 
@@ -62,4 +79,29 @@ where
     F::Output: Send + 'static,
 {
     scope_of(&hooks::with(|runtime| runtime.root())).spawn(future)
+}
+
+/// Launches a coroutine without a value under the runtime itself; see
+/// [`Runtime::launch_detached`].
+///
+/// # Panics
+///
+/// As [`Runtime::launch_detached`].
+///
+/// # Examples
+///
+/// ```
+/// # mod corymb { pub use corymb_core::*; pub use corymb_dispatchers::*; }
+/// # corymb::run_blocking(async {
+/// let job = corymb::launch_detached(async { println!("nobody waits for this") });
+/// // Unless somebody does.
+/// job.join().await;
+/// # });
+/// ```
+#[track_caller]
+pub fn launch_detached<F>(future: F) -> Job
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    scope_of(&hooks::with(|runtime| runtime.root())).launch(future)
 }

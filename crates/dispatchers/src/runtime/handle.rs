@@ -1,0 +1,63 @@
+//! A runtime as its code sees it: to be looked at, and kept alive by others.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Metrics, Shared, current};
+
+/// Looks at a runtime without owning it: its tree of jobs, its numbers.
+///
+/// It is got by [`current`](Self::current) or [`Runtime::handle`](super::Runtime::handle), and is
+/// cheap to clone. The runtime ends when its [`Runtime`](super::Runtime) does, whatever handles
+/// there are; they then see one without jobs.
+#[derive(Clone)]
+pub struct RuntimeHandle(pub(super) Arc<Shared>);
+
+impl RuntimeHandle {
+    /// The runtime of the calling code: that of the coroutine, or of the
+    /// [`run_blocking`](super::run_blocking), in which it runs, or one that its thread has
+    /// [entered](super::Runtime::enter).
+    ///
+    /// None elsewhere, and in tests in virtual time, which have no pool. The global runtime is
+    /// not started for this: [`Runtime::global`](super::Runtime::global) and its
+    /// [`handle`](super::Runtime::handle) do that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod corymb { pub use corymb_dispatchers::*; }
+    /// # corymb::Runtime::new().unwrap().run_blocking(async {
+    /// // In `#[corymb::main]`, or anything that it calls:
+    /// let runtime = corymb::RuntimeHandle::current().expect("a coroutine has a runtime");
+    /// println!("{} are queued; alive:\n{}", runtime.metrics().queued, runtime.dump());
+    /// # });
+    /// ```
+    pub fn current() -> Option<Self> {
+        current().map(Self)
+    }
+
+    /// As [`Runtime::dump_to`](super::Runtime::dump_to).
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn dump_to(&self, out: &mut dyn fmt::Write) -> fmt::Result {
+        self.0.dump_to(out)
+    }
+
+    /// The tree of live jobs as text.
+    pub fn dump(&self) -> String {
+        self.0.dump()
+    }
+
+    /// Numbers about the runtime.
+    pub fn metrics(&self) -> Metrics {
+        self.0.metrics()
+    }
+}
+
+impl fmt::Debug for RuntimeHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.debug("RuntimeHandle", f)
+    }
+}

@@ -23,8 +23,8 @@ use proc_macro::TokenStream;
 
 /// Runs an `async fn main` as the program's first coroutine.
 ///
-/// What it returns is reported as that of any `main`, and need not be `Send`. The runtime is shut down when it has returned: what
-/// is left is cancelled, and has one second to end.
+/// What it returns is reported as that of any `main`, and need not be `Send`. The runtime is shut
+/// down when it has returned: what is left is cancelled, and has one second to end.
 ///
 /// | option | |
 /// | --- | --- |
@@ -61,12 +61,12 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Examples
 ///
-/// ```
+/// ```test_harness
 /// use std::time::Duration;
-/// use corymb_core::time::sleep;
-/// use corymb_testing::elapsed;
+/// use corymb::testing::elapsed;
+/// use corymb::time::sleep;
 ///
-/// #[corymb_macros::test(crate = "corymb_testing")]
+/// #[corymb::test]
 /// async fn an_hour_takes_no_time() {
 ///     sleep(Duration::from_secs(3600)).await;
 ///     assert_eq!(elapsed(), Duration::from_secs(3600));

@@ -75,6 +75,18 @@ impl Coroutine {
     /// Polls the coroutine once.
     ///
     /// A panic in it is caught and becomes its failure.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{Coroutine, prelude::*};
+    ///
+    /// let threads = Dispatcher::custom(|coroutine: Coroutine| {
+    ///     std::thread::spawn(move || coroutine.run());
+    /// });
+    /// let sum = run_blocking(scope(async |s| s.coroutine().on(threads).spawn(async { 2 }).await));
+    /// assert_eq!(sum, 2);
+    /// ```
     pub fn run(self) {
         let node = ManuallyDrop::new(self).0;
         // SAFETY: an unfinished node is valid, and only who runs it can finish it.
@@ -173,6 +185,21 @@ impl Coroutine {
     }
 
     /// Takes back what [`into_raw`](Self::into_raw) gave.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{Coroutine, prelude::*};
+    ///
+    /// let threads = Dispatcher::custom(|coroutine: Coroutine| {
+    ///     let again = coroutine.into_raw();
+    ///     // SAFETY: it came from `into_raw`, and is taken back once.
+    ///     let coroutine = unsafe { Coroutine::from_raw(again) };
+    ///     std::thread::spawn(move || coroutine.run());
+    /// });
+    /// let sum = run_blocking(scope(async |s| s.coroutine().on(threads).spawn(async { 2 }).await));
+    /// assert_eq!(sum, 2);
+    /// ```
     ///
     /// # Safety
     ///

@@ -77,6 +77,23 @@ pub struct FailureHandler(Arc<dyn Fn(&Failure) + Send + Sync>);
 
 impl FailureHandler {
     /// A handler that calls `f`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// use corymb::{FailureHandler, prelude::*};
+    ///
+    /// static FAILURES: AtomicUsize = AtomicUsize::new(0);
+    ///
+    /// let handler = FailureHandler::new(|_failure| {
+    ///     FAILURES.fetch_add(1, Ordering::Relaxed);
+    /// });
+    /// run_blocking(supervisor_scope(async |s| {
+    ///     s.coroutine().context(handler).launch(async { panic!("oh") });
+    /// }));
+    /// assert_eq!(FAILURES.load(Ordering::Relaxed), 1);
+    /// ```
     pub fn new(f: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
         Self(Arc::new(f))
     }

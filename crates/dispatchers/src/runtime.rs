@@ -478,10 +478,9 @@ impl fmt::Display for ShutdownReport {
 /// # Examples
 ///
 /// ```
-/// let runtime = corymb::Runtime::new()?;
-/// let before = runtime.metrics().polls;
-/// runtime.run_blocking(runtime.detached(async {}));
-/// assert!(runtime.metrics().polls > before);
+/// let runtime = corymb::Runtime::builder().parallelism(2).build()?;
+/// let metrics = runtime.metrics();
+/// assert_eq!((metrics.parallelism, metrics.alive, metrics.polls), (2, 0, 0));
 /// # Ok::<(), corymb::BuildError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,7 +30,7 @@ use proc_macro::TokenStream;
 /// | --- | --- |
 /// | `parallelism = 4` | the number of processors, by default the machine's |
 /// | `name = "x"` | the name of the runtime, for dumps, errors and threads |
-/// | `crate = "path"` | the module that stands for `corymb`: see the [crate](self) |
+/// | `crate = "path"` | the module that stands for `corymb`: see the page of `corymb_macros` |
 ///
 /// # Examples
 ///
@@ -57,7 +57,7 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 /// | `seed = 7` | what is left to chance is drawn from this seed |
 /// | `shuffled` | ready coroutines run in a random order |
 /// | `real` | runs on the pool and in real time instead; goes with neither of the above |
-/// | `crate = "path"` | the module that stands for `corymb`: see the [crate](self) |
+/// | `crate = "path"` | the module that stands for `corymb`: see the page of `corymb_macros` |
 ///
 /// # Examples
 ///

@@ -1,4 +1,63 @@
-#![doc = include_str!("../README.md")]
+//! Structured concurrency: coroutines that end before the code that started them goes on.
+//!
+//! A [`scope`] waits for all that was launched in it. The first failure cancels the rest, and
+//! reaches the caller. What is cancelled is dropped at its next suspension, and awaited.
+//!
+//! ```
+//! use std::time::Duration;
+//! use corymb::prelude::*;
+//!
+//! async fn length(text: &'static str) -> Result<usize, &'static str> {
+//!     sleep(Duration::from_millis(1)).await;
+//!     if text.is_empty() { Err("an empty text") } else { Ok(text.len()) }
+//! }
+//!
+//! async fn sum(a: &'static str, b: &'static str) -> Result<usize, &'static str> {
+//!     try_scope(async |s| {
+//!         let (a, b) = (s.spawn(length(a)), s.spawn(length(b))); // at the same time
+//!         Ok(a.await + b.await)
+//!     })
+//!     .await
+//! }
+//!
+//! #[corymb::main]
+//! async fn main() {
+//!     assert_eq!(sum("one", "three").await, Ok(8));
+//!     assert_eq!(sum("one", "").await, Err("an empty text"));
+//! }
+//! ```
+//!
+//! # What to use
+//!
+//! | you want | use |
+//! | --- | --- |
+//! | to start | [`main`], [`run_blocking`], or a [`Runtime`] of your own |
+//! | coroutines | [`scope`]; of `Result`s, [`try_scope`]; that fail alone, [`supervisor_scope`] |
+//! | a coroutine that outlives its caller | [`detached`] |
+//! | a child's name or dispatcher | [`Scope::coroutine`] |
+//! | a limit of time, a pause, ticks | [`with_timeout`](time::with_timeout), [`sleep`](time::sleep()), [`interval`](time::interval()) |
+//! | to cancel a part | [`cancel_scope`]; from outside, [`Job::cancel`] |
+//! | to pass values | [`sync::channel`], [`sync::oneshot`] |
+//! | to await a callback | [`suspend_cancellable`] |
+//! | TCP | [`net::TcpListener`], [`net::TcpStream`] |
+//! | to test in virtual time | the attribute `test` and the module `testing`: see below |
+//! | to see what is alive | [`Runtime::dump`], [`Job::dump`] |
+//!
+//! # Features
+//!
+//! - `testing`, off by default: `#[corymb::test]` and `corymb::testing`. It is for
+//!   `[dev-dependencies]`.
+//!
+//! # More
+//!
+//! The repository has the rules of cancellation (`docs/cancellation.md`), the life of a job
+//! (`docs/job-lifecycle.md`), what is not there yet (`docs/limits.md`), measurements
+//! (`docs/performance.md`), and a gateway over real sockets (`examples/gateway`).
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 #[doc(inline)]
 pub use corymb_core::{
@@ -13,8 +72,10 @@ pub use corymb_dispatchers::{
     BuildError, Builder, Entered, Metrics, Runtime, RuntimeHandle, ShutdownReport, detached,
     launch_detached, run_blocking, try_run_blocking,
 };
+#[doc(inline)]
 pub use corymb_macros::main;
 #[cfg(feature = "testing")]
+#[doc(inline)]
 pub use corymb_macros::test;
 #[doc(inline)]
 pub use corymb_net as net;
@@ -26,6 +87,21 @@ pub use corymb_sync as sync;
 pub use corymb_testing as testing;
 
 /// Instants, sleeping, intervals and timeouts.
+///
+/// Timers never fire early. In a test of `corymb::testing` all of it is virtual time.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb::time::{now, sleep, with_deadline};
+///
+/// corymb::run_blocking(async {
+///     let deadline = now() + Duration::from_millis(5);
+///     assert!(with_deadline(deadline, sleep(Duration::from_secs(60))).await.is_err());
+///     assert!(now() >= deadline);
+/// });
+/// ```
 pub mod time {
     #[doc(inline)]
     pub use corymb_core::time::{
@@ -43,6 +119,15 @@ pub mod __private {
 }
 
 /// What most programs use.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// let sum = run_blocking(scope(async |s| s.spawn(async { 1 }).await + 1));
+/// assert_eq!(sum, 2);
+/// ```
 pub mod prelude {
     #[doc(no_inline)]
     pub use crate::time::{sleep, with_deadline, with_timeout};

@@ -10,6 +10,18 @@ use crate::failure::FailureHandler;
 use crate::hooks::RuntimeHooks;
 
 /// Which threads resume a coroutine.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// let sum = run_blocking(scope(async |s| {
+///     // Whatever the dispatcher of the scope is, this child runs on the pool.
+///     s.coroutine().on(Dispatcher::Default).spawn(async { (1..=100).sum::<u32>() }).await
+/// }));
+/// assert_eq!(sum, 5050);
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Dispatcher {
@@ -24,6 +36,24 @@ pub enum Dispatcher {
 
 impl Dispatcher {
     /// A dispatcher out of anything that implements [`Dispatch`], closures included.
+    ///
+    /// # Examples
+    ///
+    /// A thread for each poll:
+    ///
+    /// ```
+    /// use std::thread;
+    /// use corymb::{Coroutine, prelude::*};
+    ///
+    /// let threads = Dispatcher::custom(|coroutine: Coroutine| {
+    ///     thread::spawn(move || coroutine.run());
+    /// });
+    /// let here = thread::current().id();
+    /// let id = run_blocking(scope(async |s| {
+    ///     s.coroutine().on(threads).spawn(async { thread::current().id() }).await
+    /// }));
+    /// assert_ne!(id, here);
+    /// ```
     pub fn custom(dispatch: impl Dispatch) -> Self {
         Self::Custom(Arc::new(dispatch))
     }
@@ -38,6 +68,15 @@ impl Dispatcher {
     }
 
     /// A context of this dispatcher and what `other` sets.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let context = Dispatcher::Default.and(Name::new("worker"));
+    /// assert_eq!(context.name(), Some("worker"));
+    /// ```
     #[must_use]
     pub fn and(self, other: impl Into<Context>) -> Context {
         Context::from(self).and(other)
@@ -60,6 +99,15 @@ pub struct Name(Arc<str>);
 
 impl Name {
     /// A name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let context = Context::from(Name::new("worker"));
+    /// assert_eq!(context.name(), Some("worker"));
+    /// ```
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }
@@ -68,6 +116,23 @@ impl Name {
 /// Settings for coroutines: immutable, inherited by children, combined with [`and`](Self::and).
 ///
 /// What a context does not set is inherited.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// let names = run_blocking(scope(async |s| {
+///     let parent = s.coroutine().context(Dispatcher::Default.and(Name::new("parent")));
+///     parent
+///         .spawn(scope(async |s| {
+///             // A child inherits what it does not set itself.
+///             s.spawn(async { Context::current().name().map(String::from) }).await
+///         }))
+///         .await
+/// }));
+/// assert_eq!(names.as_deref(), Some("parent"));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Context {
     dispatcher: Option<Dispatcher>,
@@ -77,11 +142,30 @@ pub struct Context {
 
 impl Context {
     /// A context that sets nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::Context;
+    ///
+    /// let context = Context::new();
+    /// assert!(context.name().is_none() && context.dispatcher().is_none());
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Both; where both set the same, `other` wins.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let context = Context::from(Name::new("a")).and(Dispatcher::Default).and(Name::new("b"));
+    /// assert_eq!(context.name(), Some("b"));
+    /// assert!(matches!(context.dispatcher(), Some(Dispatcher::Default)));
+    /// ```
     #[must_use]
     pub fn and(self, other: impl Into<Self>) -> Self {
         let other = other.into();
@@ -93,6 +177,16 @@ impl Context {
     }
 
     /// What the current coroutine has, or nothing outside of one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// assert!(Context::current().dispatcher().is_none()); // no coroutine runs here
+    /// let inside = run_blocking(scope(async |s| s.spawn(async { Context::current() }).await));
+    /// assert!(inside.dispatcher().is_some());
+    /// ```
     pub fn current() -> Self {
         current::with_context(|context| Self {
             dispatcher: Some(context.dispatcher.clone()),

@@ -41,7 +41,7 @@ type Resumption<T> = (T, Option<Undo<T>>);
 /// # Examples
 ///
 /// ```
-/// use corymb_core::{Abandoned, suspend_cancellable};
+/// use corymb::{Abandoned, suspend_cancellable};
 ///
 /// /// Somebody else's interface.
 /// fn read_with_callback(done: impl FnOnce(String) + Send + 'static) {
@@ -59,7 +59,7 @@ type Resumption<T> = (T, Option<Undo<T>>);
 /// }
 ///
 /// # fn main() -> Result<(), Abandoned> {
-/// assert_eq!(futures::executor::block_on(read())?, "hello");
+/// assert_eq!(corymb::run_blocking(read())?, "hello");
 /// # Ok(())
 /// # }
 /// ```
@@ -150,6 +150,26 @@ impl<T, F> Drop for Suspend<T, F> {
 /// The right to resume a coroutine suspended in [`suspend_cancellable`], once.
 ///
 /// Dropping it unused resumes the awaiter with [`Abandoned`].
+///
+/// # Examples
+///
+/// Kept until another coroutine has the answer:
+///
+/// ```
+/// use corymb::prelude::*;
+/// use corymb::suspend_cancellable;
+/// use corymb::sync::oneshot;
+///
+/// let answer = run_blocking(scope(async |s| {
+///     let (ask, asked) = oneshot::channel();
+///     s.launch(async {
+///         let cont: corymb::Continuation<u32> = asked.await.unwrap();
+///         assert!(cont.resume(42).is_ok());
+///     });
+///     suspend_cancellable(|cont| drop(ask.send(cont))).await
+/// }));
+/// assert_eq!(answer, Ok(42));
+/// ```
 pub struct Continuation<T>(Producer<Resumption<T>, Hook>);
 
 impl<T> Continuation<T> {
@@ -162,12 +182,12 @@ impl<T> Continuation<T> {
     /// # Examples
     ///
     /// ```
-    /// use corymb_core::suspend_cancellable;
+    /// use corymb::suspend_cancellable;
     ///
     /// let seven = suspend_cancellable(|cont| {
     ///     assert!(cont.resume(7).is_ok());
     /// });
-    /// assert_eq!(futures::executor::block_on(seven).ok(), Some(7));
+    /// assert_eq!(corymb::run_blocking(seven).ok(), Some(7));
     /// ```
     ///
     /// # Errors
@@ -186,14 +206,14 @@ impl<T> Continuation<T> {
     ///
     /// ```
     /// use std::sync::mpsc;
-    /// use corymb_core::suspend_cancellable;
+    /// use corymb::suspend_cancellable;
     ///
     /// let (give_back, given_back) = mpsc::channel();
     /// let lease = suspend_cancellable(|cont| {
     ///     cont.resume_or(7, move |lease| give_back.send(lease).unwrap());
     /// });
     /// // Taken, so there is nothing to undo.
-    /// assert_eq!(futures::executor::block_on(lease).ok(), Some(7));
+    /// assert_eq!(corymb::run_blocking(lease).ok(), Some(7));
     /// assert!(given_back.try_recv().is_err());
     /// ```
     pub fn resume_or(self, value: T, undo: impl FnOnce(T) + Send + 'static) {
@@ -212,12 +232,12 @@ impl<T> Continuation<T> {
     /// # Examples
     ///
     /// ```
-    /// use corymb_core::{Abandoned, suspend_cancellable};
+    /// use corymb::{Abandoned, suspend_cancellable};
     ///
     /// let never = suspend_cancellable::<(), _>(|mut cont| {
     ///     cont.on_cancel(|| unreachable!("the awaiter got its outcome"));
     /// });
-    /// let outcome = futures::executor::block_on(never);
+    /// let outcome = corymb::run_blocking(never);
     /// assert!(matches!(outcome, Err(Abandoned { .. })));
     /// ```
     ///
@@ -237,6 +257,22 @@ impl<T> Continuation<T> {
     }
 
     /// Whether the awaiter is gone, so that a value would come back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use corymb::prelude::*;
+    /// use corymb::suspend_cancellable;
+    ///
+    /// let mut kept = None;
+    /// let wait = suspend_cancellable(|cont| kept = Some(cont));
+    /// let waited = with_timeout(Duration::ZERO, wait);
+    /// assert!(run_blocking(waited).is_err());
+    /// let cont = kept.unwrap();
+    /// assert!(cont.is_cancelled());
+    /// assert_eq!(cont.resume(7), Err(7));
+    /// ```
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.is_closed()
@@ -244,6 +280,15 @@ impl<T> Continuation<T> {
 }
 
 /// The continuation was dropped without having been resumed.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::{Abandoned, suspend_cancellable};
+///
+/// let abandoned = suspend_cancellable::<u32, _>(|cont| drop(cont));
+/// assert!(matches!(corymb::run_blocking(abandoned), Err(Abandoned { .. })));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the continuation was dropped without having been resumed")]
 #[non_exhaustive]

@@ -38,6 +38,26 @@ pub(crate) use waker::WAKER_VTABLE;
 ///
 /// Dropping it instead cancels it, with the cause [`Shutdown`](CancelCause::Shutdown): its future
 /// is dropped by the runtime's default dispatcher, or here if that is gone.
+///
+/// # Examples
+///
+/// A dispatcher that leaves coroutines to the main thread:
+///
+/// ```
+/// use std::sync::mpsc;
+/// use std::thread;
+/// use corymb::{Coroutine, prelude::*};
+///
+/// let (queue, ready) = mpsc::channel();
+/// let here = Dispatcher::custom(move |coroutine: Coroutine| queue.send(coroutine).unwrap());
+/// let other = thread::spawn(|| {
+///     run_blocking(scope(async |s| {
+///         s.coroutine().on(here).spawn(async { thread::current().id() }).await
+///     }))
+/// });
+/// ready.recv().unwrap().run(); // polls it on this thread
+/// assert_eq!(other.join().unwrap(), thread::current().id());
+/// ```
 #[must_use = "dropping it cancels the coroutine"]
 pub struct Coroutine(NonNull<Node>);
 
@@ -57,6 +77,18 @@ impl Coroutine {
     /// Polls the coroutine once.
     ///
     /// A panic in it is caught and becomes its failure.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{Coroutine, prelude::*};
+    ///
+    /// let threads = Dispatcher::custom(|coroutine: Coroutine| {
+    ///     std::thread::spawn(move || coroutine.run());
+    /// });
+    /// let sum = run_blocking(scope(async |s| s.coroutine().on(threads).spawn(async { 2 }).await));
+    /// assert_eq!(sum, 2);
+    /// ```
     pub fn run(self) {
         let node = ManuallyDrop::new(self).0;
         // SAFETY: an unfinished node is valid, and only who runs it can finish it.
@@ -77,12 +109,43 @@ impl Coroutine {
 
     /// Drops the coroutine's future here and completes it as cancelled: for dispatchers that
     /// have shut down.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use corymb::{CancelCause, Coroutine, JoinError, prelude::*};
+    ///
+    /// let (queue, ready) = mpsc::channel();
+    /// let closed = Dispatcher::custom(move |coroutine: Coroutine| queue.send(coroutine).unwrap());
+    /// let outcome = run_blocking(scope(async |s| {
+    ///     let child = s.coroutine().on(closed).spawn(async {});
+    ///     ready.recv().unwrap().discard();
+    ///     child.outcome().await
+    /// }));
+    /// let Err(JoinError::Cancelled(cancelled)) = outcome else { unreachable!() };
+    /// assert!(matches!(cancelled.cause(), CancelCause::Shutdown));
+    /// ```
     pub fn discard(self) {
         self.mark_shutdown();
         self.run();
     }
 
     /// The coroutine, as errors name it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{Coroutine, prelude::*};
+    ///
+    /// let named = Dispatcher::custom(|coroutine: Coroutine| {
+    ///     assert_eq!(coroutine.who().name(), Some("child"));
+    ///     std::thread::spawn(move || coroutine.run());
+    /// });
+    /// run_blocking(scope(async |s| {
+    ///     s.coroutine().on(named).name("child").launch(async {});
+    /// }));
+    /// ```
     pub fn who(&self) -> Who {
         // SAFETY: unfinished while its `Coroutine` exists.
         unsafe { self.0.as_ref().who_unended() }
@@ -90,11 +153,42 @@ impl Coroutine {
 
     /// A pointer that stands for this object, to be stored where a type with a destructor cannot
     /// be.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{Coroutine, prelude::*};
+    ///
+    /// let threads = Dispatcher::custom(|coroutine: Coroutine| {
+    ///     let raw = coroutine.into_raw().expose_provenance();
+    ///     std::thread::spawn(move || {
+    ///         // SAFETY: it came from `into_raw`, and is taken back once.
+    ///         unsafe { Coroutine::from_raw(std::ptr::with_exposed_provenance(raw)) }.run();
+    ///     });
+    /// });
+    /// let sum = run_blocking(scope(async |s| s.coroutine().on(threads).spawn(async { 2 }).await));
+    /// assert_eq!(sum, 2);
+    /// ```
     pub fn into_raw(self) -> *const () {
         ManuallyDrop::new(self).0.as_ptr().cast_const().cast()
     }
 
     /// Takes back what [`into_raw`](Self::into_raw) gave.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{Coroutine, prelude::*};
+    ///
+    /// let threads = Dispatcher::custom(|coroutine: Coroutine| {
+    ///     let again = coroutine.into_raw();
+    ///     // SAFETY: it came from `into_raw`, and is taken back once.
+    ///     let coroutine = unsafe { Coroutine::from_raw(again) };
+    ///     std::thread::spawn(move || coroutine.run());
+    /// });
+    /// let sum = run_blocking(scope(async |s| s.coroutine().on(threads).spawn(async { 2 }).await));
+    /// assert_eq!(sum, 2);
+    /// ```
     ///
     /// # Safety
     ///

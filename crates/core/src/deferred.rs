@@ -16,10 +16,27 @@ use crate::wait::{WaitKind, waiting_on};
 /// The value of a child coroutine, to be awaited.
 ///
 /// Awaiting it gives the value: the happy path only. If the child failed, its scope is cancelled,
-/// and an awaiter inside of it ends there. Any other awaiter of a failed or cancelled child
-/// panics with the reason; [`outcome`](Self::outcome) gives the reason as a value instead.
+/// and an awaiter inside of it ends there. [`outcome`](Self::outcome) tells how the child ended.
 ///
 /// Dropping it neither cancels nor detaches the child, which still belongs to its scope.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// let pair = run_blocking(scope(async |s| {
+///     // Both run at the same time.
+///     let (first, second) = (s.spawn(async { 1 }), s.spawn(async { "two" }));
+///     (first.await, second.await)
+/// }));
+/// assert_eq!(pair, (1, "two"));
+/// ```
+///
+/// # Panics
+///
+/// Awaiting it panics with the reason if the child failed or was cancelled, and the awaiter is not
+/// cancelled itself; and if its value was taken before.
 ///
 /// # Cancel safety
 ///
@@ -44,6 +61,18 @@ impl<T> Deferred<T> {
 
     /// The child's job.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let child = s.spawn(std::future::pending::<u32>());
+    ///     child.job().cancel();
+    ///     assert!(child.outcome().await.is_err());
+    /// }));
+    /// ```
+    ///
     /// # Panics
     ///
     /// If the value has been taken.
@@ -52,6 +81,20 @@ impl<T> Deferred<T> {
     }
 
     /// Waits for the child's end and tells how it was, without panicking.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{JoinError, prelude::*};
+    ///
+    /// let outcome = run_blocking(supervisor_scope(async |s| {
+    ///     s.spawn(async { "x".parse::<u32>().unwrap() }).outcome().await
+    /// }));
+    /// match outcome {
+    ///     Err(JoinError::Panicked(panic)) => assert!(panic.message().contains("InvalidDigit")),
+    ///     other => unreachable!("{other:?}"),
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

@@ -6,6 +6,27 @@ use crate::coroutine::Coroutine;
 ///
 /// Any `Fn(Coroutine) + Send + Sync + 'static` is one.
 ///
+/// # Examples
+///
+/// ```
+/// use std::thread;
+/// use corymb::{Coroutine, Dispatch, prelude::*};
+///
+/// /// Runs each poll on a thread of its own.
+/// struct Threads;
+///
+/// impl Dispatch for Threads {
+///     fn dispatch(&self, coroutine: Coroutine) {
+///         thread::spawn(move || coroutine.run());
+///     }
+/// }
+///
+/// let sum = run_blocking(scope(async |s| {
+///     s.coroutine().on(Dispatcher::custom(Threads)).spawn(async { 1 + 1 }).await
+/// }));
+/// assert_eq!(sum, 2);
+/// ```
+///
 /// # For implementers
 ///
 /// - Each coroutine that is handed over must be [`run`](Coroutine::run) once, on any thread, but

@@ -25,6 +25,22 @@ impl Job {
     /// Writes the tree below and including this job, a line each: what it is, its state, its
     /// name, where it was launched, and what it was seen to wait for last.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let tree = run_blocking(scope(async |s| {
+    ///     let child = s.coroutine().name("poller").launch(std::future::pending());
+    ///     yield_now().await;
+    ///     let mut tree = String::new();
+    ///     child.dump(&mut tree).unwrap();
+    ///     child.cancel();
+    ///     tree
+    /// }));
+    /// assert!(tree.starts_with("coroutine `poller`, active, "));
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of `out`.
@@ -37,6 +53,22 @@ impl Job {
     }
 
     /// How many coroutines at and below this job have not ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    /// use corymb::testing::TestRuntime;
+    ///
+    /// TestRuntime::new().run(scope(async |s| {
+    ///     let children = [s.launch(std::future::pending()), s.launch(std::future::pending())];
+    ///     assert_eq!(s.job().coroutines(), 2);
+    ///     for child in children {
+    ///         child.cancel_and_join().await;
+    ///     }
+    ///     assert_eq!(s.job().coroutines(), 0);
+    /// }));
+    /// ```
     pub fn coroutines(&self) -> usize {
         let mut count = 0;
         walk(self, |_, job, unlisted| {
@@ -48,6 +80,18 @@ impl Job {
 
     /// The coroutines at and below this job that have not ended. One that has never suspended is
     /// in no list: for each of them stands the scope that it was launched into.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let child = s.coroutine().name("poller").launch(std::future::pending());
+    ///     assert_eq!(child.unfinished()[0].name(), Some("poller"));
+    ///     child.cancel();
+    /// }));
+    /// ```
     pub fn unfinished(&self) -> Vec<Who> {
         let mut unfinished = Vec::new();
         walk(self, |_, job, unlisted| {

@@ -9,6 +9,19 @@ use std::sync::Arc;
 use crate::failure;
 
 /// Why something was cancelled.
+///
+/// # Examples
+///
+/// ```
+/// use std::io;
+/// use std::sync::Arc;
+/// use corymb::{CancelCause, Job};
+///
+/// let job = Job::new(None);
+/// job.cancel_with(CancelCause::Custom(Arc::new(io::Error::other("the disk is full"))));
+/// let cancelled = job.cause().unwrap();
+/// assert_eq!(cancelled.cause().to_string(), "because the disk is full");
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum CancelCause {
@@ -49,6 +62,20 @@ impl fmt::Display for CancelCause {
 ///
 /// It is a value about what was awaited. That the awaiting coroutine itself is cancelled is never
 /// told by a value: its future is dropped.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::{CancelCause, prelude::*};
+///
+/// let outcome = run_blocking(cancel_scope(async |c| {
+///     c.cancel();
+///     yield_now().await; // dropped here
+/// }));
+/// let cancelled = outcome.unwrap_err();
+/// assert!(matches!(cancelled.cause(), CancelCause::Requested));
+/// assert_eq!(cancelled.place().file(), file!()); // where `cancel` was called
+/// ```
 #[derive(Clone, Debug)]
 pub struct Cancelled {
     cause: CancelCause,
@@ -103,6 +130,20 @@ impl Error for Cancelled {
 }
 
 /// A coroutine, as an error names it.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// run_blocking(scope(async |s| {
+///     let child = s.coroutine().name("poller").launch(std::future::pending());
+///     let who = &child.unfinished()[0];
+///     assert_eq!(who.name(), Some("poller"));
+///     assert_eq!(who.launched_at().file(), file!());
+///     child.cancel();
+/// }));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Who {
     pub(crate) name: Option<NameOf>,
@@ -166,6 +207,20 @@ impl fmt::Display for Who {
 }
 
 /// A panic that was caught in a coroutine.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::{JoinError, prelude::*};
+///
+/// let outcome = run_blocking(supervisor_scope(async |s| {
+///     let child = s.coroutine().name("parser");
+///     child.spawn(async { "x".parse::<u32>().expect("a number") }).outcome().await
+/// }));
+/// let Err(JoinError::Panicked(panic)) = outcome else { unreachable!() };
+/// assert_eq!(panic.who().name(), Some("parser"));
+/// assert!(panic.message().starts_with("a number"));
+/// ```
 pub struct Panic {
     who: Who,
     message: Arc<str>,
@@ -206,6 +261,18 @@ impl Panic {
 
     /// The payload, as [`std::panic::catch_unwind`] gave it. If the scope of the coroutine took
     /// the payload to resume the panic, the text of the panic stands in for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{JoinError, prelude::*};
+    ///
+    /// let outcome = run_blocking(supervisor_scope(async |s| {
+    ///     s.spawn(async { std::panic::panic_any(7) }).outcome().await
+    /// }));
+    /// let Err(JoinError::Panicked(panic)) = outcome.map(|()| ()) else { unreachable!() };
+    /// assert_eq!(panic.into_payload().downcast_ref(), Some(&7));
+    /// ```
     pub fn into_payload(mut self) -> Box<dyn Any + Send> {
         match self.payload.take() {
             Some(payload) => payload,
@@ -214,6 +281,23 @@ impl Panic {
     }
 
     /// Goes on with the panic in the calling thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{JoinError, prelude::*};
+    ///
+    /// let caught = std::panic::catch_unwind(|| {
+    ///     let child = supervisor_scope(async |s| {
+    ///         s.spawn(async { "x".parse::<u32>().unwrap() }).outcome().await
+    ///     });
+    ///     match run_blocking(child) {
+    ///         Err(JoinError::Panicked(panic)) => panic.resume(),
+    ///         outcome => outcome.ok(),
+    ///     }
+    /// });
+    /// assert!(caught.is_err());
+    /// ```
     pub fn resume(self) -> ! {
         std::panic::resume_unwind(self.into_payload())
     }
@@ -246,6 +330,28 @@ impl fmt::Display for Panic {
 impl Error for Panic {}
 
 /// Why a coroutine gave no value.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::{JoinError, prelude::*};
+///
+/// fn told(error: JoinError) -> &'static str {
+///     match error {
+///         JoinError::Cancelled(_) => "cancelled",
+///         JoinError::Failed(_) => "failed: its scope has the error",
+///         JoinError::Panicked(_) => "panicked",
+///         _ => "something newer",
+///     }
+/// }
+///
+/// let outcome = run_blocking(scope(async |s| {
+///     let child = s.spawn(std::future::pending::<u32>());
+///     child.job().cancel();
+///     child.outcome().await
+/// }));
+/// assert_eq!(outcome.map_err(told), Err("cancelled"));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum JoinError {

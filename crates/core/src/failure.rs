@@ -13,6 +13,24 @@ use crate::error::Who;
 use crate::hooks::{self, RuntimeHooks};
 
 /// A failure that reached nobody's `await`.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::mpsc;
+/// use corymb::{Failure, FailureHandler, prelude::*};
+///
+/// let (tell, told) = mpsc::channel();
+/// let handler = FailureHandler::new(move |failure| {
+///     if let Failure::Panic(panic) = failure {
+///         tell.send(panic.message().to_owned()).unwrap();
+///     }
+/// });
+/// run_blocking(supervisor_scope(async |s| {
+///     s.coroutine().context(handler).launch(async { panic!("oh") }); // nobody awaits it
+/// }));
+/// assert_eq!(told.recv().as_deref(), Ok("oh"));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Failure {
@@ -40,11 +58,42 @@ impl fmt::Display for Failure {
 }
 
 /// What is done with a [`Failure`]: part of a [`Context`](crate::Context).
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::mpsc;
+/// use corymb::{FailureHandler, prelude::*};
+///
+/// let (tell, told) = mpsc::channel();
+/// let handler = FailureHandler::new(move |failure| tell.send(failure.to_string()).unwrap());
+/// run_blocking(supervisor_scope(async |s| {
+///     s.coroutine().context(handler).launch(async { panic!("oh") });
+/// }));
+/// assert!(told.recv().unwrap().ends_with("panicked: oh"));
+/// ```
 #[derive(Clone)]
 pub struct FailureHandler(Arc<dyn Fn(&Failure) + Send + Sync>);
 
 impl FailureHandler {
     /// A handler that calls `f`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// use corymb::{FailureHandler, prelude::*};
+    ///
+    /// static FAILURES: AtomicUsize = AtomicUsize::new(0);
+    ///
+    /// let handler = FailureHandler::new(|_failure| {
+    ///     FAILURES.fetch_add(1, Ordering::Relaxed);
+    /// });
+    /// run_blocking(supervisor_scope(async |s| {
+    ///     s.coroutine().context(handler).launch(async { panic!("oh") });
+    /// }));
+    /// assert_eq!(FAILURES.load(Ordering::Relaxed), 1);
+    /// ```
     pub fn new(f: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
         Self(Arc::new(f))
     }

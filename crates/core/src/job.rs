@@ -20,6 +20,18 @@ use crate::prim::atomic::{AtomicU64, Ordering};
 use crate::wait::{WaitKind, waiting_on};
 
 /// Where a job is in its life.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::{Job, JobState};
+///
+/// let token = Job::new(None);
+/// assert_eq!(token.state(), JobState::Active);
+/// token.cancel();
+/// assert_eq!(token.state(), JobState::Cancelled);
+/// assert!(token.state().is_cancelled() && token.state().is_completed());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JobState {
@@ -77,6 +89,19 @@ impl fmt::Display for JobId {
 /// A handle of a node of the job tree; clones are handles of the same job.
 ///
 /// A handle owns nothing: dropping it neither cancels nor detaches the job.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// run_blocking(scope(async |s| {
+///     let job: Job = s.launch(std::future::pending());
+///     assert!(job.is_active());
+///     job.cancel_and_join().await;
+///     assert!(job.is_cancelled() && job.is_completed());
+/// }));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Job(NodeRef);
 
@@ -85,6 +110,17 @@ impl Job {
     ///
     /// It is cancelled with its parent, or by itself, and its own tokens with it. It keeps no
     /// parent from ending, and ends itself when it is cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::Job;
+    ///
+    /// let all = Job::new(None);
+    /// let one = Job::new(Some(&all));
+    /// all.cancel();
+    /// assert!(one.is_cancelled());
+    /// ```
     #[track_caller]
     pub fn new(parent: Option<&Self>) -> Self {
         Self(token(parent.map(|job| &job.0), Location::caller()))
@@ -104,17 +140,49 @@ impl Job {
 
     /// The job of the code that asks: of the innermost scope, timeout or coroutine that it runs
     /// in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// assert!(Job::current().is_none());
+    /// run_blocking(scope(async |s| assert_eq!(Job::current(), Some(s.job()))));
+    /// ```
     pub fn current() -> Option<Self> {
         current::node().map(Self)
     }
 
     /// Cancels the job and all below it; false if it was cancelled before or has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let job = s.launch(std::future::pending());
+    ///     assert!(job.cancel());
+    ///     assert!(!job.cancel()); // that was done before
+    /// }));
+    /// ```
     #[track_caller]
     pub fn cancel(&self) -> bool {
         self.cancel_with(CancelCause::Requested)
     }
 
     /// As [`cancel`](Self::cancel), for a reason.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use corymb::{CancelCause, Job};
+    ///
+    /// let job = Job::new(None);
+    /// job.cancel_with(CancelCause::Custom(Arc::new(std::io::Error::other("no power"))));
+    /// assert_eq!(job.cause().unwrap().cause().to_string(), "because no power");
+    /// ```
     #[track_caller]
     pub fn cancel_with(&self, cause: CancelCause) -> bool {
         let cause = Cancelled::new(cause, Location::caller());
@@ -125,6 +193,18 @@ impl Job {
     }
 
     /// Waits until the job and all below it have ended, whatever became of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let job = s.launch(yield_now());
+    ///     job.join().await;
+    ///     assert!(job.is_completed());
+    /// }));
+    /// ```
     ///
     /// # Panics
     ///
@@ -140,9 +220,25 @@ impl Job {
 
     /// Cancels the job and waits for its end.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{JobState, prelude::*};
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let job = s.launch(std::future::pending());
+    ///     job.cancel_and_join().await;
+    ///     assert_eq!(job.state(), JobState::Cancelled);
+    /// }));
+    /// ```
+    ///
     /// # Panics
     ///
     /// As [`join`](Self::join).
+    ///
+    /// # Cancel safety
+    ///
+    /// The job is cancelled by the call. Dropping the future gives up nothing but the wait.
     #[track_caller]
     pub fn cancel_and_join(&self) -> Join {
         self.cancel();
@@ -150,6 +246,19 @@ impl Job {
     }
 
     /// Where the job is in its life.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{JobState, prelude::*};
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let job = s.launch(std::future::pending());
+    ///     assert_eq!(job.state(), JobState::Active);
+    ///     job.cancel_and_join().await;
+    ///     assert_eq!(job.state(), JobState::Cancelled);
+    /// }));
+    /// ```
     pub fn state(&self) -> JobState {
         let seen = self.0.state.load();
         let bad = seen.has(state::CANCELLED | state::PANICKED | state::FAILED);
@@ -184,6 +293,17 @@ impl Job {
     }
 
     /// Why it was cancelled, if it was.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{CancelCause, Job};
+    ///
+    /// let job = Job::new(None);
+    /// assert!(job.cause().is_none());
+    /// job.cancel();
+    /// assert!(matches!(job.cause().unwrap().cause(), CancelCause::Requested));
+    /// ```
     pub fn cause(&self) -> Option<Cancelled> {
         let recorded = || self.0.side().and_then(|side| side.lock().cause.clone());
         if let Some(cause) = recorded() {
@@ -198,6 +318,16 @@ impl Job {
     }
 
     /// A number that tells this job from all others of the process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::Job;
+    ///
+    /// let (one, other) = (Job::new(None), Job::new(None));
+    /// assert_ne!(one.id(), other.id());
+    /// assert_eq!(one.id(), one.clone().id());
+    /// ```
     pub fn id(&self) -> JobId {
         static NEXT: std::sync::OnceLock<AtomicU64> = std::sync::OnceLock::new();
         let (side, _) = self.0.make_side();
@@ -211,6 +341,18 @@ impl Job {
 
     /// The job's name: its own, or one that it inherits and has not ended yet. A job without code
     /// has none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let job = s.coroutine().name("poller").launch(std::future::pending());
+    ///     assert_eq!(job.name().as_deref(), Some("poller"));
+    ///     job.cancel();
+    /// }));
+    /// ```
     pub fn name(&self) -> Option<Arc<str>> {
         self.name_of().map(NameOf::into_name)
     }
@@ -236,11 +378,33 @@ impl Job {
     }
 
     /// Where the job was launched or opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::Job;
+    ///
+    /// let job = Job::new(None);
+    /// assert_eq!(job.launched_at().file(), file!());
+    /// ```
     pub fn launched_at(&self) -> &'static Location<'static> {
         self.0.site
     }
 
     /// The parent; none once the job has ended, and for a root.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let job = s.launch(std::future::pending());
+    ///     assert_eq!(job.parent(), Some(s.job()));
+    ///     job.cancel_and_join().await;
+    ///     assert_eq!(job.parent(), None);
+    /// }));
+    /// ```
     pub fn parent(&self) -> Option<Self> {
         if self.0.state.load().has(state::ENDED) {
             return None;
@@ -254,6 +418,20 @@ impl Job {
 
     /// The children that have suspended once, the oldest first. A coroutine that has not is only
     /// counted, by [`unlisted`](Self::unlisted): it costs less.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    /// use corymb::testing::{TestRuntime, settle};
+    ///
+    /// TestRuntime::new().run(scope(async |s| {
+    ///     let child = s.launch(std::future::pending());
+    ///     settle().await; // it runs, and suspends
+    ///     assert_eq!(s.job().children(), [child.clone()]);
+    ///     child.cancel();
+    /// }));
+    /// ```
     pub fn children(&self) -> Vec<Self> {
         let Some(side) = self.0.side() else { return Vec::new() };
         let inner = side.lock();
@@ -270,6 +448,22 @@ impl Job {
     }
 
     /// How many children there are that [`children`](Self::children) does not list yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    /// use corymb::testing::{TestRuntime, settle};
+    ///
+    /// TestRuntime::new().run(scope(async |s| {
+    ///     let child = s.launch(std::future::pending());
+    ///     let job = s.job();
+    ///     assert_eq!(job.children().len() + job.unlisted(), 1);
+    ///     settle().await; // it runs, and suspends
+    ///     assert_eq!(job.unlisted(), 0);
+    ///     child.cancel();
+    /// }));
+    /// ```
     pub fn unlisted(&self) -> usize {
         let Some(side) = self.0.side() else { return 0 };
         let body = usize::from(!self.0.state.load().has(state::BODY_DONE));
@@ -281,6 +475,20 @@ impl Job {
     /// goes on; at once if that is past.
     ///
     /// A panic in `f` is reported and harms nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use corymb::{Completion, prelude::*};
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// run_blocking(scope(async |s| {
+    ///     let job = s.launch(async {});
+    ///     job.on_completion(move |how| tell.send(matches!(how, Completion::Completed)).unwrap());
+    /// }));
+    /// assert_eq!(told.recv(), Ok(true));
+    /// ```
     pub fn on_completion(&self, f: impl FnOnce(&Completion) + Send + 'static) -> Registration {
         let call = move |node: &Node| f(&Completion::of(node));
         self.register(Handler::Completion(Box::new(call)), state::ENDED)
@@ -291,6 +499,19 @@ impl Job {
     ///
     /// A panic in `f` is reported and harms nothing. `f` runs in the middle of the cancellation,
     /// on whatever thread that happens: it should be short.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use corymb::Job;
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let job = Job::new(None);
+    /// job.on_cancelling(move |cancelled| tell.send(cancelled.cause().to_string()).unwrap());
+    /// job.cancel();
+    /// assert_eq!(told.recv().as_deref(), Ok("on request"));
+    /// ```
     pub fn on_cancelling(&self, f: impl FnOnce(&Cancelled) + Send + 'static) -> Registration {
         self.register(Handler::Cancelling(Box::new(f)), state::CANCELLED)
     }
@@ -395,6 +616,21 @@ impl fmt::Debug for Job {
 }
 
 /// How a job ended.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::mpsc;
+/// use corymb::{Completion, prelude::*};
+///
+/// let (tell, told) = mpsc::channel();
+/// run_blocking(scope(async |s| {
+///     let job = s.launch(std::future::pending());
+///     job.on_completion(move |how| tell.send(how.clone()).unwrap());
+///     job.cancel();
+/// }));
+/// assert!(matches!(told.recv(), Ok(Completion::Cancelled(_))));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Completion {
@@ -421,6 +657,17 @@ impl Completion {
 }
 
 /// A handler's registration. Dropping it changes nothing; [`dispose`](Self::dispose) ends it.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::Job;
+///
+/// let job = Job::new(None);
+/// let registration = job.on_cancelling(|_| unreachable!("it was taken back"));
+/// assert!(registration.dispose());
+/// job.cancel();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Registration {
     job: Job,
@@ -429,6 +676,17 @@ pub struct Registration {
 
 impl Registration {
     /// Takes the handler back; false if it has run or is about to.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::Job;
+    ///
+    /// let job = Job::new(None);
+    /// let registration = job.on_cancelling(|_| {});
+    /// job.cancel();
+    /// assert!(!registration.dispose()); // it has run
+    /// ```
     pub fn dispose(self) -> bool {
         let removed = self.job.0.side().and_then(|side| side.lock().remove(self.number));
         // Dropped here, outside of the lock.

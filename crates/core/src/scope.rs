@@ -32,6 +32,20 @@ use region::{End, Region};
 /// them cancels the others; when all have ended, it goes on in the caller. `Result`s of children
 /// are mere values here: see [`try_scope`].
 ///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// let words = ["one", "two"];
+/// let sum = run_blocking(scope(async |s| {
+///     let first = s.spawn(async { 20 }); // a child is `'static`,
+///     let second = s.spawn(async { 20 });
+///     first.await + second.await + words.len() // the body may borrow
+/// }));
+/// assert_eq!(sum, 42);
+/// ```
+///
 /// # Panics
 ///
 /// With the first panic of the body or of a child.
@@ -54,6 +68,19 @@ where
 /// Who awaits the child's [`Deferred`] gets the failure; that of a launched child goes to the
 /// failure handler.
 ///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// let sum = run_blocking(supervisor_scope(async |s| {
+///     let good = s.spawn(async { 1 });
+///     let bad = s.spawn(async { "two".parse::<u32>().unwrap() });
+///     good.await + bad.outcome().await.unwrap_or(0)
+/// }));
+/// assert_eq!(sum, 1);
+/// ```
+///
 /// # Panics
 ///
 /// With a panic of the body, which cancels the children.
@@ -75,6 +102,21 @@ where
 /// A child's `Ok(value)` is what awaiting it gives. The first `Err`, of a child or of the body,
 /// cancels the others; when all have ended, that error is returned. Errors that come later are
 /// dropped here; [`try_scope_all`] keeps them.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// let sum_of = |texts: [&'static str; 2]| {
+///     run_blocking(try_scope(async |s| {
+///         let [a, b] = texts.map(|text| s.spawn(async move { text.parse::<u32>() }));
+///         Ok(a.await + b.await)
+///     }))
+/// };
+/// assert_eq!(sum_of(["1", "2"]), Ok(3));
+/// assert!(sum_of(["1", "two"]).is_err());
+/// ```
 ///
 /// # Errors
 ///
@@ -99,6 +141,21 @@ where
 }
 
 /// As [`try_scope`], and gives the later errors too.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+/// use corymb::try_scope_all;
+///
+/// let failures = run_blocking(try_scope_all(async |s| {
+///     let first = s.spawn(async { "one".parse::<u32>() });
+///     Ok(first.await)
+/// }))
+/// .unwrap_err();
+/// assert_eq!(failures.first().to_string(), "invalid digit found in string");
+/// assert!(failures.suppressed().is_empty()); // no other child failed
+/// ```
 ///
 /// # Errors
 ///
@@ -126,10 +183,28 @@ where
 /// It is the unit of cancellation below a coroutine: what is inside is dropped at its next
 /// suspension, its children are awaited, and the caller goes on with a value that says so.
 ///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// let outcome = run_blocking(cancel_scope(async |c| {
+///     let search = scope(async |s| {
+///         s.launch(async move {
+///             c.cancel();
+///         });
+///         std::future::pending::<u32>().await // dropped here
+///     });
+///     search.await
+/// }));
+/// assert!(outcome.is_err());
+/// ```
+///
 /// # Errors
 ///
-/// [`Cancelled`], with the cause, if the scope was cancelled before the body returned. If the
-/// caller itself is cancelled, it does not get to see it.
+/// [`Cancelled`], with the cause, if the scope was cancelled and the body dropped for it. A body
+/// that returns without another suspension gives its value. If the caller itself is cancelled, it
+/// does not get to see either.
 ///
 /// # Panics
 ///
@@ -416,11 +491,48 @@ impl<T, E, Fut: Future<Output = Result<T, Failures<E>>>> Future for First<Fut> {
 ///
 /// Clones are handles of the same scope, so children can launch siblings. A coroutine that is
 /// launched into a scope that has ended is cancelled at once, and its future dropped unpolled.
+///
+/// # Examples
+///
+/// A child that launches siblings:
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// use corymb::prelude::*;
+///
+/// fn count(s: &Scope, depth: u32, seen: Arc<AtomicU32>) {
+///     let next = s.clone();
+///     s.launch(async move {
+///         seen.fetch_add(1, Ordering::Relaxed);
+///         if depth > 0 {
+///             count(&next, depth - 1, Arc::clone(&seen));
+///             count(&next, depth - 1, seen);
+///         }
+///     });
+/// }
+///
+/// let seen = Arc::new(AtomicU32::new(0));
+/// run_blocking(scope(async |s| count(&s, 2, Arc::clone(&seen))));
+/// assert_eq!(seen.load(Ordering::Relaxed), 7);
+/// ```
 #[derive(Clone)]
 pub struct Scope(NodeRef);
 
 impl Scope {
     /// Launches a child that gives a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let doubled = run_blocking(scope(async |s| {
+    ///     let answer = s.spawn(async { 21 });
+    ///     answer.await * 2
+    /// }));
+    /// assert_eq!(doubled, 42);
+    /// ```
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> Deferred<F::Output>
     where
@@ -431,6 +543,25 @@ impl Scope {
     }
 
     /// Launches a child that gives none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    /// use corymb::prelude::*;
+    ///
+    /// let sum = Arc::new(AtomicU32::new(0));
+    /// run_blocking(scope(async |s| {
+    ///     for n in 1..=3 {
+    ///         let sum = Arc::clone(&sum);
+    ///         s.launch(async move {
+    ///             sum.fetch_add(n, Ordering::Relaxed);
+    ///         });
+    ///     }
+    /// }));
+    /// assert_eq!(sum.load(Ordering::Relaxed), 6); // all of them have ended
+    /// ```
     #[track_caller]
     pub fn launch<F>(&self, future: F) -> Job
     where
@@ -440,11 +571,35 @@ impl Scope {
     }
 
     /// Begins a child with a name, a dispatcher or another context of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let name = run_blocking(scope(async |s| {
+    ///     let child = s.coroutine().name("worker");
+    ///     child.spawn(async { Context::current().name().map(String::from) }).await
+    /// }));
+    /// assert_eq!(name.as_deref(), Some("worker"));
+    /// ```
     pub fn coroutine(&self) -> CoroutineBuilder<Self> {
         CoroutineBuilder { scope: self.clone(), context: None }
     }
 
     /// The scope's job.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let child = s.launch(std::future::pending());
+    ///     assert_eq!(child.parent(), Some(s.job()));
+    ///     child.cancel();
+    /// }));
+    /// ```
     pub fn job(&self) -> Job {
         Job::from_node(self.0.clone())
     }
@@ -453,6 +608,23 @@ impl Scope {
 /// The handle of a [`try_scope`]: launches children that return `Result`s.
 ///
 /// As for [`Scope`], clones are handles of the same scope.
+///
+/// # Examples
+///
+/// It has one type of errors. Where children have different ones, name a type that all of them
+/// convert to, and use `?`:
+///
+/// ```
+/// use std::error::Error;
+/// use corymb::prelude::*;
+///
+/// let read = run_blocking(try_scope(async |s| {
+///     let port = s.spawn(async { Ok("80".parse::<u16>()?) });
+///     let share = s.spawn(async { Ok("0.5".parse::<f32>()?) });
+///     Ok::<_, Box<dyn Error + Send + Sync>>((port.await, share.await))
+/// }));
+/// assert_eq!(read.unwrap(), (80, 0.5));
+/// ```
 pub struct TryScope<E>(NodeRef, PhantomData<fn(E) -> E>);
 
 impl<E> Clone for TryScope<E> {
@@ -463,6 +635,19 @@ impl<E> Clone for TryScope<E> {
 
 impl<E: Send + 'static> TryScope<E> {
     /// Launches a child that gives a value, or fails the scope.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let sum = run_blocking(try_scope(async |s| {
+    ///     let a = s.spawn(async { "1".parse::<u32>() });
+    ///     let b = s.spawn(async { "2".parse::<u32>() });
+    ///     Ok(a.await + b.await) // each a `u32`
+    /// }));
+    /// assert_eq!(sum, Ok(3));
+    /// ```
     #[track_caller]
     pub fn spawn<T, F>(&self, future: F) -> Deferred<T>
     where
@@ -473,6 +658,18 @@ impl<E: Send + 'static> TryScope<E> {
     }
 
     /// Launches a child that gives no value, or fails the scope.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let result = run_blocking(try_scope(async |s| {
+    ///     s.launch(async { Err("the disk is full") });
+    ///     std::future::pending::<Result<(), _>>().await // cancelled
+    /// }));
+    /// assert_eq!(result, Err("the disk is full"));
+    /// ```
     #[track_caller]
     pub fn launch<F>(&self, future: F) -> Job
     where
@@ -482,39 +679,128 @@ impl<E: Send + 'static> TryScope<E> {
     }
 
     /// Begins a child with a name, a dispatcher or another context of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let sum = run_blocking(try_scope(async |s| {
+    ///     let a = s.coroutine().name("first").spawn(async { "1".parse::<u32>() });
+    ///     Ok(a.await + 1)
+    /// }));
+    /// assert_eq!(sum, Ok(2));
+    /// ```
     pub fn coroutine(&self) -> CoroutineBuilder<Self> {
         CoroutineBuilder { scope: self.clone(), context: None }
     }
 
     /// The scope's job.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let done = run_blocking(try_scope(async |s| {
+    ///     assert!(s.job().is_active());
+    ///     Ok::<_, std::io::Error>(())
+    /// }));
+    /// assert!(done.is_ok());
+    /// ```
     pub fn job(&self) -> Job {
         Job::from_node(self.0.clone())
     }
 }
 
 /// The handle of a [`cancel_scope`].
+///
+/// # Examples
+///
+/// ```
+/// use corymb::{CancelCause, prelude::*};
+///
+/// let outcome = run_blocking(cancel_scope(async |c| {
+///     c.cancel();
+///     yield_now().await;
+///     unreachable!("it was dropped at the suspension");
+/// }));
+/// let cancelled = outcome.map(|()| "done").unwrap_err();
+/// assert!(matches!(cancelled.cause(), CancelCause::Requested));
+/// ```
 #[derive(Clone)]
 pub struct CancelScope(NodeRef);
 
 impl CancelScope {
     /// Cancels what is inside; false if that was done before or the scope has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let outcome = run_blocking(cancel_scope(async |c| {
+    ///     assert!(c.cancel());
+    ///     assert!(!c.cancel()); // that was done before
+    ///     yield_now().await; // dropped here
+    /// }));
+    /// assert!(outcome.is_err());
+    /// ```
     #[track_caller]
     pub fn cancel(&self) -> bool {
         self.job().cancel()
     }
 
     /// Whether what is inside has been cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let outcome = run_blocking(cancel_scope(async |c| {
+    ///     assert!(!c.is_cancelled());
+    ///     c.cancel();
+    ///     assert!(c.is_cancelled());
+    ///     "returned without a suspension"
+    /// }));
+    /// assert_eq!(outcome.unwrap(), "returned without a suspension");
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         self.job().is_cancelled()
     }
 
     /// The scope's job.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{CancelCause, prelude::*};
+    ///
+    /// let outcome = run_blocking(cancel_scope(async |c| {
+    ///     c.job().cancel_with(CancelCause::Deadline);
+    ///     yield_now().await; // dropped here
+    /// }));
+    /// assert!(matches!(outcome.unwrap_err().cause(), CancelCause::Deadline));
+    /// ```
     pub fn job(&self) -> Job {
         Job::from_node(self.0.clone())
     }
 }
 
 /// A child in the making; see [`Scope::coroutine`].
+///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// run_blocking(scope(async |s| {
+///     let child = s.coroutine().name("poller").launch(std::future::pending());
+///     assert_eq!(child.name().as_deref(), Some("poller"));
+///     child.cancel();
+/// }));
+/// ```
 #[must_use = "nothing is launched before `spawn` or `launch`"]
 #[derive(Clone, Debug)]
 pub struct CoroutineBuilder<S> {
@@ -524,16 +810,56 @@ pub struct CoroutineBuilder<S> {
 
 impl<S> CoroutineBuilder<S> {
     /// Names the child, for dumps and errors.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let outcome = run_blocking(supervisor_scope(async |s| {
+    ///     let child = s.coroutine().name("parser");
+    ///     child.spawn(async { "x".parse::<u32>().unwrap() }).outcome().await
+    /// }));
+    /// assert!(outcome.unwrap_err().to_string().starts_with("coroutine `parser` launched at"));
+    /// ```
     pub fn name(self, name: impl Into<Arc<str>>) -> Self {
         self.context(Name::new(name))
     }
 
     /// Chooses the dispatcher that resumes the child.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use corymb::{Coroutine, prelude::*};
+    ///
+    /// let threads = Dispatcher::custom(|coroutine: Coroutine| {
+    ///     thread::Builder::new().name("mine".into()).spawn(move || coroutine.run()).unwrap();
+    /// });
+    /// let name = run_blocking(scope(async |s| {
+    ///     let child = s.coroutine().on(threads);
+    ///     child.spawn(async { thread::current().name().map(String::from) }).await
+    /// }));
+    /// assert_eq!(name.as_deref(), Some("mine"));
+    /// ```
     pub fn on(self, dispatcher: Dispatcher) -> Self {
         self.context(dispatcher)
     }
 
     /// Changes the child's context; what was set before stands where this sets nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let name = run_blocking(scope(async |s| {
+    ///     let child = s.coroutine().context(Name::new("first")).context(Name::new("second"));
+    ///     child.spawn(async { Context::current().name().map(String::from) }).await
+    /// }));
+    /// assert_eq!(name.as_deref(), Some("second"));
+    /// ```
     pub fn context(self, context: impl Into<Context>) -> Self {
         let context = self.context.unwrap_or_default().and(context);
         Self { context: Some(context), ..self }
@@ -542,6 +868,18 @@ impl<S> CoroutineBuilder<S> {
 
 impl CoroutineBuilder<Scope> {
     /// Launches the child; see [`Scope::spawn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let sum = run_blocking(scope(async |s| {
+    ///     let one = s.coroutine().name("one").spawn(async { 1 });
+    ///     one.await + 1
+    /// }));
+    /// assert_eq!(sum, 2);
+    /// ```
     #[track_caller]
     pub fn spawn<F>(self, future: F) -> Deferred<F::Output>
     where
@@ -552,6 +890,18 @@ impl CoroutineBuilder<Scope> {
     }
 
     /// Launches the child; see [`Scope::launch`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let job = s.coroutine().name("logger").launch(async {});
+    ///     job.join().await;
+    ///     assert!(job.is_completed());
+    /// }));
+    /// ```
     #[track_caller]
     pub fn launch<F>(self, future: F) -> Job
     where
@@ -563,6 +913,18 @@ impl CoroutineBuilder<Scope> {
 
 impl<E: Send + 'static> CoroutineBuilder<TryScope<E>> {
     /// Launches the child; see [`TryScope::spawn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let sum = run_blocking(try_scope(async |s| {
+    ///     let one = s.coroutine().name("one").spawn(async { "1".parse::<u32>() });
+    ///     Ok(one.await + 1)
+    /// }));
+    /// assert_eq!(sum, Ok(2));
+    /// ```
     #[track_caller]
     pub fn spawn<T, F>(self, future: F) -> Deferred<T>
     where
@@ -573,6 +935,18 @@ impl<E: Send + 'static> CoroutineBuilder<TryScope<E>> {
     }
 
     /// Launches the child; see [`TryScope::launch`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let result = run_blocking(try_scope(async |s| {
+    ///     s.coroutine().name("writer").launch(async { Err("the disk is full") });
+    ///     Ok(())
+    /// }));
+    /// assert_eq!(result, Err("the disk is full"));
+    /// ```
     #[track_caller]
     pub fn launch<F>(self, future: F) -> Job
     where

@@ -9,6 +9,26 @@ use crate::current;
 ///
 /// It always suspends, so it is also a point where a cancellation arrives.
 ///
+/// # Examples
+///
+/// A long computation that lets others run, and can be cancelled:
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// let sum = run_blocking(async {
+///     let mut sum = 0_u64;
+///     for n in 1..=10_000 {
+///         sum += n;
+///         if n % 1_000 == 0 {
+///             yield_now().await;
+///         }
+///     }
+///     sum
+/// });
+/// assert_eq!(sum, 50_005_000);
+/// ```
+///
 /// # Cancel safety
 ///
 /// Dropping it does nothing.
@@ -42,11 +62,42 @@ impl Future for YieldNow {
 /// suspension, or the scope that it runs in is.
 ///
 /// It works in loops that compute, and in blocking code that a coroutine calls.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::{is_cancelled, prelude::*};
+///
+/// let mut rounds = 0;
+/// let outcome = run_blocking(cancel_scope(async |c| {
+///     while !is_cancelled() {
+///         rounds += 1;
+///         if rounds == 3 {
+///             c.cancel();
+///         }
+///     }
+/// }));
+/// assert_eq!((outcome.is_ok(), rounds), (true, 3)); // it returned by itself
+/// ```
 pub fn is_cancelled() -> bool {
     current::is_cancelled()
 }
 
 /// A point where a cancellation arrives; without one it goes on at once.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::{check_cancelled, prelude::*};
+///
+/// let outcome = run_blocking(cancel_scope(async |c| {
+///     check_cancelled().await; // goes on
+///     c.cancel();
+///     check_cancelled().await; // ends here
+///     unreachable!();
+/// }));
+/// assert!(outcome.map(|()| ()).is_err());
+/// ```
 ///
 /// # Cancel safety
 ///

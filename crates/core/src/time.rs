@@ -38,6 +38,24 @@ pub(crate) use timeout::Limit;
 pub use timeout::{Elapsed, Timeout, with_deadline, with_timeout};
 
 /// Tells the time of a runtime: the machine's, or that of a test.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::time::{Clock, Instant};
+///
+/// /// A clock that stands still.
+/// struct Stopped(Instant);
+///
+/// impl Clock for Stopped {
+///     fn now(&self) -> Instant {
+///         self.0
+///     }
+/// }
+///
+/// let clock = Stopped(Instant::now());
+/// assert_eq!(clock.now(), clock.now());
+/// ```
 pub trait Clock: Send + Sync + 'static {
     /// The present.
     fn now(&self) -> Instant;

@@ -39,6 +39,18 @@ pub use handle::RuntimeHandle;
 /// Dropping a runtime cancels what it has, waits for the end of it for a while (one second,
 /// [`Builder::drop_grace`]), and reports what did not end. Dropped on one of its own threads it
 /// cancels and does not wait.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb::{BuildError, Runtime};
+///
+/// let runtime = Runtime::builder().name("mine").parallelism(2).build()?;
+/// assert_eq!(runtime.run_blocking(async { 6 * 7 }), 42);
+/// assert!(runtime.shutdown(Duration::from_secs(1)).is_empty());
+/// # Ok::<(), BuildError>(())
+/// ```
 pub struct Runtime {
     shared: Arc<Shared>,
     drop_grace: Duration,
@@ -62,6 +74,14 @@ pub(crate) struct Shared {
 impl Runtime {
     /// A runtime with the defaults of [`Builder`].
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = corymb::Runtime::new()?;
+    /// assert_eq!(runtime.run_blocking(async { 1 + 1 }), 2);
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Builder::build`].
@@ -71,12 +91,29 @@ impl Runtime {
     }
 
     /// Begins a runtime with settings of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = corymb::Runtime::builder().parallelism(1).build()?;
+    /// assert_eq!(runtime.metrics().parallelism, 1);
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn builder() -> Builder {
         Builder::new()
     }
 
     /// The runtime that serves where there is no other, started on its first use and never shut
     /// down.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::Runtime;
+    ///
+    /// let child = Runtime::global().detached(async { 42 });
+    /// assert_eq!(Runtime::global().run_blocking(child), 42);
+    /// ```
     ///
     /// # Panics
     ///
@@ -110,6 +147,21 @@ impl Runtime {
     /// only. What it launches runs on the workers. On a worker of a pool the processor goes to
     /// another thread meanwhile, so that no other coroutine waits for this call.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use corymb::{CancelCause, Runtime};
+    ///
+    /// let runtime = Runtime::new()?;
+    /// let cancelled = runtime.try_run_blocking(async {
+    ///     let _report = runtime.shutdown(Duration::ZERO); // it waits for nothing
+    ///     std::future::pending::<()>().await;
+    /// });
+    /// assert!(matches!(cancelled.unwrap_err().cause(), CancelCause::Shutdown));
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Cancelled`] if the runtime is shut down before the future is done, or was before the
@@ -141,6 +193,15 @@ impl Runtime {
     ///
     /// In a coroutine that is cancelled it unwinds, and the coroutine ends as cancelled.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = corymb::Runtime::new()?;
+    /// let words = ["one", "two"]; // the future may borrow
+    /// assert_eq!(runtime.run_blocking(async { words.len() }), 2);
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
+    ///
     /// # Panics
     ///
     /// With a panic of the future, and if the runtime has shut down or does so meanwhile.
@@ -152,6 +213,15 @@ impl Runtime {
     /// Launches a coroutine under the runtime itself: it outlives its caller, and is cancelled
     /// and awaited by the runtime's shutdown. If it fails and its `Deferred` has been dropped, the
     /// failure handler is told.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = corymb::Runtime::new()?;
+    /// let child = runtime.detached(async { 42 });
+    /// assert_eq!(runtime.run_blocking(child), 42);
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     ///
     /// # Panics
     ///
@@ -197,11 +267,34 @@ impl Runtime {
 
     /// Makes this the runtime of the calling thread, until the guard is dropped: for threads that
     /// poll corymb's futures by other means.
+    ///
+    /// # Examples
+    ///
+    /// Under the executor of another crate:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = corymb::Runtime::new()?;
+    /// let _inside = runtime.enter();
+    /// // Its timer is one of `runtime`.
+    /// futures::executor::block_on(corymb::time::sleep(Duration::from_millis(1)));
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn enter(&self) -> Entered {
         Entered { _runtime: hooks::enter(self.shared.hooks()) }
     }
 
     /// The root of the job tree.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = corymb::Runtime::builder().name("mine").build()?;
+    /// assert_eq!(runtime.job().name().as_deref(), Some("mine"));
+    /// assert_eq!(runtime.job().parent(), None);
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     ///
     /// # Panics
     ///
@@ -217,6 +310,16 @@ impl Runtime {
 
     /// Writes the tree of live jobs, without stopping anything; see [`Job::dump`].
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = corymb::Runtime::builder().name("mine").build()?;
+    /// let mut text = String::new();
+    /// runtime.dump_to(&mut text).unwrap();
+    /// assert!(text.starts_with("runtime `mine`, active"));
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of `out`.
@@ -225,11 +328,30 @@ impl Runtime {
     }
 
     /// The tree of live jobs as text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = corymb::Runtime::builder().name("mine").build()?;
+    /// assert!(runtime.dump().starts_with("runtime `mine`, active"));
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn dump(&self) -> String {
         self.shared.dump()
     }
 
     /// Numbers about the runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = corymb::Runtime::builder().parallelism(2).build()?;
+    /// let child = runtime.detached(std::future::pending::<()>());
+    /// let metrics = runtime.metrics();
+    /// assert_eq!((metrics.parallelism, metrics.timers, metrics.sources), (2, 0, 0));
+    /// child.job().cancel();
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn metrics(&self) -> Metrics {
         self.shared.metrics()
     }
@@ -242,6 +364,20 @@ impl Runtime {
     ///
     /// A second shutdown waits for the first, unless that has called it, and reports only whether
     /// everything has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use corymb::{CancelCause, Runtime};
+    ///
+    /// let runtime = Runtime::new()?;
+    /// let job = runtime.detached(std::future::pending::<()>()).job();
+    /// let report = runtime.shutdown(Duration::from_secs(1));
+    /// assert!(report.is_empty(), "{report}");
+    /// assert!(matches!(job.cause().unwrap().cause(), CancelCause::Shutdown));
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn shutdown(&self, grace: Duration) -> ShutdownReport {
         let shared = &*self.shared;
         let inside = pool::is_worker_of(&shared.pool)
@@ -301,6 +437,28 @@ pub struct Entered {
 }
 
 /// What [`Runtime::shutdown`] could not end.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::mpsc;
+/// use std::time::Duration;
+/// use corymb::Runtime;
+///
+/// let runtime = Runtime::new()?;
+/// let (tell, told) = mpsc::channel();
+/// let (release, released) = mpsc::channel::<()>();
+/// drop(runtime.detached(async move {
+///     tell.send(()).unwrap();
+///     released.recv().unwrap(); // blocks, so that it cannot be cancelled
+/// }));
+/// told.recv().unwrap();
+/// let report = runtime.shutdown(Duration::ZERO);
+/// assert!(!report.is_empty());
+/// assert_eq!(report.unfinished().len(), 1);
+/// release.send(()).unwrap();
+/// # Ok::<(), corymb::BuildError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "it tells what did not end"]
 pub struct ShutdownReport {
@@ -314,8 +472,8 @@ impl ShutdownReport {
         self.ended
     }
 
-    /// The coroutines that had not ended; a blocking run of a thread is none. One that has never suspended is in no list: for it
-    /// stands the scope that it was launched into.
+    /// The coroutines that had not ended; a blocking run of a thread is none. One that has never
+    /// suspended is in no list: for it stands the scope that it was launched into.
     pub fn unfinished(&self) -> &[Who] {
         &self.unfinished
     }
@@ -332,6 +490,15 @@ impl fmt::Display for ShutdownReport {
 }
 
 /// Numbers about a runtime; see [`Runtime::metrics`].
+///
+/// # Examples
+///
+/// ```
+/// let runtime = corymb::Runtime::builder().parallelism(2).build()?;
+/// let metrics = runtime.metrics();
+/// assert_eq!((metrics.parallelism, metrics.alive, metrics.polls), (2, 0, 0));
+/// # Ok::<(), corymb::BuildError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {

@@ -23,14 +23,14 @@ use proc_macro::TokenStream;
 
 /// Runs an `async fn main` as the program's first coroutine.
 ///
-/// What it returns is reported as that of any `main`, and need not be `Send`. The runtime is shut down when it has returned: what
-/// is left is cancelled, and has one second to end.
+/// What it returns is reported as that of any `main`, and need not be `Send`. The runtime is shut
+/// down when it has returned: what is left is cancelled, and has one second to end.
 ///
 /// | option | |
 /// | --- | --- |
 /// | `parallelism = 4` | the number of processors, by default the machine's |
 /// | `name = "x"` | the name of the runtime, for dumps, errors and threads |
-/// | `crate = "path"` | the module that stands for `corymb`: see the [crate](self) |
+/// | `crate = "path"` | the module that stands for `corymb`: see the page of `corymb_macros` |
 ///
 /// # Examples
 ///
@@ -57,16 +57,16 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 /// | `seed = 7` | what is left to chance is drawn from this seed |
 /// | `shuffled` | ready coroutines run in a random order |
 /// | `real` | runs on the pool and in real time instead; goes with neither of the above |
-/// | `crate = "path"` | the module that stands for `corymb`: see the [crate](self) |
+/// | `crate = "path"` | the module that stands for `corymb`: see the page of `corymb_macros` |
 ///
 /// # Examples
 ///
-/// ```
+/// ```test_harness
 /// use std::time::Duration;
-/// use corymb_core::time::sleep;
-/// use corymb_testing::elapsed;
+/// use corymb::testing::elapsed;
+/// use corymb::time::sleep;
 ///
-/// #[corymb_macros::test(crate = "corymb_testing")]
+/// #[corymb::test]
 /// async fn an_hour_takes_no_time() {
 ///     sleep(Duration::from_secs(3600)).await;
 ///     assert_eq!(elapsed(), Duration::from_secs(3600));

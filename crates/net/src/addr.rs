@@ -17,11 +17,41 @@ use crate::helper;
 /// system on a helper thread; at most four such calls run at a time.
 ///
 /// The trait is sealed.
+///
+/// # Examples
+///
+/// ```
+/// use std::net::{Ipv4Addr, SocketAddr};
+/// use corymb::net::{ToSocketAddrs, lookup_host};
+///
+/// async fn first(host: impl ToSocketAddrs) -> std::io::Result<SocketAddr> {
+///     Ok(lookup_host(host).await?[0])
+/// }
+///
+/// let text = corymb::run_blocking(first("127.0.0.1:80")).unwrap();
+/// let pair = corymb::run_blocking(first((Ipv4Addr::LOCALHOST, 80))).unwrap();
+/// assert_eq!(text, pair);
+/// ```
 pub trait ToSocketAddrs: sealed::Target {}
 
 impl<T: sealed::Target + ?Sized> ToSocketAddrs for T {}
 
 /// Finds the addresses that `host` stands for, in the order in which to try them.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::net::lookup_host;
+///
+/// #[corymb::main]
+/// async fn main() -> std::io::Result<()> {
+///     let found = lookup_host("127.0.0.1:80").await?;
+///     assert_eq!(found, ["127.0.0.1:80".parse().unwrap()]);
+///     let refused = lookup_host("no port").await.unwrap_err();
+///     assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
+///     Ok(())
+/// }
+/// ```
 ///
 /// # Errors
 ///
@@ -154,6 +184,21 @@ mod sealed {
 
 /// What went wrong at each of several addresses: the inner error, to be had by
 /// [`io::Error::get_ref`], of a `bind` or `connect` that failed at all of them.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::net::{AddressesError, TcpListener};
+///
+/// #[corymb::main]
+/// async fn main() -> std::io::Result<()> {
+///     let taken = TcpListener::bind("127.0.0.1:0").await?;
+///     let error = TcpListener::bind(taken.local_addr()?).await.unwrap_err();
+///     let inner = error.get_ref().and_then(|it| it.downcast_ref::<AddressesError>());
+///     assert_eq!(inner.unwrap().attempts()[0].0, taken.local_addr()?);
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct AddressesError {
     operation: &'static str,

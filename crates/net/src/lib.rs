@@ -4,6 +4,23 @@
 //! number of them costs a slot each. They can be used from every executor as long as that
 //! runtime lives; afterwards their operations fail with an error that says so.
 //!
+//! # Examples
+//!
+//! ```
+//! use corymb::net::{TcpListener, TcpStream};
+//!
+//! #[corymb::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let listener = TcpListener::bind("127.0.0.1:0").await?;
+//!     let client = TcpStream::connect(listener.local_addr()?).await?;
+//!     let (server, _peer) = listener.accept().await?;
+//!     client.write(b"!").await?;
+//!     let mut byte = [0];
+//!     assert_eq!((server.read(&mut byte).await?, byte), (1, *b"!"));
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # Cancel safety
 //!
 //! Values are *pulled*: bytes and connections stay in the system until the very poll that gives

@@ -8,27 +8,24 @@
 //! # Examples
 //!
 //! ```
-//! use corymb_sync::channel;
-//! use futures::executor::block_on;
-//! use futures::future::join;
+//! use corymb::prelude::*;
+//! use corymb::sync::channel;
 //!
-//! let (tx, rx) = channel::bounded(1);
-//! let produce = async move {
-//!     for n in 0..3 {
-//!         tx.send(n).await?;
-//!     }
-//!     Ok::<(), corymb_sync::SendError<i32>>(()) // `tx` is dropped: the channel closes.
-//! };
-//! let consume = async move {
+//! let got = run_blocking(try_scope(async |s| {
+//!     let (tx, rx) = channel::bounded(1);
+//!     s.launch(async move {
+//!         for n in 0..3 {
+//!             tx.send(n).await?;
+//!         }
+//!         Ok(()) // `tx` is dropped: the channel closes.
+//!     });
 //!     let mut got = Vec::new();
 //!     while let Ok(n) = rx.recv().await {
 //!         got.push(n);
 //!     }
-//!     got
-//! };
-//! let (produced, got) = block_on(join(produce, consume));
-//! assert!(produced.is_ok());
-//! assert_eq!(got, [0, 1, 2]);
+//!     Ok::<_, corymb::sync::SendError<i32>>(got)
+//! }));
+//! assert_eq!(got, Ok(vec![0, 1, 2]));
 //! ```
 
 mod bounded;
@@ -54,7 +51,7 @@ use crate::{RecvError, SendError, TryRecvError, TrySendError};
 /// # Examples
 ///
 /// ```
-/// use corymb_sync::{TrySendError, channel};
+/// use corymb::sync::{TrySendError, channel};
 ///
 /// let (tx, rx) = channel::bounded(1);
 /// assert_eq!(tx.try_send("a"), Ok(()));
@@ -78,6 +75,21 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 }
 
 /// The end of a channel that sends. Clones send into the same channel.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::sync::channel;
+///
+/// let (tx, rx) = channel::bounded(2);
+/// let other = tx.clone();
+/// assert_eq!((tx.try_send(1), other.try_send(2)), (Ok(()), Ok(())));
+/// assert_eq!((rx.len(), rx.capacity()), (2, 2));
+/// drop(tx);
+/// assert!(!rx.is_closed()); // `other` is there
+/// drop(other);
+/// assert!(rx.is_closed());
+/// ```
 pub struct Sender<T> {
     channel: Arc<Channel<T>>,
 }
@@ -88,8 +100,8 @@ impl<T> Sender<T> {
     /// # Examples
     ///
     /// ```
-    /// use corymb_sync::{SendError, channel};
-    /// # futures::executor::block_on(async {
+    /// use corymb::sync::{SendError, channel};
+    /// # corymb::run_blocking(async {
     /// let (tx, rx) = channel::bounded(8);
     /// tx.send(1).await?;
     /// drop(rx);
@@ -139,7 +151,7 @@ impl<T> Sender<T> {
     /// # Examples
     ///
     /// ```
-    /// use corymb_sync::{TrySendError, channel};
+    /// use corymb::sync::{TrySendError, channel};
     ///
     /// let (tx, rx) = channel::bounded(1);
     /// assert_eq!(tx.try_send(1), Ok(()));
@@ -158,6 +170,19 @@ impl<T> Sender<T> {
 
     /// Closes the channel: no send is accepted any more. What was sent, waiting sends included,
     /// can be received.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::sync::{TryRecvError, TrySendError, channel};
+    ///
+    /// let (tx, rx) = channel::bounded(2);
+    /// assert_eq!(tx.try_send(1), Ok(()));
+    /// tx.close();
+    /// assert_eq!(tx.try_send(2), Err(TrySendError::Closed(2)));
+    /// assert_eq!(rx.try_recv(), Ok(1)); // sent before
+    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Closed));
+    /// ```
     pub fn close(&self) {
         self.channel.close();
     }
@@ -201,6 +226,36 @@ impl<T> Drop for Sender<T> {
 }
 
 /// The end of a channel that receives. Clones share the values: each goes to one of them.
+///
+/// # Examples
+///
+/// Two workers that share the values:
+///
+/// ```
+/// use corymb::prelude::*;
+/// use corymb::sync::channel;
+///
+/// let sum = run_blocking(scope(async |s| {
+///     let (tx, rx) = channel::bounded(4);
+///     let workers = [(); 2].map(|()| {
+///         let rx = rx.clone();
+///         s.spawn(async move {
+///             let mut sum = 0;
+///             while let Ok(n) = rx.recv().await {
+///                 sum += n;
+///             }
+///             sum
+///         })
+///     });
+///     for n in 1..=10 {
+///         tx.send(n).await.expect("a worker is there");
+///     }
+///     tx.close();
+///     let [one, other] = workers;
+///     one.await + other.await
+/// }));
+/// assert_eq!(sum, 55);
+/// ```
 pub struct Receiver<T> {
     channel: Arc<Channel<T>>,
 }
@@ -214,8 +269,8 @@ impl<T> Receiver<T> {
     /// # Examples
     ///
     /// ```
-    /// use corymb_sync::{RecvError, channel};
-    /// # futures::executor::block_on(async {
+    /// use corymb::sync::{RecvError, channel};
+    /// # corymb::run_blocking(async {
     /// let (tx, rx) = channel::bounded(8);
     /// assert_eq!(tx.try_send("last"), Ok(()));
     /// drop(tx);
@@ -260,7 +315,7 @@ impl<T> Receiver<T> {
     /// # Examples
     ///
     /// ```
-    /// use corymb_sync::{TryRecvError, channel};
+    /// use corymb::sync::{TryRecvError, channel};
     ///
     /// let (tx, rx) = channel::bounded(1);
     /// assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
@@ -283,13 +338,13 @@ impl<T> Receiver<T> {
     /// # Examples
     ///
     /// ```
-    /// use corymb_sync::channel;
+    /// use corymb::sync::channel;
     /// use futures::StreamExt as _;
     ///
     /// let (tx, rx) = channel::bounded(2);
     /// assert_eq!((tx.try_send(1), tx.try_send(2)), (Ok(()), Ok(())));
     /// drop(tx);
-    /// let got: Vec<i32> = futures::executor::block_on(rx.into_stream().collect());
+    /// let got: Vec<i32> = corymb::run_blocking(rx.into_stream().collect());
     /// assert_eq!(got, [1, 2]);
     /// ```
     ///
@@ -309,6 +364,18 @@ impl<T> Receiver<T> {
 
     /// Closes the channel: no send is accepted any more. What was sent, waiting sends included,
     /// can be received; to drop it, drop the receivers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::sync::{TrySendError, channel};
+    ///
+    /// let (tx, rx) = channel::bounded(2);
+    /// assert_eq!(tx.try_send(1), Ok(()));
+    /// rx.close();
+    /// assert_eq!(tx.try_send(2), Err(TrySendError::Closed(2)));
+    /// assert_eq!(rx.try_recv(), Ok(1)); // sent before
+    /// ```
     pub fn close(&self) {
         self.channel.close();
     }

@@ -3,6 +3,16 @@
 use std::fmt;
 
 /// A value that could not be sent, because the channel is closed.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::sync::{SendError, channel};
+///
+/// let (tx, _) = channel::bounded(1);
+/// let SendError(value) = corymb::run_blocking(tx.send("lost")).unwrap_err();
+/// assert_eq!(value, "lost");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("sending on a closed channel")]
 pub struct SendError<T>(
@@ -30,6 +40,16 @@ pub enum TrySendError<T> {
 
 impl<T> TrySendError<T> {
     /// The value, unsent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::sync::channel;
+    ///
+    /// let (tx, _rx) = channel::bounded(1);
+    /// assert_eq!(tx.try_send("first"), Ok(()));
+    /// assert_eq!(tx.try_send("second").unwrap_err().into_inner(), "second");
+    /// ```
     pub fn into_inner(self) -> T {
         match self {
             Self::Full(value) | Self::Closed(value) => value,

@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | a stream of values, with back-pressure | [`channel::bounded`] |
 //! | one value, once | [`oneshot::channel`] |
-//! | one value from a callback | `suspend_cancellable`, in the kernel |
+//! | one value from a callback | `corymb::suspend_cancellable` |
 //!
 //! Values are pulled: one that was sent stays in the primitive until a receiver's poll takes it,
 //! so that nothing is lost between a wake-up and the poll that follows. A wake-up is an offer: a

@@ -3,13 +3,15 @@
 //! # Examples
 //!
 //! ```
-//! use corymb_sync::oneshot;
-//! use futures::executor::block_on;
+//! use corymb::prelude::*;
+//! use corymb::sync::oneshot;
 //!
-//! let (tx, rx) = oneshot::channel();
-//! let thread = std::thread::spawn(move || tx.send(6 * 7));
-//! assert_eq!(block_on(rx), Ok(42));
-//! # let _sent = thread.join().unwrap();
+//! let answer = run_blocking(scope(async |s| {
+//!     let (tx, rx) = oneshot::channel();
+//!     s.launch(async { tx.send(6 * 7).expect("the receiver waits") });
+//!     rx.await
+//! }));
+//! assert_eq!(answer, Ok(42));
 //! ```
 //!
 //! # Implementation notes
@@ -27,6 +29,16 @@ use corymb_core::internal::{WaitKind, WakerWord, waiting_on};
 use crate::{RecvError, TryRecvError};
 
 /// A sender and the receiver of its value.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::sync::oneshot;
+///
+/// let (tx, rx) = oneshot::channel();
+/// assert_eq!(tx.send("done"), Ok(()));
+/// assert_eq!(corymb::run_blocking(rx), Ok("done"));
+/// ```
 #[track_caller]
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let (producer, consumer) = slot();
@@ -34,6 +46,16 @@ pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
 }
 
 /// The end that sends. Dropping it unused closes the channel.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::sync::{RecvError, oneshot};
+///
+/// let (tx, rx) = oneshot::channel::<u32>();
+/// drop(tx);
+/// assert_eq!(corymb::run_blocking(rx), Err(RecvError::Closed));
+/// ```
 #[derive(Debug)]
 pub struct Sender<T> {
     producer: Producer<T, WakerWord>,
@@ -47,7 +69,7 @@ impl<T> Sender<T> {
     /// # Examples
     ///
     /// ```
-    /// use corymb_sync::oneshot;
+    /// use corymb::sync::oneshot;
     ///
     /// let (tx, rx) = oneshot::channel();
     /// drop(rx);
@@ -66,8 +88,8 @@ impl<T> Sender<T> {
     /// # Examples
     ///
     /// ```
-    /// use corymb_sync::oneshot;
-    /// # futures::executor::block_on(async {
+    /// use corymb::sync::oneshot;
+    /// # corymb::run_blocking(async {
     /// let (mut tx, rx) = oneshot::channel::<()>();
     /// drop(rx);
     /// tx.closed().await;
@@ -89,6 +111,17 @@ impl<T> Sender<T> {
     }
 
     /// Whether the receiver is closed or gone, so that [`send`](Self::send) would fail.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::sync::oneshot;
+    ///
+    /// let (tx, mut rx) = oneshot::channel::<u32>();
+    /// assert!(!tx.is_closed());
+    /// rx.close();
+    /// assert!(tx.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.producer.is_closed()
@@ -126,6 +159,23 @@ impl<T> Drop for Closed<'_, T> {
 
 /// The end that receives: await it for the value.
 ///
+/// # Examples
+///
+/// To look again and again without losing the value, await a reference:
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb::prelude::*;
+/// use corymb::sync::oneshot;
+///
+/// run_blocking(async {
+///     let (tx, mut rx) = oneshot::channel();
+///     assert!(with_timeout(Duration::from_millis(1), &mut rx).await.is_err());
+///     assert_eq!(tx.send("late"), Ok(()));
+///     assert_eq!(rx.await, Ok("late"));
+/// });
+/// ```
+///
 /// # Errors
 ///
 /// [`RecvError::Closed`] if the sender is gone without having sent, if the receiver was
@@ -153,7 +203,7 @@ impl<T> Receiver<T> {
     /// # Examples
     ///
     /// ```
-    /// use corymb_sync::{TryRecvError, oneshot};
+    /// use corymb::sync::{TryRecvError, oneshot};
     ///
     /// let (tx, mut rx) = oneshot::channel();
     /// assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
@@ -178,7 +228,7 @@ impl<T> Receiver<T> {
     /// # Examples
     ///
     /// ```
-    /// use corymb_sync::{TryRecvError, oneshot};
+    /// use corymb::sync::{TryRecvError, oneshot};
     ///
     /// let (tx, mut rx) = oneshot::channel();
     /// rx.close();

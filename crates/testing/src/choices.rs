@@ -5,6 +5,19 @@ use corymb_core::hooks::Choice;
 /// A decision that a [`TestRuntime`](crate::TestRuntime) has made.
 ///
 /// Only decisions between two or more options are made and recorded.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::testing::TestRuntime;
+///
+/// let runtime = TestRuntime::builder().seed(3).shuffled().build();
+/// runtime.scope().launch(async {});
+/// runtime.run(async {});
+/// let decision = runtime.choices()[0];
+/// assert_eq!(decision.options, 2); // which of the two coroutines is first
+/// assert!(decision.picked < 2);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// What was decided.

@@ -26,8 +26,8 @@ use crate::world::World;
 ///
 /// ```
 /// use std::time::Duration;
-/// use corymb_core::{scope, time::sleep};
-/// use corymb_testing::{TestRuntime, advance, elapsed};
+/// use corymb::{scope, time::sleep};
+/// use corymb::testing::{TestRuntime, advance, elapsed};
 ///
 /// TestRuntime::new().run(scope(async |s| {
 ///     let child = s.launch(sleep(Duration::from_millis(20)));
@@ -60,8 +60,8 @@ pub fn advance(duration: Duration) -> Advance {
 ///
 /// ```
 /// use std::time::Duration;
-/// use corymb_core::{scope, yield_now};
-/// use corymb_testing::{TestRuntime, elapsed, settle};
+/// use corymb::{scope, yield_now};
+/// use corymb::testing::{TestRuntime, elapsed, settle};
 ///
 /// TestRuntime::new().run(scope(async |s| {
 ///     let child = s.launch(async {
@@ -97,8 +97,8 @@ pub fn settle() -> Advance {
 ///
 /// ```
 /// use std::time::Duration;
-/// use corymb_core::{is_cancelled, time::with_timeout};
-/// use corymb_testing::{TestRuntime, busy};
+/// use corymb::{is_cancelled, time::with_timeout};
+/// use corymb::testing::{TestRuntime, busy};
 ///
 /// let rounds = TestRuntime::new().run(async {
 ///     let work = async {
@@ -128,8 +128,8 @@ pub fn busy(duration: Duration) {
 ///
 /// ```
 /// use std::time::Duration;
-/// use corymb_core::time::sleep;
-/// use corymb_testing::{TestRuntime, elapsed};
+/// use corymb::time::sleep;
+/// use corymb::testing::{TestRuntime, elapsed};
 ///
 /// TestRuntime::new().run(async {
 ///     sleep(Duration::from_secs(3600)).await;
@@ -153,8 +153,8 @@ pub fn elapsed() -> Duration {
 /// # Examples
 ///
 /// ```
-/// use corymb_core::supervisor_scope;
-/// use corymb_testing::{TestRuntime, take_failures};
+/// use corymb::supervisor_scope;
+/// use corymb::testing::{TestRuntime, take_failures};
 ///
 /// TestRuntime::new().run(async {
 ///     supervisor_scope(async |s| drop(s.launch(async { panic!("oh") }))).await;

@@ -27,8 +27,8 @@ enum When {
 ///
 /// After `k` polls a future is dropped in two runs: right away, and when it has been woken and
 /// would be polled again, so that what came for it has to go elsewhere. Then all that is ready
-/// runs, without a move of the clock, and `check(k)` looks at what is left. The first run drops the future unpolled; in the
-/// last one it completes. Gives the number of polls that this takes.
+/// runs, without a move of the clock, and `check(k)` looks at what is left. The first run drops the
+/// future unpolled; in the last one it completes. Gives the number of polls that this takes.
 ///
 /// Any future will do, of corymb or not.
 ///
@@ -38,8 +38,8 @@ enum When {
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
-/// use corymb_core::yield_now;
-/// use corymb_testing::drop_at_every_poll;
+/// use corymb::yield_now;
+/// use corymb::testing::drop_at_every_poll;
 ///
 /// #[derive(Clone)]
 /// struct Tickets(Arc<Mutex<u32>>);

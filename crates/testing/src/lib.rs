@@ -11,8 +11,8 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use corymb_core::{scope, time::{sleep, with_timeout}};
-//! use corymb_testing::{TestRuntime, elapsed};
+//! use corymb::{scope, time::{sleep, with_timeout}};
+//! use corymb::testing::{TestRuntime, elapsed};
 //!
 //! TestRuntime::new().run(async {
 //!     let slow = scope(async |s| drop(s.launch(sleep(Duration::from_secs(60)))));

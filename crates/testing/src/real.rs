@@ -11,6 +11,20 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs `future` as the body of a test on a pool of real threads and in real time.
 ///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb::testing::run_real;
+/// use corymb::time::{now, sleep};
+///
+/// run_real(async {
+///     let start = now();
+///     sleep(Duration::from_millis(2)).await;
+///     assert!(start.elapsed() >= Duration::from_millis(2));
+/// });
+/// ```
+///
 /// # Panics
 ///
 /// With a panic of the future, if it returns an error, and if it leaves coroutines behind.

@@ -5,6 +5,16 @@ use std::fmt::Debug;
 use crate::runtime::{Builder, TestRuntime};
 
 /// What the body of a test may return.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::testing::Verdict;
+///
+/// assert_eq!(().verdict(), Ok(()));
+/// assert_eq!(Ok::<(), &str>(()).verdict(), Ok(()));
+/// assert_eq!(Err::<(), _>("wrong").verdict(), Err(String::from("\"wrong\"")));
+/// ```
 pub trait Verdict {
     /// Whether the test passed; else why not.
     ///
@@ -35,8 +45,8 @@ impl<T: Verdict, E: Debug> Verdict for Result<T, E> {
 ///
 /// ```
 /// use std::time::Duration;
-/// use corymb_core::time::sleep;
-/// use corymb_testing::run_test;
+/// use corymb::time::sleep;
+/// use corymb::testing::run_test;
 ///
 /// run_test("an hour passes", async {
 ///     sleep(Duration::from_secs(3600)).await;
@@ -59,6 +69,16 @@ where
 }
 
 /// As [`run_test`], in a runtime with other settings.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::testing::{TestRuntime, run_test_with};
+///
+/// run_test_with("with seed 7", TestRuntime::builder().seed(7).shuffled(), async {
+///     corymb::yield_now().await;
+/// });
+/// ```
 ///
 /// # Panics
 ///

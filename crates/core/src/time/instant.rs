@@ -22,7 +22,7 @@ use crate::hooks;
 ///
 /// ```
 /// use std::time::Duration;
-/// use corymb_core::time::Instant;
+/// use corymb::time::Instant;
 ///
 /// let start = Instant::now();
 /// let deadline = start + Duration::from_secs(5);
@@ -39,7 +39,7 @@ impl Instant {
     /// # Examples
     ///
     /// ```
-    /// use corymb_core::time::Instant;
+    /// use corymb::time::Instant;
     ///
     /// assert!(Instant::now() < Instant::FAR_FUTURE);
     /// ```
@@ -50,7 +50,7 @@ impl Instant {
     /// # Examples
     ///
     /// ```
-    /// use corymb_core::time::Instant;
+    /// use corymb::time::Instant;
     ///
     /// let earlier = Instant::now();
     /// assert!(earlier <= Instant::now());
@@ -83,7 +83,7 @@ impl Instant {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use corymb_core::time::Instant;
+    /// use corymb::time::Instant;
     ///
     /// let start = Instant::now();
     /// let end = start + Duration::from_millis(3);
@@ -101,7 +101,7 @@ impl Instant {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use corymb_core::time::Instant;
+    /// use corymb::time::Instant;
     ///
     /// let start = Instant::now();
     /// let later = start + Duration::from_secs(1);
@@ -118,7 +118,7 @@ impl Instant {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use corymb_core::time::Instant;
+    /// use corymb::time::Instant;
     ///
     /// let start = Instant::now();
     /// let later = start + Duration::from_secs(1);
@@ -139,7 +139,7 @@ impl Instant {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use corymb_core::time::Instant;
+    /// use corymb::time::Instant;
     ///
     /// let start = Instant::now();
     /// assert!(start.checked_add(Duration::from_secs(1)).is_some());
@@ -157,7 +157,7 @@ impl Instant {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use corymb_core::time::Instant;
+    /// use corymb::time::Instant;
     ///
     /// let deadline = Instant::now() + Duration::from_secs(3600);
     /// assert_eq!(deadline.elapsed(), Duration::ZERO);
@@ -223,7 +223,7 @@ impl fmt::Debug for Instant {
 /// # Examples
 ///
 /// ```
-/// use corymb_core::time;
+/// use corymb::time;
 ///
 /// let earlier = time::now();
 /// assert!(earlier <= time::now());

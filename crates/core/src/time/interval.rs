@@ -19,6 +19,22 @@ use super::sleep::Sleep;
 /// | `Burst` | 900 (thus at once), 1200, 1500 |
 /// | `Delay` | 1250, 1550, 1850 |
 /// | `Skip` | 1200, 1500, 1800 |
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb::testing::{TestRuntime, busy};
+/// use corymb::time::{MissedTick, interval};
+///
+/// TestRuntime::new().run(async {
+///     let mut ticks = interval(Duration::from_millis(300)).with_missed_tick(MissedTick::Skip);
+///     let start = ticks.tick().await;
+///     busy(Duration::from_millis(950));
+///     assert_eq!(ticks.tick().await - start, Duration::from_millis(300)); // late
+///     assert_eq!(ticks.tick().await - start, Duration::from_millis(1200));
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissedTick {
     /// Ticks come without pause until they have caught up: none is lost.
@@ -60,6 +76,22 @@ fn remainder(time: Duration, period: Duration) -> Duration {
 ///
 /// *Now* is when this is called, whenever the first tick is taken.
 ///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb::testing::{TestRuntime, elapsed};
+/// use corymb::time::interval;
+///
+/// TestRuntime::new().run(async {
+///     let mut ticks = interval(Duration::from_secs(10));
+///     for _ in 0..3 {
+///         ticks.tick().await;
+///     }
+///     assert_eq!(elapsed(), Duration::from_secs(20)); // the first comes at once
+/// });
+/// ```
+///
 /// # Panics
 ///
 /// If `period` is zero.
@@ -70,6 +102,21 @@ pub fn interval(period: Duration) -> Interval {
 }
 
 /// Ticks at `start`, and then once in each `period`.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb::testing::{TestRuntime, elapsed};
+/// use corymb::time::{interval_at, now};
+///
+/// TestRuntime::new().run(async {
+///     let period = Duration::from_secs(10);
+///     let mut ticks = interval_at(now() + period, period);
+///     ticks.tick().await;
+///     assert_eq!(elapsed(), period);
+/// });
+/// ```
 ///
 /// # Panics
 ///
@@ -96,6 +143,22 @@ fn assert_period(call: &str, period: Duration) {
 /// in time is up to [`MissedTick`].
 ///
 /// It is a [`Stream`] of its ticks too, one without an end.
+///
+/// # Examples
+///
+/// As a stream:
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb::testing::TestRuntime;
+/// use corymb::time::interval;
+/// use futures::StreamExt as _;
+///
+/// let ticks = TestRuntime::new().run(async {
+///     interval(Duration::from_secs(10)).take(3).collect::<Vec<_>>().await
+/// });
+/// assert_eq!(ticks[2] - ticks[0], Duration::from_secs(20));
+/// ```
 #[derive(Debug)]
 #[must_use = "an interval ticks when it is asked to"]
 pub struct Interval {
@@ -115,18 +178,58 @@ impl Interval {
     }
 
     /// Sets what to do about missed ticks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use corymb::testing::{TestRuntime, busy};
+    /// use corymb::time::{MissedTick, interval};
+    ///
+    /// TestRuntime::new().run(async {
+    ///     let mut ticks = interval(Duration::from_secs(10)).with_missed_tick(MissedTick::Delay);
+    ///     let start = ticks.tick().await;
+    ///     busy(Duration::from_secs(14));
+    ///     assert_eq!(ticks.tick().await - start, Duration::from_secs(10)); // late, at 14
+    ///     assert_eq!(ticks.tick().await - start, Duration::from_secs(24));
+    /// });
+    /// ```
     pub fn with_missed_tick(mut self, missed: MissedTick) -> Self {
         self.missed = missed;
         self
     }
 
     /// The time between two ticks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use corymb::time::interval;
+    ///
+    /// assert_eq!(interval(Duration::from_secs(10)).period(), Duration::from_secs(10));
+    /// ```
     #[must_use]
     pub fn period(&self) -> Duration {
         self.period
     }
 
     /// Waits for the next tick, and gives the time at which it was due.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use corymb::testing::TestRuntime;
+    /// use corymb::time::{interval, now};
+    ///
+    /// TestRuntime::new().run(async {
+    ///     let mut ticks = interval(Duration::from_secs(10));
+    ///     let first = ticks.tick().await;
+    ///     assert_eq!(ticks.tick().await, first + Duration::from_secs(10));
+    ///     assert_eq!(now(), first + Duration::from_secs(10));
+    /// });
+    /// ```
     ///
     /// # Panics
     ///
@@ -143,6 +246,20 @@ impl Interval {
 
     /// Polls for the next tick.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::time::Duration;
+    /// use corymb::time::{interval, now};
+    ///
+    /// corymb::run_blocking(async {
+    ///     let mut ticks = interval(Duration::from_secs(10));
+    ///     let first = poll_fn(|cx| ticks.poll_tick(cx)).await;
+    ///     assert!(first <= now());
+    /// });
+    /// ```
+    ///
     /// # Panics
     ///
     /// Where there is no runtime to wait in.
@@ -154,6 +271,23 @@ impl Interval {
     }
 
     /// Starts anew: the next tick comes a period from now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use corymb::testing::{TestRuntime, elapsed};
+    /// use corymb::time::{interval, sleep};
+    ///
+    /// TestRuntime::new().run(async {
+    ///     let mut ticks = interval(Duration::from_secs(10));
+    ///     ticks.tick().await;
+    ///     sleep(Duration::from_secs(7)).await;
+    ///     ticks.reset();
+    ///     ticks.tick().await;
+    ///     assert_eq!(elapsed(), Duration::from_secs(17));
+    /// });
+    /// ```
     pub fn reset(&mut self) {
         self.wait_until(now() + self.period);
     }

@@ -19,6 +19,20 @@ use crate::waker_word::WakerWord;
 /// Never wakes early; late by about a tenth of a millisecond on an idle machine. A duration of
 /// zero does not suspend; one too long to be told, such as [`Duration::MAX`], never ends.
 ///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb::prelude::*;
+/// use corymb::time::now;
+///
+/// run_blocking(async {
+///     let start = now();
+///     sleep(Duration::from_millis(2)).await;
+///     assert!(now() - start >= Duration::from_millis(2));
+/// });
+/// ```
+///
 /// # Panics
 ///
 /// Polling panics where there is no runtime to wait in.
@@ -38,6 +52,19 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// Never wakes early; late by about a tenth of a millisecond on an idle machine. A deadline that
 /// has passed does not suspend; [`Instant::FAR_FUTURE`] never comes.
 ///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb::time::{now, sleep_until};
+///
+/// corymb::run_blocking(async {
+///     let deadline = now() + Duration::from_millis(2);
+///     sleep_until(deadline).await;
+///     assert!(now() >= deadline);
+/// });
+/// ```
+///
 /// # Panics
 ///
 /// Polling panics where there is no runtime to wait in.
@@ -55,6 +82,22 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 ///
 /// It is its own timer, and needs no allocation. Ready once the deadline has passed, and ready
 /// again whenever it is polled after that.
+///
+/// # Examples
+///
+/// ```
+/// use std::pin::pin;
+/// use std::time::Duration;
+/// use corymb::time::{now, sleep};
+///
+/// corymb::run_blocking(async {
+///     let mut idle = pin!(sleep(Duration::from_secs(3600)));
+///     assert_eq!(idle.deadline(), None); // its time has not begun to run
+///     idle.as_mut().reset(now());
+///     idle.as_mut().await;
+///     assert!(idle.is_elapsed());
+/// });
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sleep {
     node: Node,
@@ -80,6 +123,17 @@ impl Sleep {
 
     /// The point in time that is waited for; `None` for a [`sleep`] that was not polled yet, whose
     /// time has not begun to run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use corymb::time::{now, sleep, sleep_until};
+    ///
+    /// let deadline = now() + Duration::from_secs(1);
+    /// assert_eq!(sleep_until(deadline).deadline(), Some(deadline));
+    /// assert_eq!(sleep(Duration::from_secs(1)).deadline(), None);
+    /// ```
     pub fn deadline(&self) -> Option<Instant> {
         match self.node.state() {
             State::After => None,
@@ -89,6 +143,21 @@ impl Sleep {
 
     /// Whether the timer has fired. It fires when the runtime gets to it, or at the first poll if
     /// the deadline has passed by then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::pin::pin;
+    /// use std::time::Duration;
+    /// use corymb::time::sleep;
+    ///
+    /// corymb::run_blocking(async {
+    ///     let mut pause = pin!(sleep(Duration::from_millis(1)));
+    ///     assert!(!pause.is_elapsed());
+    ///     pause.as_mut().await;
+    ///     assert!(pause.is_elapsed());
+    /// });
+    /// ```
     pub fn is_elapsed(&self) -> bool {
         matches!(self.node.state(), State::Fired)
     }
@@ -103,6 +172,22 @@ impl Sleep {
     ///
     /// A task that waits already is woken at the new deadline if it is the later one, and at once,
     /// to poll again, if it is the earlier one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::pin::pin;
+    /// use std::time::Duration;
+    /// use corymb::testing::{TestRuntime, elapsed};
+    /// use corymb::time::{now, sleep};
+    ///
+    /// TestRuntime::new().run(async {
+    ///     let mut idle = pin!(sleep(Duration::from_secs(10)));
+    ///     idle.as_mut().reset(now() + Duration::from_secs(30));
+    ///     idle.await;
+    ///     assert_eq!(elapsed(), Duration::from_secs(30));
+    /// });
+    /// ```
     #[track_caller]
     pub fn reset(self: Pin<&mut Self>, deadline: Instant) {
         self.reset_at(deadline, Location::caller());

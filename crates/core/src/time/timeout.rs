@@ -38,6 +38,18 @@ use crate::wait::{WaitKind, waiting_on};
 /// The time was up before the work was done.
 ///
 /// The work has been cancelled, and all of it has ended.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb::prelude::*;
+///
+/// let late = with_timeout(Duration::from_millis(1), std::future::pending::<()>());
+/// let elapsed = run_blocking(late).unwrap_err();
+/// assert!(elapsed.to_string().starts_with("not done within 1ms"));
+/// assert_eq!(elapsed.place().file(), file!());
+/// ```
 // Boxed, so that a result with it is two words, which stay in registers where nothing elapses.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not done within {} ({})", .0.limit, .0.place)]
@@ -86,6 +98,20 @@ impl std::fmt::Display for Given {
 /// counts from the end of the first poll, or from where the code inside first asks whether it is
 /// cancelled.
 ///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb::prelude::*;
+///
+/// run_blocking(async {
+///     let soon = with_timeout(Duration::from_secs(60), async { 42 }).await;
+///     assert_eq!(soon, Ok(42));
+///     let late = with_timeout(Duration::from_millis(1), sleep(Duration::from_secs(60))).await;
+///     assert!(late.is_err());
+/// });
+/// ```
+///
 /// # Errors
 ///
 /// [`Elapsed`] if the time was up first.
@@ -106,9 +132,28 @@ pub fn with_timeout<F: Future>(limit: Duration, future: F) -> Timeout<F> {
 
 /// As [`with_timeout`], until an instant.
 ///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb::prelude::*;
+/// use corymb::time::now;
+///
+/// run_blocking(async {
+///     let deadline = now() + Duration::from_millis(5);
+///     // Two steps that share one deadline.
+///     assert_eq!(with_deadline(deadline, async { 1 }).await, Ok(1));
+///     assert!(with_deadline(deadline, std::future::pending::<()>()).await.is_err());
+/// });
+/// ```
+///
 /// # Errors
 ///
 /// [`Elapsed`] if `deadline` came first.
+///
+/// # Panics
+///
+/// As [`with_timeout`].
 ///
 /// # Cancel safety
 ///

@@ -11,6 +11,18 @@ use super::Runtime;
 use crate::pool::{Hooks, Pool};
 
 /// A runtime in the making.
+///
+/// # Examples
+///
+/// ```
+/// let runtime = corymb::Runtime::builder()
+///     .name("background")
+///     .parallelism(2)
+///     .stack_size(256 * 1024)
+///     .build()?;
+/// assert_eq!(runtime.metrics().parallelism, 2);
+/// # Ok::<(), corymb::BuildError>(())
+/// ```
 #[must_use = "nothing is started before `build`"]
 pub struct Builder {
     name: Option<Arc<str>>,
@@ -37,42 +49,124 @@ impl Builder {
     }
 
     /// Names the runtime: its coroutines inherit the name, and its threads are called after it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = corymb::Runtime::builder().name("mine").build()?;
+    /// let name = runtime.detached(async { corymb::Context::current().name().map(String::from) });
+    /// assert_eq!(runtime.run_blocking(name).as_deref(), Some("mine"));
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn name(self, name: impl Into<Arc<str>>) -> Self {
         Self { name: Some(name.into()), ..self }
     }
 
     /// How many coroutines run at once at most. The default is the number of processors that the
     /// process may use, cgroup limits included. Zero is refused by [`build`](Self::build).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{BuildError, Runtime};
+    ///
+    /// assert_eq!(Runtime::builder().parallelism(3).build()?.metrics().parallelism, 3);
+    /// let refused = Runtime::builder().parallelism(0).build();
+    /// assert!(matches!(refused, Err(BuildError::ZeroParallelism)));
+    /// # Ok::<(), BuildError>(())
+    /// ```
     pub fn parallelism(self, parallelism: usize) -> Self {
         Self { parallelism: Some(parallelism), ..self }
     }
 
     /// The name of the worker threads; by default that of the runtime, else `corymb`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = corymb::Runtime::builder().thread_name("worker").build()?;
+    /// let name = runtime.detached(async { std::thread::current().name().map(String::from) });
+    /// assert_eq!(runtime.run_blocking(name).as_deref(), Some("worker"));
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn thread_name(self, name: impl Into<String>) -> Self {
         Self { thread_name: Some(name.into()), ..self }
     }
 
     /// The stack size of the worker threads in bytes; by default the standard library's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = corymb::Runtime::builder().stack_size(32 * 1024 * 1024).build()?;
+    /// let deep = runtime.detached(async { std::hint::black_box([0_u8; 3 * 1024 * 1024]).len() });
+    /// assert_eq!(runtime.run_blocking(deep), 3 * 1024 * 1024);
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn stack_size(self, bytes: usize) -> Self {
         Self { stack_size: Some(bytes), ..self }
     }
 
     /// Is called on each worker thread when it starts, before it runs a coroutine.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    ///
+    /// thread_local!(static READY: Cell<bool> = const { Cell::new(false) });
+    ///
+    /// let runtime = corymb::Runtime::builder().on_thread_start(|| READY.set(true)).build()?;
+    /// assert!(runtime.run_blocking(runtime.detached(async { READY.get() })));
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn on_thread_start(self, f: impl Fn() + Send + Sync + 'static) -> Self {
         Self { on_thread_start: Some(Box::new(f)), ..self }
     }
 
     /// Is called on each worker thread when it ends, after its last coroutine.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let stop = move || drop(tell.send(std::thread::current().id()));
+    /// drop(corymb::Runtime::builder().on_thread_stop(stop).build()?);
+    /// assert_ne!(told.recv(), Ok(std::thread::current().id()));
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn on_thread_stop(self, f: impl Fn() + Send + Sync + 'static) -> Self {
         Self { on_thread_stop: Some(Box::new(f)), ..self }
     }
 
     /// How long dropping the runtime waits for the end of what it has; one second by default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = corymb::Runtime::builder().drop_grace(Duration::from_secs(10)).build()?;
+    /// let job = runtime.detached(std::future::pending::<()>()).job();
+    /// drop(runtime); // cancels it, and waits
+    /// assert!(job.is_completed());
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn drop_grace(self, grace: Duration) -> Self {
         Self { drop_grace: grace, ..self }
     }
 
     /// Starts the runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = corymb::Runtime::builder().build()?;
+    /// assert!(runtime.metrics().parallelism >= 1);
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -113,6 +207,15 @@ impl fmt::Debug for Builder {
 }
 
 /// Why a runtime was not started.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::Runtime;
+///
+/// let error = Runtime::builder().parallelism(0).build().unwrap_err();
+/// assert!(error.to_string().starts_with("parallelism is 0"));
+/// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {

@@ -38,6 +38,22 @@ static INSTALL: extern "C" fn() = install;
 /// Runs `future` on this thread, under the job that is current here, in the runtime of this thread
 /// or the global one; see [`Runtime::run_blocking`].
 ///
+/// # Examples
+///
+/// From code that is not `async`, wherever it runs:
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// fn sum(numbers: &[u32]) -> u32 {
+///     run_blocking(async {
+///         yield_now().await;
+///         numbers.iter().sum()
+///     })
+/// }
+/// assert_eq!(sum(&[1, 2, 3]), 6);
+/// ```
+///
 /// # Panics
 ///
 /// As [`Runtime::run_blocking`].
@@ -68,6 +84,18 @@ pub fn try_run_blocking<F: Future>(future: F) -> Result<F::Output, Cancelled> {
 }
 
 /// Launches a coroutine under the runtime itself; see [`Runtime::detached`].
+///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// let answer = run_blocking(async {
+///     let outliving = scope(async |_| detached(async { 42 })).await; // the scope does not wait
+///     outliving.await
+/// });
+/// assert_eq!(answer, 42);
+/// ```
 ///
 /// # Panics
 ///

@@ -23,6 +23,34 @@ const BACKLOG: i32 = 1024;
 /// Any number of tasks may accept on one listener, by reference. All of them are woken when a
 /// connection comes.
 ///
+/// # Examples
+///
+/// A server that answers each connection in a coroutine of its own, and a client:
+///
+/// ```
+/// use corymb::net::{TcpListener, TcpStream};
+/// use corymb::prelude::*;
+///
+/// #[corymb::main]
+/// async fn main() -> std::io::Result<()> {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let address = listener.local_addr()?;
+///     scope(async |s| {
+///         let server = s.launch(scope(async move |s| {
+///             while let Ok((stream, _peer)) = listener.accept().await {
+///                 s.launch(async move { drop(stream.write(b"hello").await) });
+///             }
+///         }));
+///         let mut greeting = [0; 5];
+///         let read = TcpStream::connect(address).await?.read(&mut greeting).await?;
+///         assert_eq!(&greeting[..read], b"hello");
+///         server.cancel();
+///         Ok(())
+///     })
+///     .await
+/// }
+/// ```
+///
 /// # Errors of `accept`
 ///
 /// A connection that ended before it was accepted is passed over. Every other failure is given
@@ -40,6 +68,19 @@ impl TcpListener {
     /// Listens at the first of the addresses that `addr` stands for where that is possible; at a
     /// port chosen by the system if it is 0. On Unix, the address may still be in use by
     /// connections that are being closed (`SO_REUSEADDR`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::TcpListener;
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     assert_ne!(listener.local_addr()?.port(), 0); // the system has chosen one
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -66,6 +107,20 @@ impl TcpListener {
 
     /// Takes a listener of the standard library.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::TcpListener;
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    ///     let address = listener.local_addr()?;
+    ///     assert_eq!(TcpListener::from_std(listener)?.local_addr()?, address);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of the system, and one that says so if there is no runtime.
@@ -75,6 +130,21 @@ impl TcpListener {
     }
 
     /// Gives a listener of the standard library, in blocking mode.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::TcpListener;
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let address = listener.local_addr()?;
+    ///     let listener: std::net::TcpListener = listener.into_std()?;
+    ///     assert_eq!(listener.local_addr()?, address);
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -90,6 +160,21 @@ impl TcpListener {
     }
 
     /// Waits for a connection; gives it with the address of its peer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (_server, peer) = listener.accept().await?;
+    ///     assert_eq!(peer, client.local_addr()?);
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -112,12 +197,41 @@ impl TcpListener {
 
     /// The connections as a stream, which never ends. Its items are the results of
     /// [`accept`](Self::accept); what is said there holds here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    /// use futures::StreamExt as _;
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (_server, peer) = listener.incoming().next().await.expect("it never ends")?;
+    ///     assert_eq!(peer, client.local_addr()?);
+    ///     Ok(())
+    /// }
+    /// ```
     #[track_caller]
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming(self.accept())
     }
 
     /// The address at which this socket listens.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::TcpListener;
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     assert!(listener.local_addr()?.ip().is_loopback());
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -126,7 +240,7 @@ impl TcpListener {
         self.io.get_ref().local_addr()
     }
 
-    /// The time to live of packets from this socket.
+    /// The time to live of packets from this socket, in hops.
     ///
     /// # Errors
     ///
@@ -135,7 +249,21 @@ impl TcpListener {
         self.io.get_ref().ttl()
     }
 
-    /// Sets the time to live of packets from this socket.
+    /// Sets the time to live of packets from this socket, in hops.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::TcpListener;
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     listener.set_ttl(7)?;
+    ///     assert_eq!(listener.ttl()?, 7);
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

@@ -218,6 +218,23 @@ writing!(OwnedWriteHalf);
 impl OwnedReadHalf {
     /// Puts the stream together again.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _peer) = listener.accept().await?;
+    ///     let (reader, writer) = client.into_split();
+    ///     let client = reader.reunite(writer).expect("two halves of one stream");
+    ///     assert_eq!(client.peer_addr()?, server.local_addr()?);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Gives both halves back, if they are not of the same stream.
@@ -228,6 +245,24 @@ impl OwnedReadHalf {
 
 impl OwnedWriteHalf {
     /// Puts the stream together again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _peer) = listener.accept().await?;
+    ///     let (_reader, writer) = client.into_split();
+    ///     let (other, _writer) = server.into_split();
+    ///     let error = writer.reunite(other).unwrap_err();
+    ///     assert_eq!(error.to_string(), "the halves are not of the same stream");
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

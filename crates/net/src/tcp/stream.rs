@@ -25,6 +25,28 @@ use crate::addr::{ToSocketAddrs, resolve};
 /// [`read`](Self::read)s or [`write`](Self::write)s is.
 ///
 /// Dropping it closes the connection.
+///
+/// # Examples
+///
+/// With the traits of `futures`:
+///
+/// ```
+/// use corymb::net::{TcpListener, TcpStream};
+/// use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+///
+/// #[corymb::main]
+/// async fn main() -> std::io::Result<()> {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let mut client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (mut server, _peer) = listener.accept().await?;
+///     client.write_all(b"hello").await?;
+///     client.close().await?; // the end of the stream
+///     let mut text = String::new();
+///     server.read_to_string(&mut text).await?;
+///     assert_eq!(text, "hello");
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct TcpStream {
     io: Registered<std::net::TcpStream>,
@@ -32,6 +54,20 @@ pub struct TcpStream {
 
 impl TcpStream {
     /// Connects to the first of the addresses that `addr` stands for which accepts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let stream = TcpStream::connect(listener.local_addr()?).await?;
+    ///     assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -52,6 +88,21 @@ impl TcpStream {
 
     /// Takes a connection of the standard library.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::TcpStream;
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    ///     let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+    ///     let stream = TcpStream::from_std(stream)?;
+    ///     assert_eq!(stream.write(b"hello").await?, 5);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of the system, and one that says so if there is no runtime.
@@ -61,6 +112,21 @@ impl TcpStream {
     }
 
     /// Gives a connection of the standard library, in blocking mode.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let stream = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let stream: std::net::TcpStream = stream.into_std()?;
+    ///     assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -77,6 +143,25 @@ impl TcpStream {
 
     /// Reads what is there, at least one byte; 0 at the end of the stream, or if `buf` is empty.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _peer) = listener.accept().await?;
+    ///     client.write(b"hello").await?;
+    ///     let mut buffer = [0; 16];
+    ///     let read = server.read(&mut buffer).await?;
+    ///     assert!(b"hello".starts_with(&buffer[..read]) && read > 0);
+    ///     drop(client);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of the system, and one that says that the runtime has shut down.
@@ -92,6 +177,24 @@ impl TcpStream {
 
     /// Reads as [`read`](Self::read) does, and leaves the bytes for the next one.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _peer) = listener.accept().await?;
+    ///     client.write(b"!").await?;
+    ///     let mut byte = [0];
+    ///     assert_eq!((server.peek(&mut byte).await?, byte), (1, *b"!"));
+    ///     assert_eq!((server.read(&mut byte).await?, byte), (1, *b"!")); // still there
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`read`](Self::read).
@@ -105,6 +208,25 @@ impl TcpStream {
     }
 
     /// Writes a part of `buf`, at least one byte unless it is empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _peer) = listener.accept().await?;
+    ///     let text = b"hello";
+    ///     let mut written = 0;
+    ///     while written < text.len() {
+    ///         written += client.write(&text[written..]).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -121,6 +243,29 @@ impl TcpStream {
 
     /// Waits until there is likely to be something to read; it may be mistaken.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _peer) = listener.accept().await?;
+    ///     client.write(b"!").await?;
+    ///     let mut byte = [0];
+    ///     loop {
+    ///         server.readable().await?;
+    ///         match server.try_read(&mut byte) {
+    ///             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+    ///             read => break assert_eq!(read?, 1),
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Only that the runtime has shut down.
@@ -134,6 +279,22 @@ impl TcpStream {
     }
 
     /// Waits until there is likely to be room to write; it may be mistaken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _peer) = listener.accept().await?;
+    ///     client.writable().await?;
+    ///     assert_eq!(client.try_write(b"!")?, 1); // an empty buffer has room
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -149,6 +310,22 @@ impl TcpStream {
 
     /// Reads what is there.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _peer) = listener.accept().await?;
+    ///     let error = server.try_read(&mut [0; 16]).unwrap_err();
+    ///     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock); // nothing was sent
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing is: then
@@ -158,6 +335,21 @@ impl TcpStream {
     }
 
     /// Writes as much of `buf` as there is room for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _peer) = listener.accept().await?;
+    ///     assert_eq!(client.try_write(b"hello")?, 5); // an empty buffer has room
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -170,6 +362,23 @@ impl TcpStream {
     /// Ends the stream in one direction, or in both. The peer reads the end of the stream after
     /// the bytes that were written.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _peer) = listener.accept().await?;
+    ///     client.shutdown(std::net::Shutdown::Write)?;
+    ///     assert_eq!(server.read(&mut [0; 16]).await?, 0); // the end of the stream
+    ///     assert_eq!(server.write(b"bye").await?, 3); // the other direction is open
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of the system.
@@ -179,6 +388,21 @@ impl TcpStream {
 
     /// The address of this side.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _peer) = listener.accept().await?;
+    ///     assert_eq!(client.local_addr()?, server.peer_addr()?);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of the system.
@@ -187,6 +411,21 @@ impl TcpStream {
     }
 
     /// The address of the peer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _peer) = listener.accept().await?;
+    ///     assert_eq!(client.peer_addr()?, server.local_addr()?);
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -206,6 +445,22 @@ impl TcpStream {
 
     /// Sets whether small packets are sent at once (`TCP_NODELAY`).
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _peer) = listener.accept().await?;
+    ///     client.set_nodelay(true)?;
+    ///     assert!(client.nodelay()?);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of the system.
@@ -213,7 +468,7 @@ impl TcpStream {
         self.io.get_ref().set_nodelay(nodelay)
     }
 
-    /// The time to live of packets from this socket.
+    /// The time to live of packets from this socket, in hops.
     ///
     /// # Errors
     ///
@@ -222,7 +477,23 @@ impl TcpStream {
         self.io.get_ref().ttl()
     }
 
-    /// Sets the time to live of packets from this socket.
+    /// Sets the time to live of packets from this socket, in hops.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _peer) = listener.accept().await?;
+    ///     client.set_ttl(7)?;
+    ///     assert_eq!(client.ttl()?, 7);
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -244,6 +515,24 @@ impl TcpStream {
     /// discards them and resets the connection. A longer one makes the drop of the stream block
     /// its thread.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _peer) = listener.accept().await?;
+    ///     client.set_linger(Some(std::time::Duration::ZERO))?;
+    ///     drop(client); // resets the connection
+    ///     let error = server.read(&mut [0; 16]).await.unwrap_err();
+    ///     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of the system.
@@ -255,12 +544,56 @@ impl TcpStream {
     ///
     /// Where `AsyncReadExt` of `futures` is in scope, which has a `split` that takes the stream
     /// and puts a lock around it, write `TcpStream::split(&mut stream)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let mut client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _peer) = listener.accept().await?;
+    ///     let (mut reader, mut writer) = client.split();
+    ///     server.write(b"?").await?;
+    ///     let mut byte = [0];
+    ///     assert_eq!(reader.read(&mut byte).await?, 1);
+    ///     assert_eq!(writer.write(b"!").await?, 1);
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         split::borrowed(self)
     }
 
     /// Takes the two directions apart, for two tasks. When the write half is dropped, the
     /// stream ends in that direction.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::net::{TcpListener, TcpStream};
+    ///
+    /// #[corymb::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _peer) = listener.accept().await?;
+    ///     let (mut reader, mut writer) = client.into_split();
+    ///     corymb::scope(async |s| {
+    ///         s.launch(async move { drop(writer.write(b"?").await) });
+    ///         let mut byte = [0];
+    ///         assert_eq!(server.read(&mut byte).await?, 1);
+    ///         assert_eq!(server.read(&mut byte).await?, 0); // the write half was dropped
+    ///         server.write(b"!").await?;
+    ///         assert_eq!(reader.read(&mut byte).await?, 1);
+    ///         Ok::<_, std::io::Error>(())
+    ///     })
+    ///     .await?;
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
         split::owned(Arc::new(self))
     }

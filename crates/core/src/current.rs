@@ -220,9 +220,13 @@ pub(crate) fn node_or_root() -> NodeRef {
 /// runs in.
 pub(crate) fn is_cancelled() -> bool {
     frames_here().any(|frame| match frame.node {
-        // SAFETY: the frame keeps the node. If it is a coroutine, its body is running here, so it
-        // has not ended; if it is a region, it is linked, and its parent is not looked at.
-        FrameNode::Made(node) => unsafe { node.as_ref().is_cancelled() },
+        // SAFETY: the frame keeps the node, and its body is running here, so it has not ended.
+        FrameNode::Made(node) if frame.is_coroutine() => unsafe { node.as_ref().is_cancelled() },
+        // Its own mark alone: a region that was moved may lose its parent at any moment, by the end
+        // of the coroutine that opened it, on another thread. One that was not has its parent among
+        // these frames.
+        // SAFETY: the frame keeps the node.
+        FrameNode::Made(node) => is_marked(unsafe { node.as_ref() }),
         // SAFETY: valid while the frame is entered.
         FrameNode::Lazy(lazy) => unsafe { &*lazy }.is_expired(),
     })

@@ -127,6 +127,8 @@ pub struct Timeout<F: Future> {
     place: &'static Location<'static>,
     expired: bool,
     closed: bool,
+    /// The value has been given to the caller.
+    taken: bool,
 }
 
 /// A timeout, as the frame of its body's poll sees it.
@@ -166,6 +168,7 @@ impl<F: Future> Timeout<F> {
             place: Location::caller(),
             expired: false,
             closed: false,
+            taken: false,
         }
     }
 
@@ -216,6 +219,8 @@ impl<F: Future> Timeout<F> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<F::Output, Elapsed>> {
+        // What it belonged to may be gone, and it has no cause to tell its caller of.
+        assert!(!self.taken, "the timeout made at {} was polled after it had ended", self.place);
         if let Some(node) = self.node.get().cloned() {
             ready!(self.as_mut().poll_drain(&node, cx));
             if let Some(Failure::Panic(panic)) = node.side().and_then(|it| it.lock().failure.take())
@@ -227,7 +232,9 @@ impl<F: Future> Timeout<F> {
                 return Poll::Pending;
             }
         }
-        let value = self.as_mut().project().value.take();
+        let this = self.as_mut().project();
+        let value = this.value.take();
+        *this.taken = value.is_some();
         Poll::Ready(value.ok_or_else(|| self.elapsed()))
     }
 

@@ -189,3 +189,20 @@ fn a_timeout_moved_out_of_its_job_is_refused_when_that_has_ended() {
         assert!(refused.unwrap_err().to_string().contains("polled after the coroutine"));
     });
 }
+
+/// Between the end of its time and the timer there is a while in which a body may be polled again.
+#[test]
+fn a_failed_child_is_awaited_where_the_time_is_up() {
+    let elapsed = TestRuntime::new().run(supervisor_scope(async |s| {
+        let mut child = s.spawn(async { panic!("oh") });
+        settle().await;
+        let body = async {
+            let ready = std::future::ready(());
+            // The child gives no value to a body that is over.
+            futures::future::select(&mut child, ready).await;
+            child.await
+        };
+        with_timeout(Duration::ZERO, body).await
+    }));
+    assert!(elapsed.is_err());
+}

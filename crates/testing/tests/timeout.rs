@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use corymb_core::time::{now, sleep, with_deadline, with_timeout};
 use corymb_core::{Job, is_cancelled, scope, supervisor_scope, suspend_cancellable, yield_now};
-use corymb_testing::{TestRuntime, advance, busy, elapsed, settle};
+use corymb_testing::{TestRuntime, advance, busy, elapsed, settle, take_failures};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -205,4 +205,32 @@ fn a_failed_child_is_awaited_where_the_time_is_up() {
         with_timeout(Duration::ZERO, body).await
     }));
     assert!(elapsed.is_err());
+}
+
+#[test]
+fn a_panic_of_a_body_that_was_dropped_for_its_deadline_is_told_though_the_timeout_is_dropped_too() {
+    struct Panics;
+
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("oh");
+        }
+    }
+
+    TestRuntime::new().run(async {
+        let body = async {
+            let _panics = Panics;
+            scope(async |s| drop(s.launch(pending()))).await;
+        };
+        let mut timeout = Box::pin(with_timeout(ms(10), body));
+        assert!(futures::poll!(timeout.as_mut()).is_pending());
+        advance(ms(10)).await;
+        // What was opened inside has to end before it.
+        assert!(futures::poll!(timeout.as_mut()).is_pending());
+        assert_eq!(take_failures(), [""; 0]);
+        drop(timeout);
+        settle().await;
+        let failures = take_failures();
+        assert!(matches!(&failures[..], [one] if one.contains("oh")), "{failures:?}");
+    });
 }

@@ -354,8 +354,15 @@ fn drop_region<F: Future>(timeout: Pin<&mut Timeout<F>>) {
         unsafe { cancel(node.as_ptr(), &cause) };
         node.state.set(state::ABANDONED);
     }
-    let _close = (!*this.closed).then(|| region::CloseOnDrop(node));
-    let frame = Frame::region(node.as_ptr());
-    let _inside = frame.enter();
-    this.body.set(None);
+    {
+        let _close = (!*this.closed).then(|| region::CloseOnDrop(node));
+        let frame = Frame::region(node.as_ptr());
+        let _inside = frame.enter();
+        this.body.set(None);
+    }
+    // What `keep_panic` has kept.
+    let kept = node.side().and_then(|side| side.lock().failure.take());
+    if let Some(kept) = kept {
+        failure::report_in_context(&kept);
+    }
 }

@@ -12,5 +12,8 @@ export CARGO_TARGET_DIR=target/miri
 export MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-strict-provenance"
 cargo +nightly miri setup >/dev/null
 cargo +nightly miri test -p corymb-core --lib --tests
+# Between two loads of one thread, all that another one does at its end has to happen.
+MIRIFLAGS="$MIRIFLAGS -Zmiri-preemption-rate=0.001" cargo +nightly miri test -p corymb-core \
+    --test behaviour -- threads::the_end_of_the_opener
 cargo +nightly miri test -p corymb-sync --tests
 cargo +nightly miri test -p corymb-dispatchers --lib

@@ -26,8 +26,10 @@ use crate::with_context::Section;
 struct Current {
     frame: Cell<*const Frame>,
     runtime: Cell<Option<NonNull<dyn RuntimeHooks>>>,
-    /// How many runtimes are entered.
-    depth: Cell<usize>,
+    /// The number of the level that is innermost.
+    level: Cell<u64>,
+    /// How many levels there have been.
+    levels: Cell<u64>,
     /// How many calls of the runtime are on the stack.
     in_use: Cell<usize>,
     /// How many polls have a number.
@@ -41,34 +43,54 @@ thread_local! {
         Current {
             frame: Cell::new(ptr::null()),
             runtime: Cell::new(None),
-            depth: Cell::new(0),
+            level: Cell::new(0),
+            levels: Cell::new(0),
             in_use: Cell::new(0),
             numbered: Cell::new(0),
         }
     };
 }
 
-/// Sets the runtime of this thread and answers the one before, and how many are entered now. The
-/// caller keeps it alive until [`pop_runtime`] has answered true.
-pub(crate) fn push_runtime(
-    runtime: NonNull<dyn RuntimeHooks>,
-) -> (Option<NonNull<dyn RuntimeHooks>>, usize) {
+/// A runtime that was made current, and what was so before.
+///
+/// Its number is never used again on its thread. So a guard that was left behind, at a level that
+/// is gone, is not taken for one of those that are there now; and one from outside of a poll ends
+/// nothing inside of it.
+pub(crate) struct Level {
+    number: u64,
+    outer: Option<NonNull<dyn RuntimeHooks>>,
+    outer_number: u64,
+}
+
+/// Sets the runtime of this thread. The caller keeps it alive until [`pop_runtime`] has answered
+/// true, or [`restore_runtime`] has been called.
+#[inline]
+pub(crate) fn push_runtime(runtime: NonNull<dyn RuntimeHooks>) -> Level {
     CURRENT.with(|current| {
-        current.depth.set(current.depth.get() + 1);
-        (current.runtime.replace(Some(runtime)), current.depth.get())
+        let number = current.levels.get() + 1;
+        current.levels.set(number);
+        let outer = current.runtime.replace(Some(runtime));
+        Level { number, outer, outer_number: current.level.replace(number) }
     })
 }
 
 /// Sets the runtime of this thread back, if it was entered last: false, and no change, if not.
-pub(crate) fn pop_runtime(outer: Option<NonNull<dyn RuntimeHooks>>, depth: usize) -> bool {
+#[inline]
+pub(crate) fn pop_runtime(level: &Level) -> bool {
+    let last = CURRENT.with(|current| current.level.get() == level.number);
+    if last {
+        restore_runtime(level);
+    }
+    last
+}
+
+/// Sets the runtime of this thread back, past those that were entered after it.
+#[inline]
+fn restore_runtime(level: &Level) {
     CURRENT.with(|current| {
-        let last = current.depth.get() == depth;
-        if last {
-            current.depth.set(depth - 1);
-            current.runtime.set(outer);
-        }
-        last
-    })
+        current.level.set(level.outer_number);
+        current.runtime.set(level.outer);
+    });
 }
 
 #[inline]
@@ -398,9 +420,13 @@ fn root() -> Option<NodeRef> {
 /// runs in.
 pub(crate) fn is_cancelled() -> bool {
     frames_here().any(|frame| match frame.node {
-        // SAFETY: the frame keeps the node. If it is a coroutine, its body is running here, so it
-        // has not ended; if it is a region, it is linked, and its parent is not looked at.
-        FrameNode::Made(node) => unsafe { node.as_ref().is_cancelled() },
+        // SAFETY: the frame keeps the node, and its body is running here, so it has not ended.
+        FrameNode::Made(node) if frame.is_coroutine() => unsafe { node.as_ref().is_cancelled() },
+        // Its own mark alone: a region that was moved may lose its parent at any moment, by the end
+        // of the coroutine that opened it, on another thread. One that was not has its parent among
+        // these frames.
+        // SAFETY: the frame keeps the node.
+        FrameNode::Made(node) => is_marked(unsafe { node.as_ref() }),
         // SAFETY: valid while the frame is entered.
         FrameNode::Lazy(lazy) => unsafe { &*lazy }.is_expired(),
         FrameNode::Section(_) | FrameNode::Bound => false,
@@ -463,34 +489,26 @@ pub(crate) fn is_runtime(runtime: &Arc<dyn RuntimeHooks>) -> bool {
 /// The runtime, made current for a poll on a thread that is not one of its own.
 #[inline]
 pub(crate) fn enter_runtime(runtime: &Arc<dyn RuntimeHooks>) -> RuntimeGuard {
-    let before = CURRENT.with(|current| (current.runtime.get(), current.depth.get()));
     // The coroutine that is polled may end and free its context, so the guard counts its own.
     let kept = (!is_runtime(runtime)).then(|| Arc::clone(runtime));
-    if let Some(runtime) = &kept {
-        push_runtime(NonNull::from(&**runtime));
-    }
-    RuntimeGuard { before, kept: ManuallyDrop::new(kept) }
+    // A level also where it is the same: the guard that keeps it may be dropped in the poll.
+    let level = push_runtime(NonNull::from(&**runtime));
+    RuntimeGuard { level, kept: ManuallyDrop::new(kept) }
 }
 
 /// Leaves an [`enter_runtime`], and whatever runtimes the poll has entered and not left.
 pub(crate) struct RuntimeGuard {
-    before: (Option<NonNull<dyn RuntimeHooks>>, usize),
+    level: Level,
     kept: ManuallyDrop<Option<Arc<dyn RuntimeHooks>>>,
 }
 
 impl Drop for RuntimeGuard {
     #[inline]
     fn drop(&mut self) {
-        let (runtime, depth) = self.before;
-        let entered = usize::from(self.kept.is_some());
-        let in_order = CURRENT.with(|current| {
-            let in_order = current.depth.get() == depth + entered;
-            if !in_order || entered > 0 {
-                current.runtime.set(runtime);
-                current.depth.set(depth);
-            }
-            in_order
-        });
+        let in_order = pop_runtime(&self.level);
+        if !in_order {
+            restore_runtime(&self.level);
+        }
         // A guard that was left behind may lead back to it.
         if in_order && !is_runtime_in_use() {
             // SAFETY: dropped once, here.

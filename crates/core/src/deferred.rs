@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::current;
 use crate::error::{CancelCause, Cancelled, JoinError};
@@ -115,8 +115,8 @@ impl<T> Deferred<T> {
         )
     }
 
-    /// The outcome, once the child has settled.
-    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
+    /// The child's state, once it has settled.
+    fn poll_settled(&self, cx: &Context<'_>) -> Poll<state::Snapshot> {
         let node = self.node();
         let mut seen = node.state.load();
         if !seen.has(state::SETTLED) {
@@ -126,7 +126,7 @@ impl<T> Deferred<T> {
                 return Poll::Pending;
             }
         }
-        Poll::Ready(self.take(seen))
+        Poll::Ready(seen)
     }
 
     fn take(&mut self, seen: state::Snapshot) -> Result<T, JoinError> {
@@ -161,11 +161,15 @@ impl<T> Future for Deferred<T> {
     // The caller is the `.await`, or the combinator that polls it.
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        match std::task::ready!(self.poll_outcome(cx)) {
+        let seen = ready!(self.poll_settled(cx));
+        // The failure is on its way to the scope that both belong to: this coroutine, or this part
+        // of it, is dropped at the end of the poll. The outcome stays: before that, or if it is a
+        // timeout that has passed and has not fired, this may be polled again.
+        if !seen.has(state::VALUE) && current::is_cancelled() {
+            return Poll::Pending;
+        }
+        match self.take(seen) {
             Ok(value) => Poll::Ready(value),
-            // The failure is on its way to the scope that both belong to: this coroutine, or this
-            // part of it, is dropped at the end of the poll.
-            Err(_) if current::is_cancelled() => Poll::Pending,
             Err(error) => panic!(
                 "the coroutine launched at {} was awaited for its value at {}, and has none: \
                  {error}; await its `outcome()` where that may be",
@@ -215,6 +219,7 @@ impl<T> Future for Outcome<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll_outcome(cx)
+        let seen = ready!(self.0.poll_settled(cx));
+        Poll::Ready(self.0.take(seen))
     }
 }

@@ -93,19 +93,18 @@ pub fn install_global(start: fn() -> Arc<dyn RuntimeHooks>) {
 
 /// Makes `hooks` the runtime of this thread until the guard is dropped.
 pub fn enter(hooks: Arc<dyn RuntimeHooks>) -> Entered {
-    let (outer, depth) = current::push_runtime(NonNull::from(&*hooks));
-    Entered { outer, depth, hooks: ManuallyDrop::new(hooks) }
+    let level = current::push_runtime(NonNull::from(&*hooks));
+    Entered { level, hooks: ManuallyDrop::new(hooks) }
 }
 
 /// Ends an [`enter`] when it is dropped.
 ///
 /// Guards of one thread are to be dropped in the reverse order of their making, and not by code
-/// that the runtime itself has called. One that is not ends nothing: its runtime is never freed.
+/// that the runtime itself has called, nor in the poll of a coroutine that began after it was made.
+/// One that is not ends nothing: its runtime is never freed.
 #[must_use = "dropping it leaves the runtime at once"]
 pub struct Entered {
-    outer: Option<NonNull<dyn RuntimeHooks>>,
-    /// How many guards this thread had with this one.
-    depth: usize,
+    level: current::Level,
     hooks: ManuallyDrop<Arc<dyn RuntimeHooks>>,
 }
 
@@ -113,7 +112,7 @@ impl Drop for Entered {
     fn drop(&mut self) {
         // If it is not the last one, guards that are still there lead back to its runtime. If it
         // is dropped by what the runtime has called, that call is still on the stack.
-        if current::pop_runtime(self.outer, self.depth) && !current::is_runtime_in_use() {
+        if current::pop_runtime(&self.level) && !current::is_runtime_in_use() {
             // SAFETY: dropped once, here, and the thread does not lead to it any more.
             unsafe { ManuallyDrop::drop(&mut self.hooks) };
         }

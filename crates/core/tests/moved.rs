@@ -4,7 +4,9 @@ use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Waker};
+use std::time::Duration;
 
+use corymb_core::time::with_timeout;
 use corymb_core::{
     Context, Job, JobState, Name, Scope, cancel_scope, is_cancelled, scope, yield_now,
 };
@@ -216,4 +218,18 @@ fn a_named_context_outlives_its_coroutine_in_a_scope_only_while_that_is_open() {
         ended.unwrap()
     });
     assert_eq!(name.as_deref(), Some("named"));
+}
+
+/// Of its job nothing may be left, nor of the job that it was opened in.
+#[test]
+fn a_timeout_that_is_polled_after_its_end() {
+    let rt = Harness::new();
+    let done = rt.block_on(async {
+        let mut timeout = Box::pin(with_timeout(Duration::MAX, scope(async |_| ())));
+        assert!(timeout.as_mut().await.is_ok());
+        Some(timeout)
+    });
+    let outcome = rt.spawn(async { drop(done.unwrap().await) }).outcome();
+    let error = rt.block_on(outcome).unwrap_err();
+    assert!(error.to_string().contains("was polled after it had ended"), "{error}");
 }

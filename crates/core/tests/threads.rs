@@ -1,12 +1,14 @@
 //! Two threads and one queue: what one of them alone cannot get wrong.
 
 use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context as TaskContext, Waker};
 
 use corymb_core::{
-    Context, Job, JobState, Scope, cancel_scope, scope, supervisor_scope, yield_now,
+    Context, Job, JobState, Scope, cancel_scope, is_cancelled, scope, supervisor_scope, yield_now,
 };
 
 use crate::common::Harness;
@@ -202,4 +204,39 @@ fn a_scope_that_was_sent_away_against_the_end_of_its_opener() {
         }
     });
     assert_eq!(live.load(Ordering::SeqCst), 0);
+}
+
+/// The parent of a scope that was moved may be gone at any moment: whether the scope is cancelled
+/// is a question about the scope alone. Under miri a look at the parent is an error, if it switches
+/// threads seldom: see `ci/miri.sh`.
+#[test]
+fn the_end_of_the_opener_against_a_look_for_a_cancellation_elsewhere() {
+    let rt = Harness::new();
+    for _ in 0..32 {
+        let shelf = Arc::new(Mutex::new(None));
+        let put = Arc::clone(&shelf);
+        let opener = rt.scope().launch(async move {
+            let mut moved = Box::pin(scope(async |_| {
+                yield_now().await;
+                while !is_cancelled() {}
+            }));
+            assert!(futures::poll!(moved.as_mut()).is_pending());
+            *put.lock().unwrap() = Some(moved);
+            yield_now().await;
+        });
+        drop(opener);
+        assert!(rt.step());
+        let mut moved = shelf.lock().unwrap().take().unwrap();
+        std::thread::scope(|s| {
+            let elsewhere = s.spawn(|| {
+                let _inside = rt.enter();
+                let mut cx = TaskContext::from_waker(Waker::noop());
+                // It panics if the opener ended before the poll, or gives nothing.
+                drop(catch_unwind(AssertUnwindSafe(|| moved.as_mut().poll(&mut cx).is_ready())));
+            });
+            std::thread::yield_now();
+            assert!(rt.step());
+            elsewhere.join().unwrap();
+        });
+    }
 }

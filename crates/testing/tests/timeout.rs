@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use corymb_core::time::{now, sleep, with_deadline, with_timeout};
 use corymb_core::{Job, is_cancelled, scope, supervisor_scope, suspend_cancellable, yield_now};
-use corymb_testing::{TestRuntime, advance, busy, elapsed, settle};
+use corymb_testing::{TestRuntime, advance, busy, elapsed, settle, take_failures};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -188,5 +188,50 @@ fn a_timeout_moved_out_of_its_job_is_refused_when_that_has_ended() {
         let moved = parcel.lock().unwrap().take().unwrap();
         let refused = supervisor_scope(async |s| s.spawn(moved).outcome().await).await;
         assert!(refused.unwrap_err().to_string().contains("polled after the coroutine"));
+    });
+}
+
+/// Between the end of its time and the timer there is a while in which a body may be polled again.
+#[test]
+fn a_failed_child_is_awaited_where_the_time_is_up() {
+    let elapsed = TestRuntime::new().run(supervisor_scope(async |s| {
+        let mut child = s.spawn(async { panic!("oh") });
+        settle().await;
+        let body = async {
+            let ready = std::future::ready(());
+            // The child gives no value to a body that is over.
+            futures::future::select(&mut child, ready).await;
+            child.await
+        };
+        with_timeout(Duration::ZERO, body).await
+    }));
+    assert!(elapsed.is_err());
+}
+
+#[test]
+fn a_panic_of_a_body_that_was_dropped_for_its_deadline_is_told_though_the_timeout_is_dropped_too() {
+    struct Panics;
+
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("oh");
+        }
+    }
+
+    TestRuntime::new().run(async {
+        let body = async {
+            let _panics = Panics;
+            scope(async |s| drop(s.launch(pending()))).await;
+        };
+        let mut timeout = Box::pin(with_timeout(ms(10), body));
+        assert!(futures::poll!(timeout.as_mut()).is_pending());
+        advance(ms(10)).await;
+        // What was opened inside has to end before it.
+        assert!(futures::poll!(timeout.as_mut()).is_pending());
+        assert_eq!(take_failures(), [""; 0]);
+        drop(timeout);
+        settle().await;
+        let failures = take_failures();
+        assert!(matches!(&failures[..], [one] if one.contains("oh")), "{failures:?}");
     });
 }

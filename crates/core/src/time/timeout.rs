@@ -181,6 +181,8 @@ pub struct Timeout<F: Future> {
     place: &'static Location<'static>,
     expired: bool,
     closed: bool,
+    /// The value has been given to the caller.
+    taken: bool,
 }
 
 /// A timeout, as the frame of its body's poll sees it.
@@ -224,6 +226,7 @@ impl<F: Future> Timeout<F> {
             place: Location::caller(),
             expired: false,
             closed: false,
+            taken: false,
         }
     }
 
@@ -274,6 +277,8 @@ impl<F: Future> Timeout<F> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<F::Output, Elapsed>> {
+        // What it belonged to may be gone, and it has no cause to tell its caller of.
+        assert!(!self.taken, "the timeout made at {} was polled after it had ended", self.place);
         if let Some(node) = self.node.get().cloned() {
             ready!(self.as_mut().poll_drain(&node, cx));
             if let Some(Failure::Panic(panic)) = node.side().and_then(|it| it.lock().failure.take())
@@ -285,7 +290,9 @@ impl<F: Future> Timeout<F> {
                 return Poll::Pending;
             }
         }
-        let value = self.as_mut().project().value.take();
+        let this = self.as_mut().project();
+        let value = this.value.take();
+        *this.taken = value.is_some();
         Poll::Ready(value.ok_or_else(|| self.elapsed()))
     }
 
@@ -405,8 +412,15 @@ fn drop_region<F: Future>(timeout: Pin<&mut Timeout<F>>) {
         unsafe { cancel(node.as_ptr(), &cause) };
         node.state.set(state::ABANDONED);
     }
-    let _close = (!*this.closed).then(|| region::CloseOnDrop(node));
-    let frame = Frame::region(node.as_ptr());
-    let _inside = frame.enter();
-    this.body.set(None);
+    {
+        let _close = (!*this.closed).then(|| region::CloseOnDrop(node));
+        let frame = Frame::region(node.as_ptr());
+        let _inside = frame.enter();
+        this.body.set(None);
+    }
+    // What `keep_panic` has kept.
+    let kept = node.side().and_then(|side| side.lock().failure.take());
+    if let Some(kept) = kept {
+        failure::report_in_context(&kept);
+    }
 }

@@ -95,8 +95,8 @@ impl Coroutine {
         let this = unsafe { node.as_ref() };
         let seen = this.state.start_poll();
         // SAFETY: unfinished.
-        let _runtime = current::enter_runtime(unsafe { &this.context().runtime });
-        let poll = InPoll::new(node);
+        let runtime = current::enter_runtime(unsafe { &this.context().runtime });
+        let poll = InPoll::new(node, &runtime);
         // SAFETY: unfinished. (A coroutine that is linked has been marked by the cancel itself.)
         let is_cancelled = unsafe { this.is_cancelled() };
         if is_cancelled || seen.has(state::CANCELLED | state::AWAY | state::BLOCKS) {

@@ -32,8 +32,6 @@ struct Current {
     levels: Cell<u64>,
     /// How many calls of the runtime are on the stack.
     in_use: Cell<usize>,
-    /// How many polls have a number.
-    numbered: Cell<u64>,
 }
 
 // Without a destructor, so that it works in destructors of other thread-locals, and costs one
@@ -46,7 +44,6 @@ thread_local! {
             level: Cell::new(0),
             levels: Cell::new(0),
             in_use: Cell::new(0),
-            numbered: Cell::new(0),
         }
     };
 }
@@ -110,20 +107,20 @@ pub(crate) struct Poll {
     wished: Cell<bool>,
     /// It is to go there now.
     moving: Cell<bool>,
-    /// The number of this poll; zero before somebody asks.
-    number: Cell<u64>,
+    /// No other poll on this thread has it.
+    number: u64,
 }
 
 impl Poll {
     #[inline]
-    pub(crate) fn new(node: NonNull<Node>) -> Self {
+    pub(crate) fn new(node: NonNull<Node>, runtime: &RuntimeGuard) -> Self {
         Self {
             node,
             at: Cell::new(ptr::null()),
             yielded: Cell::new(false),
             wished: Cell::new(false),
             moving: Cell::new(false),
-            number: Cell::new(0),
+            number: runtime.level.number,
         }
     }
 
@@ -205,12 +202,7 @@ impl Poll {
 
     /// A number that no other poll on this thread has.
     pub(crate) fn number(&self) -> u64 {
-        if self.number.get() == 0 {
-            let number =
-                CURRENT.with(|current| current.numbered.replace(current.numbered.get() + 1));
-            self.number.set(number + 1);
-        }
-        self.number.get()
+        self.number
     }
 }
 

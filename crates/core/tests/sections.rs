@@ -451,9 +451,9 @@ fn a_section_that_is_dropped_or_forgotten_keeps_nobody_away() {
                 })
                 .await;
                 if forget {
-                    std::mem::forget(section)
+                    std::mem::forget(section);
                 } else {
-                    drop(section)
+                    drop(section);
                 }
                 gate.wait().await;
                 // What was forgotten cannot take its last wish back.
@@ -478,7 +478,7 @@ fn a_dispatcher_that_refuses_cancels() {
     let mark = Dropped(dropped.clone());
     let job = w.rt.scope().launch(async move {
         let _mark = mark;
-        with_context(refuses, async { unreachable!("nobody runs it") }).await
+        with_context(refuses, async { unreachable!("nobody runs it") }).await;
     });
     w.run();
     assert_eq!(job.state(), JobState::Cancelled);

@@ -183,6 +183,11 @@ fn frames_here<'a>() -> impl Iterator<Item = &'a Frame> {
     })
 }
 
+/// The coroutines in whose polls this is, from the innermost outwards.
+pub(crate) fn coroutines() -> impl Iterator<Item = *const Node> {
+    frames().filter(|frame| frame.is_coroutine()).map(|frame| frame.coroutine)
+}
+
 #[inline]
 fn current_coroutine() -> *const Node {
     frames().next().map_or(ptr::null(), |frame| frame.coroutine)

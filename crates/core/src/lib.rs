@@ -42,6 +42,7 @@ pub use suspend::{YieldNow, check_cancelled, is_cancelled, yield_now};
 pub mod internal {
     pub use crate::continuation::slot;
     pub use crate::coroutine::unwind_cancelled;
+    pub use crate::dispatch::hop;
     pub use crate::failure::{report_here, wake_all};
     pub use crate::prim;
     pub use crate::root::Root;

@@ -9,3 +9,4 @@ mod properties;
 mod structure;
 mod threads;
 mod tokens;
+mod views;

@@ -85,6 +85,11 @@ impl Dispatcher {
 
 impl fmt::Debug for Dispatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Custom(dispatch) = self
+            && let Some(view) = dispatch.as_view()
+        {
+            return view.fmt(f);
+        }
         f.write_str(match self {
             Self::Default => "Dispatcher::Default",
             Self::Io => "Dispatcher::Io",
@@ -259,6 +264,15 @@ impl ContextInner {
     #[inline]
     pub(crate) fn is_default(&self) -> bool {
         matches!(self.dispatcher, Dispatcher::Default)
+    }
+
+    /// The context of what serves a view of `dispatcher`.
+    pub(crate) fn of_view(runtime: Arc<dyn RuntimeHooks>, dispatcher: &Dispatcher) -> Self {
+        let context = Self::root(runtime, None).with(dispatcher.clone().into());
+        match dispatcher {
+            Dispatcher::Io => Self { dispatch: context.runtime.elastic_io_dispatch(), ..context },
+            _ => context,
+        }
     }
 
     /// This one with `change` applied.

@@ -26,7 +26,7 @@ use crate::error::{CancelCause, Cancelled, Who};
 use crate::failure::{self, Failure, Panic};
 use crate::hooks;
 use crate::moves;
-use crate::node::state::{self, Snapshot, State, Suspend};
+use crate::node::state::{self, Snapshot, State, Suspend, Wake};
 use crate::node::{Kind, Node, NodeRef, Polled, VTable, cancel, free_own_context, tree};
 use crate::prim::UnsafeCell;
 
@@ -205,7 +205,7 @@ impl Coroutine {
     }
 
     #[inline]
-    fn dispatch_by(self, f: impl FnOnce(&dyn Dispatch, Self)) {
+    pub(crate) fn dispatch_by(self, f: impl FnOnce(&dyn Dispatch, Self)) {
         // SAFETY: unfinished.
         let this = unsafe { self.0.as_ref() };
         let seen = this.state.load();
@@ -233,6 +233,40 @@ impl Coroutine {
             // The coroutine was dropped by the unwinding, and so cancelled.
             let who = Who { name: None, launched_at: Location::caller() };
             failure::report_stray("dispatcher", who, payload);
+        }
+    }
+
+    /// A coroutine outside of the tree: nobody sees it, cancels it from above or awaits it. Whoever
+    /// keeps a reference to it resumes it by [`wake_orphan`](Self::wake_orphan).
+    pub(crate) fn orphan<F>(
+        context: Arc<ContextInner>,
+        site: &'static Location<'static>,
+        future: F,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let state = State::new(state::SCHEDULED | state::OWN_CONTEXT, 1);
+        let vtable = &Cell::<F, Plain>::VTABLE;
+        let node = Node::new(state, vtable, Arc::into_raw(context), None, site);
+        // SAFETY: born SCHEDULED.
+        unsafe { Self::from_node(new_cell::<F, Plain>(node, future)) }
+    }
+
+    /// Wakes an orphan: to be dispatched, unless it is scheduled or the poll in progress sees to it.
+    pub(crate) fn wake_orphan(node: NodeRef) -> Option<Self> {
+        let wake = node.state.wake();
+        // SAFETY: `wake` has set SCHEDULED and left the node to us.
+        (wake == Wake::Dispatch).then(|| unsafe { Self::from_node(node.as_ptr()) })
+    }
+
+    /// Drops the future of an idle orphan here, or has the poll in progress do it.
+    pub(crate) fn end_orphan(node: NodeRef) {
+        if let Some((_, Wake::Dispatch)) = node.state.cancel_coroutine() {
+            // SAFETY: scheduled just now, and left to us; so it is unfinished until it is run.
+            let coroutine = unsafe { Self::from_node(node.as_ptr()) };
+            drop(node);
+            coroutine.run();
         }
     }
 

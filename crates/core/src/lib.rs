@@ -45,6 +45,7 @@ pub use with_context::{WithContext, blocking, spawn_on, with_context};
 pub mod internal {
     pub use crate::continuation::slot;
     pub use crate::coroutine::unwind_cancelled;
+    pub use crate::dispatch::hop;
     pub use crate::error::refused_by_shutdown;
     pub use crate::failure::{report_here, wake_all};
     pub use crate::prim;

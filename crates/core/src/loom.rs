@@ -7,6 +7,7 @@ mod cancel;
 mod join;
 mod regions;
 mod tokens;
+mod views;
 mod wake;
 
 use std::collections::VecDeque;

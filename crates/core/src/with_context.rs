@@ -22,7 +22,7 @@ use pin_project::{pin_project, pinned_drop};
 
 use crate::context::{Context, ContextInner, Dispatcher};
 use crate::current::{self, Frame, Place as Here, Poll as InPoll};
-use crate::dispatch::Dispatch;
+use crate::dispatch::{Dispatch, hop};
 use crate::hooks;
 use crate::moves::{Wish, is_same};
 use crate::scope::scope;
@@ -208,7 +208,7 @@ impl Journey {
             poll.serve();
             return Arrival::Moved;
         }
-        if here.switch(&**self.target(poll)) {
+        if hop(&**here, &**self.target(poll)) {
             return Arrival::Switched;
         }
         if self.from.is_none() {
@@ -260,7 +260,7 @@ impl Journey {
         if is_same(here, from) {
             return true;
         }
-        if here.switch(&**from) {
+        if hop(&**here, &**from) {
             poll.stay_at(from);
             return true;
         }
@@ -288,7 +288,7 @@ fn switched<R>(poll: &InPoll, to: &Arc<dyn Dispatch>, f: impl FnOnce() -> R) -> 
             let Self(poll, to, before) = *self;
             // SAFETY: what it was before; whoever set that keeps it until after this poll.
             unsafe { poll.set_at(before) };
-            let back = to.switch(&**poll.here());
+            let back = hop(&**to, &**poll.here());
             if !back {
                 poll.stay_at(to);
             }

@@ -99,7 +99,7 @@ impl Coroutine {
         let poll = InPoll::new(node, &runtime);
         // SAFETY: unfinished. (A coroutine that is linked has been marked by the cancel itself.)
         let is_cancelled = unsafe { this.is_cancelled() };
-        if is_cancelled || seen.has(state::CANCELLED | state::AWAY | state::BLOCKS) {
+        if is_cancelled || seen.has(state::CANCELLED | state::MOVES | state::BLOCKS) {
             // SAFETY: this thread polls, and the future is there.
             return unsafe { run_special(&poll, node, seen) };
         }
@@ -207,27 +207,46 @@ impl Coroutine {
     #[inline]
     pub(crate) fn dispatch_by(self, f: impl FnOnce(&dyn Dispatch, Self)) {
         // SAFETY: unfinished.
-        let this = unsafe { self.0.as_ref() };
-        let seen = this.state.load();
+        let seen = unsafe { self.0.as_ref() }.state.load();
+        if seen.has(state::MOVES) { self.dispatch_away(seen, f) } else { self.dispatch_home(f) }
+    }
+
+    #[cold]
+    fn dispatch_away(self, seen: Snapshot, f: impl FnOnce(&dyn Dispatch, Self)) {
         // SAFETY: it is scheduled, and this object stands for that.
-        let away = seen.has(state::AWAY).then(|| unsafe { moves::destination(self.0, seen) });
+        match unsafe { moves::destination(self.0, seen) } {
+            // SAFETY: kept until this returns.
+            Some(to) => unsafe { self.deliver(NonNull::from(&*to), f) },
+            None => self.dispatch_home(f),
+        }
+    }
+
+    #[inline]
+    fn dispatch_home(self, f: impl FnOnce(&dyn Dispatch, Self)) {
         // SAFETY: unfinished.
-        let context = unsafe { this.context() };
+        let context = unsafe { self.0.as_ref().context() };
         // The coroutine may run, end and free its context before the dispatcher has returned.
         // The runtime that is current on this thread is kept while it is in use, and with it its
         // own dispatcher; any other one is counted.
         let counted;
-        let away = away.flatten();
-        let is_own =
-            away.is_none() && context.is_default() && current::is_runtime(&context.runtime);
+        let is_own = context.is_default() && current::is_runtime(&context.runtime);
         let _in_use = is_own.then(current::use_runtime);
         let dispatch = if is_own {
             NonNull::from(&*context.dispatch)
         } else {
-            counted = away.unwrap_or_else(|| Arc::clone(&context.dispatch));
+            counted = Arc::clone(&context.dispatch);
             NonNull::from(&*counted)
         };
         // SAFETY: kept as said.
+        unsafe { self.deliver(dispatch, f) };
+    }
+
+    /// # Safety
+    ///
+    /// `dispatch` is valid during the call.
+    #[inline]
+    unsafe fn deliver(self, dispatch: NonNull<dyn Dispatch>, f: impl FnOnce(&dyn Dispatch, Self)) {
+        // SAFETY: the caller's promise.
         let dispatched = catch_unwind(AssertUnwindSafe(|| f(unsafe { dispatch.as_ref() }, self)));
         if let Err(payload) = dispatched {
             // The coroutine was dropped by the unwinding, and so cancelled.
@@ -343,7 +362,7 @@ unsafe fn run_body(poll: &InPoll, node: NonNull<Node>) {
 unsafe fn run_special(poll: &InPoll, node: NonNull<Node>, seen: Snapshot) {
     // SAFETY: polled, so unfinished.
     let this = unsafe { node.as_ref() };
-    if seen.has(state::AWAY) {
+    if seen.has(state::MOVES) {
         poll.arrive(seen);
     }
     // SAFETY: unfinished.
@@ -378,7 +397,7 @@ unsafe fn drop_at_home(poll: &InPoll, node: NonNull<Node>, frame: &Frame) {
     // The cancellation may only be the parent's so far, and the next poll has to know it.
     cancel::mark_polled(this, || tree::inherited_from_parent(this));
     this.state.requeue(state::WOKEN);
-    // SAFETY: `requeue` made it SCHEDULED, for this call; it is not AWAY.
+    // SAFETY: `requeue` made it SCHEDULED, for this call. Cancelled, it is dispatched at home.
     unsafe { Coroutine::from_node(node) }.dispatch();
 }
 
@@ -397,18 +416,14 @@ unsafe fn suspend(node: NonNull<Node>, poll: &InPoll, frame: &Frame) {
         return unsafe { drop_at_home(poll, node, frame) };
     }
     if poll.has_wish() {
-        this.state.set(state::AWAY);
-        if poll.is_moving() && !poll.has_yielded() && !seen.has(state::SCHEDULED) {
-            this.state.requeue(0);
-            // SAFETY: `requeue` made it SCHEDULED, for this call.
-            return unsafe { Coroutine::from_node(node) }.dispatch();
-        }
+        // SAFETY: the caller's promise.
+        return unsafe { suspend_away(node, poll, frame) };
     }
     if poll.has_yielded() || seen.has(state::SCHEDULED) {
-        this.state.requeue(if poll.has_yielded() { state::WOKEN } else { 0 });
+        this.state.requeue(state::WOKEN);
         // SAFETY: `requeue` made it SCHEDULED, for this call.
         let coroutine = unsafe { Coroutine::from_node(node) };
-        return coroutine.dispatch_by(|dispatch, it| dispatch.dispatch_yield(it));
+        return coroutine.dispatch_home(|dispatch, it| dispatch.dispatch_yield(it));
     }
     // SAFETY: this thread polls it, and it is not linked.
     if !seen.has(state::LINKED) && !unsafe { tree::link(node) } {
@@ -419,6 +434,29 @@ unsafe fn suspend(node: NonNull<Node>, poll: &InPoll, frame: &Frame) {
         // SAFETY: a waker has left the dispatch to the thread that polled.
         unsafe { Coroutine::from_node(node) }.dispatch();
     }
+}
+
+/// The poll returned `Pending`, and a section wishes to go on elsewhere.
+///
+/// # Safety
+///
+/// As for [`suspend`].
+#[cold]
+unsafe fn suspend_away(node: NonNull<Node>, poll: &InPoll, frame: &Frame) {
+    // SAFETY: polled, so unfinished.
+    let this = unsafe { node.as_ref() };
+    // SAFETY: this thread polls it, and it is not linked.
+    if !this.state.set(state::MOVES).has(state::LINKED) && !unsafe { tree::link(node) } {
+        // SAFETY: the caller's promise.
+        return unsafe { drop_at_home(poll, node, frame) };
+    }
+    if poll.has_yielded() || poll.is_moving() {
+        this.state.requeue(if poll.has_yielded() { state::WOKEN } else { 0 });
+    } else if this.state.suspend() == Suspend::Asleep {
+        return;
+    }
+    // SAFETY: it was made SCHEDULED for this call, or left to the thread that polled.
+    unsafe { Coroutine::from_node(node) }.dispatch();
 }
 
 /// Drops the future of a cancelled coroutine and completes it.

@@ -5,6 +5,7 @@
 
 mod cancel;
 mod join;
+mod moves;
 mod regions;
 mod tokens;
 mod views;

@@ -338,7 +338,7 @@ impl<F: Future> PinnedDrop for WithContext<F> {
         if let (Stage::There(_), Here::Coroutine(poll)) = (&self.stage, current::place())
             && !poll.is_moving()
         {
-            poll.forget_wish();
+            drop(poll.take_wish());
         }
     }
 }

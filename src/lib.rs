@@ -10,7 +10,8 @@ pub use corymb_core::{
 };
 #[doc(inline)]
 pub use corymb_dispatchers::{
-    BuildError, Builder, Entered, Metrics, Runtime, ShutdownReport, detached, run_blocking,
+    BuildError, Builder, Entered, Metrics, Runtime, ShutdownReport, WorkerBlocked, detached,
+    run_blocking,
 };
 pub use corymb_macros::main;
 #[cfg(feature = "testing")]

@@ -7,6 +7,7 @@ mod pool;
 pub mod reactor;
 mod runtime;
 
+pub use pool::WorkerBlocked;
 pub use runtime::{
     BuildError, Builder, Entered, Metrics, Runtime, ShutdownReport, detached, run_blocking,
 };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use corymb_core::hooks::{self, RuntimeHooks};
 use corymb_core::time::sleep;
-use corymb_core::{Dispatch, Dispatcher, scope, yield_now};
+use corymb_core::{Dispatch, Dispatcher, is_cancelled, scope, yield_now};
 use corymb_dispatchers::{Builder, Runtime, WorkerBlocked};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -359,17 +359,17 @@ fn a_shutdown_in_the_midst_of_it_drops_what_is_queued() {
                 let _heard = started.send(());
                 scope(async |s| {
                     s.coroutine().context(Dispatcher::Io).launch(async move {
-                        loop {
+                        while !is_cancelled() {
                             spin(i * 10);
                             yield_now().await;
                         }
                     });
-                    loop {
+                    while !is_cancelled() {
                         in_place(|| spin(i * 100));
                         yield_now().await;
                     }
                 })
-                .await
+                .await;
             }));
         }
         for _ in 0..round {

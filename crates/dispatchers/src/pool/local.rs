@@ -35,9 +35,9 @@ pub(super) fn current<R>(f: impl FnOnce(Option<&Local>) -> R) -> R {
     f(unsafe { LOCAL.with(Cell::get).as_ref() })
 }
 
-/// Whether this thread is one of `pool`.
+/// Whether this thread is one of `pool`, its watchdog included.
 pub(crate) fn is_thread_of(pool: &Pool) -> bool {
-    with(pool, |local| local.is_some())
+    with(pool, |local| local.is_some()) || pool.watchdog.is_this_thread()
 }
 
 /// Makes `local` what this thread is, during `f`.

@@ -103,6 +103,10 @@ impl Watchdog {
         }
     }
 
+    pub(super) fn is_this_thread(&self) -> bool {
+        self.thread.lock().as_ref().is_some_and(|it| it.id() == thread::current().id())
+    }
+
     pub(super) fn close(&self) {
         if let Some(thread) = &*self.thread.lock() {
             thread.unpark();

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use corymb_core::Coroutine;
 use corymb_core::hooks::{self, RuntimeHooks};
+use corymb_core::internal::prim::atomic::{Ordering, fence};
 use corymb_core::internal::{real_now, report_here};
 use corymb_core::time::Instant;
 
 use super::local::{self, Local};
+use super::processor::Processor;
 use super::roster::Errand;
-use super::{Pool, Side};
+use super::{Io, Pool, Side};
 
 /// How many coroutines run between two looks at the timers, if there are any: a look costs about
 /// as much as two polls of nothing.
@@ -107,7 +109,7 @@ impl Local {
     }
 
     /// This thread has taken `processor`.
-    fn begin_work(&self, processor: &super::processor::Processor) {
+    fn begin_work(&self, processor: &Processor) {
         processor.figures.polled.clear();
         self.set_held(Some(processor));
         self.begin_busy_time(real_now());
@@ -141,9 +143,7 @@ impl Local {
         }
         processor.owner.give_up();
         // Either this sees the end, or `Pool::close` finds the processor free.
-        corymb_core::internal::prim::atomic::fence(
-            corymb_core::internal::prim::atomic::Ordering::SeqCst,
-        );
+        fence(Ordering::SeqCst);
         if self.pool().is_closed() {
             processor.discard_unheld(self.me());
         }
@@ -223,7 +223,7 @@ impl Pool {
     }
 
     /// One of the IO sides.
-    pub(super) fn io(&self, side: Side) -> &Arc<super::io::Io> {
+    pub(super) fn io(&self, side: Side) -> &Arc<Io> {
         match side {
             Side::Limited => &self.io[0],
             Side::Elastic => &self.io[1],

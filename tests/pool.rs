@@ -59,7 +59,7 @@ fn sleepers_and_yielders() {
 fn zero_workers_are_refused() {
     let refused = Runtime::builder().parallelism(0).build();
     let error = refused.unwrap_err();
-    assert!(matches!(error, BuildError::ZeroParallelism));
+    assert!(matches!(error, BuildError::Setting { .. }));
     assert_eq!(format!("{error:?}"), format!("BuildError({error})"));
 }
 

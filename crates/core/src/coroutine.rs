@@ -151,6 +151,21 @@ impl Coroutine {
         unsafe { self.0.as_ref().who_unended() }
     }
 
+    /// Where it was launched, without what [`who`](Self::who) costs.
+    #[doc(hidden)]
+    #[inline]
+    pub fn launched_at(&self) -> &'static Location<'static> {
+        // SAFETY: unfinished while its `Coroutine` exists.
+        unsafe { self.0.as_ref().site }
+    }
+
+    /// What [`into_raw`](Self::into_raw) would give, for comparing.
+    #[doc(hidden)]
+    #[inline]
+    pub fn address(&self) -> *const () {
+        self.0.as_ptr().cast_const().cast()
+    }
+
     /// A pointer that stands for this object, to be stored where a type with a destructor cannot
     /// be.
     ///

@@ -7,6 +7,7 @@ mod pool;
 pub mod reactor;
 mod runtime;
 
+pub use pool::WorkerBlocked;
 pub use runtime::{
     BuildError, Builder, Entered, Metrics, Runtime, RuntimeHandle, ShutdownReport, detached,
     launch_detached, run_blocking, try_run_blocking,

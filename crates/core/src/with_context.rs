@@ -128,6 +128,8 @@ enum Stage {
     New,
     /// It runs wherever the code around it does.
     Here,
+    /// It runs on the coroutine's own dispatcher, and that is where it has been so far.
+    Home,
     /// It has a dispatcher.
     There(Journey),
 }
@@ -166,7 +168,7 @@ impl Section {
         match (self.change.dispatcher(), here) {
             (None, _) => Stage::Here,
             (Some(Dispatcher::Default), Here::Coroutine(poll)) if poll.is_from_default() => {
-                Stage::There(Journey::new(None))
+                Stage::Home
             }
             (Some(dispatcher), Here::Coroutine(_)) => {
                 let to = hooks::with(|runtime| dispatcher.resolve(runtime));
@@ -191,6 +193,15 @@ impl Section {
 impl Journey {
     fn new(to: Option<Arc<dyn Dispatch>>) -> Self {
         Self { to, from: None, inner: None, polled: None, turn: None, foreign: None }
+    }
+
+    /// The journey of a section whose body was polled at home, and is pending.
+    fn at_home(poll: &InPoll) -> Self {
+        let mut journey = Self::new(None);
+        journey.polled = Some(poll.wakes());
+        // What a section inside wishes for, it is the one to hand up.
+        journey.suspend(true, poll, None);
+        journey
     }
 
     /// Where the body is to be polled.
@@ -322,10 +333,24 @@ impl<F: Future> Future for WithContext<F> {
         if matches!(this.stage, Stage::New) {
             *this.stage = this.section.enter(&here);
         }
-        match (this.stage, here) {
+        match (&*this.stage, here) {
+            (Stage::Home, Here::Coroutine(poll)) if !poll.is_away() && !poll.has_wish() => {
+                let polled = poll_body(this.body, this.section, cx);
+                if polled.is_pending() {
+                    // Others may take the coroutine away before this is polled again.
+                    *this.stage = Stage::There(Journey::at_home(poll));
+                }
+                polled
+            }
+            (Stage::Home, Here::Coroutine(poll)) => {
+                *this.stage = Stage::There(Journey::new(None));
+                self.poll_there(poll, cx)
+            }
             (Stage::There(_), Here::Coroutine(poll)) => self.poll_there(poll, cx),
-            (Stage::There(_), _) => this.section.refuse("it was moved out of its coroutine"),
-            _ => poll_body(this.body, this.section, cx),
+            (Stage::There(_) | Stage::Home, _) => {
+                this.section.refuse("it was moved out of its coroutine")
+            }
+            (Stage::Here | Stage::New, _) => poll_body(this.body, this.section, cx),
         }
     }
 }
@@ -333,13 +358,19 @@ impl<F: Future> Future for WithContext<F> {
 #[pinned_drop]
 impl<F: Future> PinnedDrop for WithContext<F> {
     fn drop(self: Pin<&mut Self>) {
-        // Its wish does not outlive it. A move that is asked for is left alone: another section
-        // may have asked for it too.
-        if let (Stage::There(_), Here::Coroutine(poll)) = (&self.stage, current::place())
-            && !poll.is_moving()
-        {
-            drop(poll.take_wish());
+        if matches!(self.stage, Stage::There(_)) {
+            forget_wish();
         }
+    }
+}
+
+/// The wish of a section does not outlive it. A move that is asked for is left alone: another
+/// section may have asked for it too.
+fn forget_wish() {
+    if let Here::Coroutine(poll) = current::place()
+        && !poll.is_moving()
+    {
+        drop(poll.take_wish());
     }
 }
 

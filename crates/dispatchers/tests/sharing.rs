@@ -30,6 +30,20 @@ fn in_place(f: impl FnOnce()) -> bool {
     }
 }
 
+/// Runs `f` as IO, in place or, if the pool prefers that, by the queue.
+async fn as_io(f: impl FnOnce() + Send + 'static) {
+    let (pool, io) = dispatchers();
+    if pool.switch(&*io) {
+        f();
+        io.switch(&*pool);
+        return;
+    }
+    scope(async |s| {
+        s.coroutine().context(Dispatcher::Io).launch(async move { f() });
+    })
+    .await;
+}
+
 /// How many are in a section, and the most that ever were.
 #[derive(Default)]
 struct Gauge {
@@ -150,7 +164,7 @@ fn what_waits_at_a_lent_processor_is_run_by_others() {
             // Queued at the processor that is lent below.
             scope(async move |inner| {
                 inner.launch(async move { tx.send(()).unwrap() });
-                in_place(|| rx.recv().unwrap());
+                as_io(move || rx.recv().unwrap()).await;
             })
             .await;
         });
@@ -165,11 +179,9 @@ fn timers_fire_while_all_workers_do_io_in_place() {
     rt.run_blocking(scope(async |s| {
         for _ in 0..2 {
             let gate = gate.clone();
-            s.launch(async move {
-                in_place(|| {
-                    gate.wait();
-                });
-            });
+            s.launch(as_io(move || {
+                gate.wait();
+            }));
         }
         let gate = gate.clone();
         s.coroutine().context(Dispatcher::Io).launch(async move {

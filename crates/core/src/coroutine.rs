@@ -24,7 +24,6 @@ use crate::current::{self, Frame, Poll as InPoll};
 use crate::dispatch::Dispatch;
 use crate::error::{CancelCause, Cancelled, Who};
 use crate::failure::{self, Failure, Panic};
-use crate::hooks;
 use crate::moves;
 use crate::node::state::{self, Snapshot, State, Suspend, Wake};
 use crate::node::{Kind, Node, NodeRef, Polled, VTable, cancel, free_own_context, tree};
@@ -99,7 +98,7 @@ impl Coroutine {
         let poll = InPoll::new(node, &runtime);
         // SAFETY: unfinished. (A coroutine that is linked has been marked by the cancel itself.)
         let is_cancelled = unsafe { this.is_cancelled() };
-        if is_cancelled || seen.has(state::CANCELLED | state::MOVES | state::BLOCKS) {
+        if is_cancelled || seen.has(state::CANCELLED | state::MOVES) {
             // SAFETY: this thread polls, and the future is there.
             return unsafe { run_special(&poll, node, seen) };
         }
@@ -368,7 +367,7 @@ unsafe fn run_body(poll: &InPoll, node: NonNull<Node>) {
     }
 }
 
-/// Polls a coroutine that is away or known to block, or drops one that is cancelled.
+/// Polls a coroutine that has moved before, or drops one that is cancelled.
 ///
 /// # Safety
 ///
@@ -385,15 +384,8 @@ unsafe fn run_special(poll: &InPoll, node: NonNull<Node>, seen: Snapshot) {
         // SAFETY: this thread polls, and the future is there.
         return unsafe { drop_at_home(poll, node, &Frame::coroutine(poll)) };
     }
-    let blocks = seen.has(state::BLOCKS);
-    if blocks {
-        hooks::with(|runtime| runtime.begin_blocking());
-    }
     // SAFETY: this thread polls, and the future is there.
     unsafe { run_body(poll, node) };
-    if blocks {
-        hooks::with(|runtime| runtime.end_blocking());
-    }
 }
 
 /// Drops the future of a cancelled coroutine where its own dispatcher has it.

@@ -43,6 +43,7 @@ mod counters;
 mod driver;
 mod idle;
 mod io;
+mod known;
 mod lending;
 mod load;
 mod local;
@@ -66,8 +67,8 @@ pub(crate) use blocking::WithoutProcessor;
 use driver::Driver;
 use idle::Idle;
 use io::{Io, Side};
+use known::Known;
 use lending::Lending;
-pub(crate) use lending::{begin_blocking, end_blocking};
 pub(crate) use local::is_thread_of;
 use owner::Tenant;
 use parker::Parker;
@@ -107,6 +108,7 @@ pub(crate) struct Pool {
     driver: Driver,
     /// The limited side, and the elastic one.
     io: [Arc<Io>; 2],
+    known: Known,
     lending: Lending,
     roster: Roster,
     watchdog: Watchdog,
@@ -142,6 +144,7 @@ impl Pool {
             driver,
             io: [(Side::Limited, io), (Side::Elastic, elastic)]
                 .map(|(side, limit)| Arc::new(Io::new(Weak::clone(this), side, limit))),
+            known: Known::new(),
             lending: Lending::new(),
             roster: Roster::new(max_pool_size, limits.keep_alive),
             watchdog: Watchdog::new(limits.blocked_threshold, limits.min_runnable, teller),

@@ -645,6 +645,10 @@ impl RuntimeHooks for Shared {
         self.root_or_panic()
     }
 
+    fn try_root(&self) -> Option<Job> {
+        Self::try_root(self)
+    }
+
     fn default_dispatch(&self) -> Arc<dyn Dispatch> {
         Arc::<Pool>::clone(&self.pool)
     }
@@ -655,14 +659,6 @@ impl RuntimeHooks for Shared {
 
     fn elastic_io_dispatch(&self) -> Arc<dyn Dispatch> {
         self.pool.elastic_io_dispatch()
-    }
-
-    fn begin_blocking(&self) {
-        pool::begin_blocking(&self.pool);
-    }
-
-    fn end_blocking(&self) {
-        pool::end_blocking(&self.pool);
     }
 
     #[inline]

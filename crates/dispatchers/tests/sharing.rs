@@ -8,7 +8,7 @@ use std::time::Duration;
 use corymb_core::hooks::{self, RuntimeHooks};
 use corymb_core::time::sleep;
 use corymb_core::{Dispatch, Dispatcher, is_cancelled, scope, yield_now};
-use corymb_dispatchers::{Builder, Metrics, Runtime, WorkerBlocked};
+use corymb_dispatchers::{Builder, Metrics, Runtime, WorkerBlocked, launch_detached};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -192,21 +192,6 @@ fn timers_fire_while_all_workers_do_io_in_place() {
     assert!(rt.shutdown(LONG).is_empty());
 }
 
-#[test]
-fn a_poll_that_is_known_to_block_gives_its_processor_away() {
-    let rt = builder(1).build().unwrap();
-    let (tx, rx) = channel::<()>();
-    rt.run_blocking(scope(async |s| {
-        s.launch(async move {
-            hooks::with(|runtime| runtime.begin_blocking());
-            rx.recv().unwrap();
-            hooks::with(|runtime| runtime.end_blocking());
-        });
-        s.launch(async move { tx.send(()).unwrap() });
-    }));
-    assert!(rt.shutdown(LONG).is_empty());
-}
-
 fn blocked_events() -> (impl Fn(&WorkerBlocked) + Send + Sync, Receiver<WorkerBlocked>) {
     let (tx, rx) = channel();
     let tx: Mutex<Sender<WorkerBlocked>> = Mutex::new(tx);
@@ -247,6 +232,57 @@ fn a_poll_that_blocks_is_told_of_and_made_up_for() {
     let end = events.iter().find(same).unwrap();
     assert!(end.ended && end.elapsed >= seen.elapsed, "{end:?}");
     assert!(rt.metrics().blocked_polls >= 1);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn a_blocked_coroutine_is_told_of_by_its_name() {
+    let (hook, events) = blocked_events();
+    let rt = builder(1)
+        .blocked_threshold(Duration::from_millis(2))
+        .on_worker_blocked(hook)
+        .build()
+        .unwrap();
+    let event = rt.run_blocking(scope(async |s| {
+        // On a busy machine others may be told of too.
+        let here = |event: &WorkerBlocked| event.name.as_deref() == Some("blocks");
+        s.coroutine().name("blocks").spawn(async move { events.iter().find(here) }).await
+    }));
+    assert!(event.is_some());
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn where_coroutines_have_blocked_twice_the_next_one_has_lent_its_processor() {
+    let (hook, events) = blocked_events();
+    let rt = builder(1)
+        .blocked_threshold(Duration::from_millis(2))
+        .on_worker_blocked(hook)
+        .build()
+        .unwrap();
+    let events = Arc::new(Mutex::new(events));
+    let handle = rt.handle();
+    rt.run_blocking(scope(async |s| {
+        for times in 0..3 {
+            let (events, handle) = (events.clone(), handle.clone());
+            // One site. The first two return when they have been told of.
+            s.spawn(async move {
+                if times < 2 {
+                    let events = events.lock().unwrap();
+                    events.iter().find(|event| !event.ended).unwrap();
+                } else {
+                    // A thread of its own makes up for it, or is still on its way.
+                    assert_eq!(handle.metrics().compensated, 0);
+                    assert_eq!(handle.metrics().permits, 1);
+                    let (tx, rx) = channel::<()>();
+                    launch_detached(async move { tx.send(()).unwrap() });
+                    rx.recv().unwrap();
+                    assert_eq!(handle.metrics().compensated, 0);
+                }
+            })
+            .await;
+        }
+    }));
     assert!(rt.shutdown(LONG).is_empty());
 }
 

@@ -47,6 +47,7 @@ pub(crate) type Hook = Box<dyn Fn(&WorkerBlocked) + Send + Sync>;
 
 /// A poll that was told of and has not ended, as far as one knows.
 pub(super) struct Record {
+    pub(super) name: Option<Arc<str>>,
     pub(super) site: &'static Location<'static>,
     pub(super) since: Instant,
     /// A processor was put into service for its time.
@@ -56,7 +57,7 @@ pub(super) struct Record {
 impl Record {
     pub(super) fn event(&self, now: Instant, ended: bool) -> WorkerBlocked {
         WorkerBlocked {
-            name: None,
+            name: self.name.clone(),
             launched_at: self.site,
             dispatcher: Dispatcher::Default,
             elapsed: now.saturating_duration_since(self.since),

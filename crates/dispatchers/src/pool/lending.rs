@@ -21,7 +21,7 @@ use corymb_core::internal::prim::atomic::{AtomicU32, Ordering};
 
 use super::Pool;
 use super::io::Io;
-use super::local::{self, Local};
+use super::local::Local;
 use super::owner::Seen;
 use super::roster::Errand;
 
@@ -166,32 +166,4 @@ impl Local {
             self.pool().driver.armed(deadline);
         }
     }
-
-    /// The poll that comes is known to block.
-    pub(super) fn begin_blocking(&self) {
-        let depth = self.blocking.get();
-        self.blocking.set(depth + 1);
-        if depth == 0 {
-            self.lend_at_once(false);
-        }
-    }
-
-    /// That poll has returned. Without a processor the thread becomes a spare.
-    pub(super) fn end_blocking(&self) {
-        let depth = self.blocking.get() - 1;
-        self.blocking.set(depth);
-        if depth == 0 && self.held().is_none() && self.io().is_none() {
-            self.reclaim();
-        }
-    }
-}
-
-/// See [`corymb_core::hooks::RuntimeHooks::begin_blocking`].
-pub(crate) fn begin_blocking(pool: &Pool) {
-    local::with(pool, |local| local.map(Local::begin_blocking));
-}
-
-/// See [`corymb_core::hooks::RuntimeHooks::end_blocking`].
-pub(crate) fn end_blocking(pool: &Pool) {
-    local::with(pool, |local| local.map(Local::end_blocking));
 }

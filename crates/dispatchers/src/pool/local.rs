@@ -69,8 +69,6 @@ pub(crate) struct Local {
     lent: Cell<*const Processor>,
     /// The IO side in which it has a slot, or null.
     io: Cell<*const Io>,
-    /// How many polls that are known to block are on the stack.
-    pub(super) blocking: Cell<u32>,
     /// A timer was armed that the driver may not know of.
     pub(super) timer_armed: Cell<bool>,
     /// Events and timers are handed out: what they wake goes to the queue, and nobody is called
@@ -100,7 +98,6 @@ impl Local {
             held: Cell::new(ptr::null()),
             lent: Cell::new(ptr::null()),
             io: Cell::new(ptr::null()),
-            blocking: Cell::new(0),
             timer_armed: Cell::new(false),
             in_batch: Cell::new(false),
             lifo_runs: Cell::new(0),

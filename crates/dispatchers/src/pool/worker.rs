@@ -120,15 +120,19 @@ impl Local {
     pub(super) fn run_one(&self, coroutine: Coroutine) {
         let Some(processor) = self.held() else { return self.pool().inject(coroutine) };
         processor.figures.polled.begin(&coroutine);
+        if self.pool().known.contains(coroutine.launched_at()) {
+            // What is queued here, and the driver's role, are anybody's from now on.
+            self.lend();
+        }
         coroutine.run();
-        match self.held() {
-            Some(processor) => {
-                processor.counters().polls.increment();
-                if processor.figures.polled.is_noticed() {
-                    self.was_noticed();
-                }
+        if self.held().is_none() {
+            self.come_back();
+        }
+        if let Some(processor) = self.held() {
+            processor.counters().polls.increment();
+            if processor.figures.polled.is_noticed() {
+                self.was_noticed();
             }
-            None => self.come_back(),
         }
         self.tell_driver_of_timer();
     }

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::panic::Location;
+use std::sync::Arc;
 
 use corymb_core::Coroutine;
 use corymb_core::internal::prim::atomic::{Ordering, fence};
-use corymb_core::internal::real_now;
+use corymb_core::internal::{name_of_cell, real_now};
 use corymb_core::time::Instant;
 
 use super::super::Pool;
@@ -23,22 +24,16 @@ const MAX_SITES: usize = 64;
 pub(super) struct Sites(HashMap<&'static Location<'static>, u32>);
 
 impl Sites {
-    /// A coroutine of this site has blocked.
-    fn blocked(&mut self, cell: usize, site: &'static Location<'static>) {
+    /// A coroutine of this site has blocked; true from the second time on.
+    fn blocked(&mut self, site: &'static Location<'static>) -> bool {
         if self.0.len() >= MAX_SITES && !self.0.contains_key(site) {
-            return;
+            return false;
         }
         let times = self.0.entry(site).or_default();
         *times = times.saturating_add(1);
-        if *times == 2 {
-            mark_launch_site_as_blocking(cell, site);
-        }
+        *times > 1
     }
 }
-
-/// The place to tell the kernel that coroutines of `site` are better announced as blocking before
-/// each poll. It keeps no such set yet.
-fn mark_launch_site_as_blocking(_cell: usize, _site: &'static Location<'static>) {}
 
 impl Rounds {
     /// Looks whether the poll in progress is the one it was at the last look, and tells of it when
@@ -56,8 +51,11 @@ impl Rounds {
         let elapsed = now.saturating_duration_since(watched.since);
         if !watched.told && elapsed >= self.pool.watchdog.threshold {
             watched.told = true;
-            let record = Record { site, since: watched.since, compensated: false };
-            self.sites.blocked(cell, site);
+            let name = self.pool.name_of(cell);
+            let record = Record { name, site, since: watched.since, compensated: false };
+            if self.sites.blocked(site) {
+                self.pool.known.insert(site);
+            }
             self.pool.tell_of(processor, polls, record);
         }
     }
@@ -81,6 +79,12 @@ impl Rounds {
 }
 
 impl Pool {
+    /// The name of the coroutine whose cell is there, if it has one.
+    fn name_of(&self, cell: usize) -> Option<Arc<str>> {
+        let root = self.runtime()?.try_root()?;
+        name_of_cell(&root, cell)
+    }
+
     /// Tells of a poll, and asks its worker to tell of the end.
     fn tell_of(&self, processor: &Processor, polls: u64, record: Record) {
         let site = record.site;

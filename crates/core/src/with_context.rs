@@ -244,7 +244,7 @@ impl Journey {
     ) {
         self.turn = poll.ask(&to, self.turn);
         if !poll.is_woken_by(cx.waker()) {
-            self.foreign.get_or_insert_with(|| Foreign::new(place)).ask(poll, cx, place);
+            self.foreign.get_or_insert_with(|| Foreign::new(poll)).ask(poll, cx, place);
         }
     }
 

@@ -137,7 +137,7 @@ impl Poll {
         unsafe { &self.node().context().dispatch }
     }
 
-    /// What the thread runs as.
+    /// What the thread runs as; the answer is not to be used any more when that changes.
     #[inline]
     pub(crate) fn here(&self) -> &Arc<dyn Dispatch> {
         // SAFETY: null, or kept by who set it.
@@ -151,13 +151,17 @@ impl Poll {
     }
 
     /// Notes that the thread runs as `at`, or as the coroutine's own dispatcher if that is null.
-    /// Answers what it ran as before.
     ///
     /// # Safety
     ///
     /// The caller keeps what `at` leads to until it is set back, or for the rest of the poll.
-    pub(crate) unsafe fn set_at(&self, at: *const Arc<dyn Dispatch>) -> *const Arc<dyn Dispatch> {
-        self.at.replace(at)
+    pub(crate) unsafe fn set_at(&self, at: *const Arc<dyn Dispatch>) {
+        self.at.set(at);
+    }
+
+    /// Whether that is what was set last.
+    pub(crate) fn is_at(&self, at: *const Arc<dyn Dispatch>) -> bool {
+        self.at.get() == at
     }
 
     /// Whether the poll asked to go to the end of the queue.

@@ -99,7 +99,7 @@ impl Poll {
         }
         let (visits, unserved) = self.with_moves(|moves| (moves.visits, moves.unserved));
         if unserved && turn != Some(visits) {
-            self.wish_for(self.here(), true);
+            self.wish_for(&Arc::clone(self.here()), true);
             return Some(visits);
         }
         self.wish_for(to, true);
@@ -138,12 +138,17 @@ impl Poll {
 
     /// The thread runs as `at` for the rest of the poll.
     pub(crate) fn stay_at(&self, at: &Arc<dyn Dispatch>) {
-        let at = Arc::clone(at);
+        if is_same(at, self.home()) {
+            // SAFETY: home is always there.
+            return unsafe { self.set_at(std::ptr::null()) };
+        }
+        let at = Some(Arc::clone(at));
         let (kept, _old) = self.with_moves(|moves| {
-            let old = moves.is.replace(at);
-            (std::ptr::from_ref(moves.is.get_or_insert_with(|| unreachable!("just set"))), old)
+            let old = std::mem::replace(&mut moves.is, at);
+            (moves.is.as_ref().map_or(std::ptr::null(), std::ptr::from_ref), old)
         });
-        // SAFETY: the node keeps the moves, and this thread alone changes them, at the next poll.
+        // SAFETY: the node keeps the moves, and what is there is changed by this function alone,
+        // until the next poll.
         unsafe { self.set_at(kept) };
     }
 

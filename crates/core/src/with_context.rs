@@ -289,38 +289,52 @@ enum Arrival {
     Elsewhere,
 }
 
-/// Runs `f` while the thread has become one of `to`, and gives the thread back: false if that
-/// failed, and it stays so for the rest of the poll.
-fn switched<R>(poll: &InPoll, to: &Arc<dyn Dispatch>, f: impl FnOnce() -> R) -> (R, bool) {
-    struct Back<'a>(&'a InPoll, &'a Arc<dyn Dispatch>, *const Arc<dyn Dispatch>);
-
-    impl Back<'_> {
-        fn switch(&self) -> bool {
-            let Self(poll, to, before) = *self;
-            // SAFETY: what it was before; whoever set that keeps it until after this poll.
-            unsafe { poll.set_at(before) };
-            let back = hop(&**to, &**poll.here());
-            if !back {
-                poll.stay_at(to);
-            }
-            back
-        }
-    }
-
-    impl Drop for Back<'_> {
-        /// The body has panicked.
-        fn drop(&mut self) {
-            self.switch();
-        }
-    }
-
+/// Runs `f` while the thread has become one of `to`, and gives the thread back. Where that failed,
+/// it is kept for the rest of the poll, and what it is to become again is answered.
+fn switched<R>(
+    poll: &InPoll,
+    to: &Arc<dyn Dispatch>,
+    f: impl FnOnce() -> R,
+) -> (R, Option<Arc<dyn Dispatch>>) {
+    let before = poll.is_away().then(|| Arc::clone(poll.here()));
     // SAFETY: set back before this returns, and `to` is borrowed until then.
-    let before = unsafe { poll.set_at(to) };
-    let back = Back(poll, to, before);
+    unsafe { poll.set_at(to) };
+    let back = SwitchBack { poll, to, before };
     let result = f();
-    let is_back = back.switch();
+    let lost = back.switch();
     std::mem::forget(back);
-    (result, is_back)
+    (result, lost)
+}
+
+/// Gives a thread back.
+struct SwitchBack<'a> {
+    poll: &'a InPoll,
+    to: &'a Arc<dyn Dispatch>,
+    /// What it was before; none for the coroutine's own dispatcher.
+    before: Option<Arc<dyn Dispatch>>,
+}
+
+impl SwitchBack<'_> {
+    fn switch(&self) -> Option<Arc<dyn Dispatch>> {
+        let Self { poll, to, before } = self;
+        // Sections inside may have left the thread elsewhere.
+        let elsewhere = (!poll.is_at(*to)).then(|| Arc::clone(poll.here()));
+        let here = elsewhere.as_ref().unwrap_or(to);
+        let target = before.as_ref().unwrap_or_else(|| poll.home());
+        if is_same(here, target) || hop(&**here, &**target) {
+            poll.stay_at(target);
+            return None;
+        }
+        poll.stay_at(here);
+        Some(Arc::clone(target))
+    }
+}
+
+impl Drop for SwitchBack<'_> {
+    /// The body has panicked.
+    fn drop(&mut self) {
+        drop(self.switch());
+    }
 }
 
 impl<F: Future> Future for WithContext<F> {
@@ -410,12 +424,9 @@ impl<F: Future> WithContext<F> {
                 }
                 Arrival::Moved => poll_body(this.body.as_mut(), this.section, cx),
                 Arrival::Switched => {
-                    let before = poll.here();
                     let body = || poll_body(this.body.as_mut(), this.section, cx);
-                    let (polled, is_back) = switched(poll, journey.target(poll), body);
-                    if !is_back && journey.from.is_none() {
-                        journey.from = Some(Arc::clone(before));
-                    }
+                    let (polled, lost) = switched(poll, journey.target(poll), body);
+                    journey.from = journey.from.take().or(lost);
                     polled
                 }
             };

@@ -16,7 +16,7 @@ use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{self, Poll};
+use std::task::{self, Poll, Waker};
 
 use pin_project::{pin_project, pinned_drop};
 
@@ -138,8 +138,7 @@ enum Stage {
 struct Journey {
     /// None for the coroutine's own dispatcher.
     to: Option<Arc<dyn Dispatch>>,
-    /// Where it was entered; noted when the coroutine has to move, or the thread was not given
-    /// back.
+    /// Where it was entered; noted unless the body is ready in the first poll, in place.
     from: Option<Arc<dyn Dispatch>>,
     /// Where a section inside the body wants to be, which comes first.
     inner: Option<Arc<dyn Dispatch>>,
@@ -198,6 +197,7 @@ impl Journey {
     /// The journey of a section whose body was polled at home, and is pending.
     fn at_home(poll: &InPoll) -> Self {
         let mut journey = Self::new(None);
+        journey.enter_from(poll.home());
         journey.polled = Some(poll.wakes());
         // What a section inside wishes for, it is the one to hand up.
         journey.suspend(true, poll, None);
@@ -214,7 +214,6 @@ impl Journey {
     fn arrive(&mut self, poll: &InPoll, cx: &mut task::Context<'_>, place: Place) -> Arrival {
         let here = poll.here();
         if is_same(here, self.target(poll)) {
-            self.foreign = None;
             self.polled = Some(poll.wakes());
             poll.serve();
             return Arrival::Moved;
@@ -222,16 +221,38 @@ impl Journey {
         if hop(&**here, &**self.target(poll)) {
             return Arrival::Switched;
         }
+        self.enter_from(here);
+        if self.is_woken(poll, cx) {
+            self.ask(Arc::clone(self.target(poll)), poll, cx, place);
+        } else {
+            // It was polled for the last wake already, and comes back with the next one.
+            poll.wish_unless(self.target(poll));
+        }
+        Arrival::Elsewhere
+    }
+
+    /// Whether the body is to be polled: for the first time, or since it was woken.
+    fn is_woken(&mut self, poll: &InPoll, cx: &task::Context<'_>) -> bool {
+        match &mut self.foreign {
+            Some(foreign) if !poll.is_woken_by(cx.waker()) => foreign.is_woken(cx.waker()),
+            _ => self.polled != Some(poll.wakes()),
+        }
+    }
+
+    /// The waker for a poll of the body, if it is not the one that the section has. One that has
+    /// never had to move needs none.
+    fn waker(&mut self, moved: bool, poll: &InPoll, cx: &task::Context<'_>) -> Option<Waker> {
+        if poll.is_woken_by(cx.waker()) || !moved && self.foreign.is_none() {
+            return None;
+        }
+        Some(self.foreign.get_or_insert_with(|| Foreign::new(poll)).waker(cx.waker()))
+    }
+
+    /// Notes where the section was entered, if this is the first time.
+    fn enter_from(&mut self, here: &Arc<dyn Dispatch>) {
         if self.from.is_none() {
             self.from = Some(Arc::clone(here));
         }
-        if self.polled == Some(poll.wakes()) {
-            // It was polled for the last wake already, and comes back with the next one.
-            poll.wish_unless(self.target(poll));
-        } else {
-            self.ask(Arc::clone(self.target(poll)), poll, cx, place);
-        }
-        Arrival::Elsewhere
     }
 
     /// Asks for a move of the coroutine.
@@ -252,6 +273,10 @@ impl Journey {
     fn suspend(&mut self, moved: bool, poll: &InPoll, around: Option<Wish>) {
         let inside = poll.take_wish();
         self.inner = inside.as_ref().map(|wish| Arc::clone(wish.to(poll)));
+        if inside.as_ref().is_some_and(Wish::is_now) {
+            // It is owed a poll, also if another one's move comes first.
+            self.polled = None;
+        }
         if moved && inside.is_none() {
             poll.wish_for(self.target(poll), false);
         } else {
@@ -416,22 +441,30 @@ impl<F: Future> WithContext<F> {
         let place = this.section.place;
         if this.body.is_some() {
             let arrival = journey.arrive(poll, cx, place);
+            if matches!(arrival, Arrival::Elsewhere) {
+                return Poll::Pending;
+            }
+            let moved = matches!(arrival, Arrival::Moved);
             let around = poll.take_wish();
-            let polled = match arrival {
-                Arrival::Elsewhere => {
-                    poll.put_wish(around);
-                    return Poll::Pending;
+            let waker = journey.waker(moved, poll, cx);
+            let mut cx = task::Context::from_waker(waker.as_ref().unwrap_or(cx.waker()));
+            let mut body = || poll_body(this.body.as_mut(), this.section, &mut cx);
+            let polled = match moved {
+                true => {
+                    journey.enter_from(poll.here());
+                    body()
                 }
-                Arrival::Moved => poll_body(this.body.as_mut(), this.section, cx),
-                Arrival::Switched => {
-                    let body = || poll_body(this.body.as_mut(), this.section, cx);
+                false => {
                     let (polled, lost) = switched(poll, journey.target(poll), body);
-                    journey.from = journey.from.take().or(lost);
+                    // If nothing was lost, it is there again.
+                    if polled.is_pending() || lost.is_some() {
+                        journey.enter_from(lost.as_ref().unwrap_or_else(|| poll.here()));
+                    }
                     polled
                 }
             };
             let Poll::Ready(value) = polled else {
-                journey.suspend(matches!(arrival, Arrival::Moved), poll, around);
+                journey.suspend(moved, poll, around);
                 return Poll::Pending;
             };
             drop(poll.take_wish());

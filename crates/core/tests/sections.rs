@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use corymb_core::{
@@ -15,6 +16,7 @@ use corymb_core::{
 use futures::FutureExt;
 use futures::future::{join, join_all};
 use futures::stream::{FuturesUnordered, StreamExt};
+use proptest::prelude::*;
 
 use crate::common::Harness;
 
@@ -34,6 +36,10 @@ struct Loop {
     queued: AtomicUsize,
     /// Its threads can become those of the other loops, and the other way round.
     switches: AtomicBool,
+    partner: OnceLock<Weak<Self>>,
+    /// Every so many switches is refused, unless it is zero.
+    refuse_each: AtomicUsize,
+    refuses: AtomicUsize,
 }
 
 impl Loop {
@@ -43,6 +49,9 @@ impl Loop {
             ready: Mutex::default(),
             queued: AtomicUsize::new(0),
             switches: AtomicBool::new(false),
+            partner: OnceLock::new(),
+            refuse_each: AtomicUsize::new(0),
+            refuses: AtomicUsize::new(0),
         })
     }
 
@@ -76,9 +85,11 @@ impl Dispatch for Loop {
     }
 
     fn switch(&self, to: &dyn Dispatch) -> bool {
-        // The tests switch between two loops only, so any other object is the partner.
-        let away = !std::ptr::addr_eq(self, to);
-        let ok = self.switches.load(Ordering::SeqCst) && away;
+        let partner = self.partner.get().is_some_and(|it| std::ptr::addr_eq(it.as_ptr(), to));
+        let now = self.refuses.fetch_add(1, Ordering::SeqCst);
+        let refuses = self.refuse_each.load(Ordering::SeqCst);
+        let ok =
+            self.switches.load(Ordering::SeqCst) && partner && (refuses == 0 || now % refuses != 0);
         if ok {
             AS.set(if self.name == "a" { "b" } else { "a" });
         }
@@ -100,7 +111,10 @@ impl World {
 
     /// Loops whose threads can become each other's.
     fn switching() -> Self {
-        Self { rt: Harness::new(), a: Loop::switching("a"), b: Loop::switching("b") }
+        let (a, b) = (Loop::switching("a"), Loop::switching("b"));
+        a.partner.set(Arc::downgrade(&b)).unwrap();
+        b.partner.set(Arc::downgrade(&a)).unwrap();
+        Self { rt: Harness::new(), a, b }
     }
 
     fn step(&self) -> bool {
@@ -543,6 +557,160 @@ fn spawn_on_launches_a_child_that_is_awaited() {
         assert_eq!(spawn_on(b, async { here() }).await, "b");
         assert_eq!(here(), "home");
     });
+    w.run();
+    assert_eq!(job.state(), JobState::Completed);
+}
+
+/// How several futures are awaited.
+#[derive(Clone, Copy, Debug)]
+enum How {
+    InARow,
+    Joined,
+    InASet,
+}
+
+/// A section: where it is, how often it yields there, and what is inside.
+#[derive(Clone, Debug)]
+struct Step {
+    at: usize,
+    yields: u8,
+    how: How,
+    inside: Vec<Self>,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let own = || {
+        let how = prop_oneof![Just(How::InARow), Just(How::Joined), Just(How::InASet)];
+        (0..5usize, 0..3u8, how)
+    };
+    let leaf = own().prop_map(|(at, yields, how)| Step { at, yields, how, inside: Vec::new() });
+    leaf.prop_recursive(3, 12, 4, move |inner| {
+        (own(), prop::collection::vec(inner, 0..4)).prop_map(|((at, yields, how), inside)| Step {
+            at,
+            yields,
+            how,
+            inside,
+        })
+    })
+}
+
+/// The dispatchers of the steps, and how many are in a view.
+struct Places {
+    dispatchers: [Dispatcher; 5],
+    inside: [AtomicUsize; 5],
+}
+
+impl Places {
+    fn check(&self, at: usize) {
+        assert_eq!(here(), ["home", "a", "b", "a", "home"][at]);
+        let _before = self.inside[at].fetch_add(1, Ordering::SeqCst);
+        self.inside[at].fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn go<'a>(&'a self, step: &'a Step) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(with_context(self.dispatchers[step.at].clone(), async move {
+            for _ in 0..step.yields {
+                self.check(step.at);
+                yield_now().await;
+            }
+            self.check(step.at);
+            let inside = step.inside.iter().map(|step| self.go(step));
+            match step.how {
+                How::Joined => drop(join_all(inside).await),
+                How::InASet => inside.collect::<FuturesUnordered<_>>().collect().await,
+                How::InARow => {
+                    for inner in inside {
+                        inner.await;
+                        self.check(step.at);
+                    }
+                }
+            }
+        }))
+    }
+}
+
+proptest! {
+    /// Whatever sections there are, and whether threads can switch or not: the coroutines end.
+    #[test]
+    fn random_sections_end(
+        programs in prop::collection::vec(step(), 1..4),
+        switches in any::<bool>(),
+        refuse_each in 0..4usize,
+    ) {
+        let w = if switches { World::switching() } else { World::new() };
+        w.a.refuse_each.store(refuse_each, Ordering::SeqCst);
+        w.b.refuse_each.store(refuse_each, Ordering::SeqCst);
+        let inside = w.rt.enter();
+        let views = (
+            w.a.dispatcher().limited_parallelism(1),
+            Dispatcher::Default.limited_parallelism(1),
+        );
+        drop(inside);
+        let places = Arc::new(Places {
+            dispatchers: [
+                Dispatcher::Default,
+                w.a.dispatcher(),
+                w.b.dispatcher(),
+                views.0,
+                views.1,
+            ],
+            inside: Default::default(),
+        });
+        let jobs: Vec<_> = programs
+            .into_iter()
+            .map(|program| {
+                let places = places.clone();
+                w.rt.scope().launch(async move { places.go(&program).await })
+            })
+            .collect();
+        w.run();
+        for job in jobs {
+            prop_assert_eq!(job.state(), JobState::Completed);
+        }
+    }
+}
+
+#[test]
+fn a_place_that_changes_in_the_middle_of_a_poll() {
+    let s = |at, yields, how, inside| Step { at, yields, how, inside };
+    let program = s(
+        0,
+        0,
+        How::InARow,
+        vec![s(
+            2,
+            0,
+            How::InASet,
+            vec![
+                s(1, 1, How::InARow, vec![]),
+                s(0, 0, How::InARow, vec![]),
+                s(
+                    1,
+                    2,
+                    How::Joined,
+                    vec![
+                        s(2, 0, How::InARow, vec![]),
+                        s(1, 1, How::InARow, vec![]),
+                        s(2, 0, How::InARow, vec![]),
+                    ],
+                ),
+            ],
+        )],
+    );
+    let w = World::switching();
+    w.a.refuse_each.store(2, Ordering::SeqCst);
+    w.b.refuse_each.store(2, Ordering::SeqCst);
+    let places = Arc::new(Places {
+        dispatchers: [
+            Dispatcher::Default,
+            w.a.dispatcher(),
+            w.b.dispatcher(),
+            w.a.dispatcher(),
+            w.b.dispatcher(),
+        ],
+        inside: Default::default(),
+    });
+    let job = w.rt.scope().launch(async move { places.go(&program).await });
     w.run();
     assert_eq!(job.state(), JobState::Completed);
 }

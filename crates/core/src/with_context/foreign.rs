@@ -6,28 +6,56 @@
 //! that would have to end first. The two are told apart by number and time: a section that has
 //! asked [`STRIKES`] times in the same poll, and still does after [`PATIENCE`], panics, where it
 //! would hang otherwise.
+//!
+//! Nor does the coroutine's count of wakes tell such a section whether its body was woken: what is
+//! in between polls it for reasons of its own, and may do so several times in one poll. So the
+//! body gets a waker that makes a note.
 
 use std::panic::Location;
-use std::task;
+use std::sync::Arc;
+use std::task::{self, Wake, Waker};
 use std::time::Duration;
 
 use crate::current::Poll;
+use crate::prim::Mutex;
+use crate::prim::atomic::{AtomicBool, Ordering};
 use crate::time::{Instant, real_now};
 
 const STRIKES: u32 = 1_000;
 const PATIENCE: Duration = Duration::from_millis(60);
 
-/// Since when it has been asked.
+/// What a section keeps that something else polls.
 pub(super) struct Foreign {
-    /// The number of the poll in which it was.
+    /// The number of the poll in which it has asked.
     asked: u64,
     since: Instant,
     times: u32,
+    body: Option<Arc<Body>>,
 }
 
 impl Foreign {
     pub(super) fn new(poll: &Poll) -> Self {
-        Self { asked: poll.number(), since: real_now(), times: 0 }
+        Self { asked: poll.number(), since: real_now(), times: 0, body: None }
+    }
+
+    /// Whether the body was woken since it was polled last. If not, the next wake is for `outer`.
+    pub(super) fn is_woken(&self, outer: &Waker) -> bool {
+        let Some(body) = &self.body else { return true };
+        body.set_outer(outer);
+        // Ordering: Acquire pairs with the Release in `wake_by_ref`. Between the two there is the
+        // lock: a wake that is not seen here has not looked for its waker yet.
+        body.woken.load(Ordering::Acquire)
+    }
+
+    /// The waker for a poll of the body, which wakes `outer` too.
+    pub(super) fn waker(&mut self, outer: &Waker) -> Waker {
+        let body = self.body.get_or_insert_with(|| {
+            Arc::new(Body { woken: AtomicBool::new(false), outer: Mutex::new(outer.clone()) })
+        });
+        body.set_outer(outer);
+        // Ordering: Acquire, as in `is_woken`: this poll sees what the waker wrote.
+        body.woken.swap(false, Ordering::Acquire);
+        Waker::from(Arc::clone(body))
     }
 
     /// Has the section polled again, when the coroutine has moved at the latest.
@@ -42,7 +70,8 @@ impl Foreign {
         place: &'static Location<'static>,
     ) {
         if self.asked != poll.number() {
-            *self = Self::new(poll);
+            let body = self.body.take();
+            *self = Self { body, ..Self::new(poll) };
         }
         self.times += 1;
         assert!(
@@ -54,5 +83,35 @@ impl Foreign {
         );
         // Each time: a set of futures may poll it again before the coroutine's poll ends.
         cx.waker().wake_by_ref();
+    }
+}
+
+/// The waker of a section's body.
+struct Body {
+    woken: AtomicBool,
+    outer: Mutex<Waker>,
+}
+
+impl Body {
+    fn set_outer(&self, outer: &Waker) {
+        let mut kept = self.outer.lock();
+        if !kept.will_wake(outer) {
+            let old = std::mem::replace(&mut *kept, outer.clone());
+            drop(kept);
+            drop(old);
+        }
+    }
+}
+
+impl Wake for Body {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Ordering: Release publishes what the waker wrote.
+        self.woken.store(true, Ordering::Release);
+        let outer = self.outer.lock().clone();
+        outer.wake();
     }
 }

@@ -88,8 +88,9 @@ impl Dispatch for Loop {
         let partner = self.partner.get().is_some_and(|it| std::ptr::addr_eq(it.as_ptr(), to));
         let now = self.refuses.fetch_add(1, Ordering::SeqCst);
         let refuses = self.refuse_each.load(Ordering::SeqCst);
-        let ok =
-            self.switches.load(Ordering::SeqCst) && partner && (refuses == 0 || now % refuses != 0);
+        let ok = self.switches.load(Ordering::SeqCst)
+            && partner
+            && (refuses == 0 || !now.is_multiple_of(refuses));
         if ok {
             AS.set(if self.name == "a" { "b" } else { "a" });
         }

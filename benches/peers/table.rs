@@ -89,10 +89,11 @@ impl Table<'_> {
         let [spread, foreign] = [self.results.spread(row), self.results.foreign(row)];
         write!(f, " {:>7} {:>7}", Cell(ratio, |_| 2), Cell(to_ct, |_| 2))?;
         write!(f, " {:>7} {:>7}", Cell(spread, |_| 2), Cell(foreign, |_| 2))?;
-        match &row.budget {
-            Some(budget) => writeln!(f, "  {}", Verdict { budget, corymb, ratio }),
-            None => writeln!(f),
+        for (i, budget) in row.budgets.iter().enumerate() {
+            let between = if i == 0 { "  " } else { ", " };
+            write!(f, "{between}{}", Verdict { budget, corymb, ratio })?;
         }
+        writeln!(f)
     }
 }
 

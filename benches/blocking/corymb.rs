@@ -35,8 +35,7 @@ impl Peer for Corymb {
 
     fn wrong_blocking(shared: &Arc<Shared>, blockers: usize) {
         let shared = shared.clone();
-        let builder = builder().max_pool_size(64).on_worker_blocked(|_| {});
-        on_worker(builder, async move {
+        on_worker(builder().max_pool_size(64), async move {
             scope(async |s| {
                 compute(&s, &shared);
                 s.launch(tick(shared.clone()));
@@ -100,7 +99,7 @@ impl Peer for Corymb {
 }
 
 fn builder() -> Builder {
-    Runtime::builder().parallelism(WORKERS)
+    Runtime::builder().parallelism(WORKERS).on_worker_blocked(|_| {})
 }
 
 fn on_worker<F>(builder: Builder, body: F) -> F::Output

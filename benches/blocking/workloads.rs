@@ -10,6 +10,8 @@ pub(crate) const WORKERS: usize = 2;
 /// Tasks that compute beside those that block.
 pub(crate) const COMPUTING: usize = 2;
 const IO_BLOCKERS: usize = 200;
+/// With them and without in turns, as the machine may become quicker or slower.
+const IO_TURNS: u32 = 4;
 /// How long a section blocks.
 pub(crate) const SECTION: Duration = Duration::from_millis(50);
 const WRONG_BLOCKERS: usize = 16;
@@ -108,23 +110,29 @@ pub(crate) fn run<P: Peer>(workload: &str, size: &Size) -> Result<Numbers, Strin
 }
 
 fn io_blocking<P: Peer>(size: &Size) -> Numbers {
-    let half = size.io / 2;
-    let once = |blockers| watch(half / 5, half, |shared| P::io_blocking(shared, blockers));
-    // In turns, as the machine may become quicker or slower.
-    let [alone, beside, alone_again, beside_again] = [0, IO_BLOCKERS, 0, IO_BLOCKERS].map(once);
-    let alone = f64::midpoint(alone.units, alone_again.units);
-    let units = f64::midpoint(beside.units, beside_again.units);
+    let slice = size.io / IO_TURNS;
+    let once = |blockers| watch(slice / 5, slice, |shared| P::io_blocking(shared, blockers));
+    let [mut alone, mut units, mut sections] = [0.0; 3];
+    for _ in 0..IO_TURNS {
+        alone += once(0).units / f64::from(IO_TURNS);
+        let beside = once(IO_BLOCKERS);
+        units += beside.units / f64::from(IO_TURNS);
+        sections += beside.sections / f64::from(IO_TURNS);
+    }
     let mut numbers = kept(alone, units);
-    numbers.add("sections_per_s", f64::midpoint(beside.sections, beside_again.sections));
+    numbers.add("sections_per_s", sections);
     numbers
 }
 
 fn wrong_blocking<P: Peer>(size: &Size) -> Numbers {
     let Size { wrong, wrong_from, .. } = *size;
-    let alone = watch(wrong_from / 5, wrong / 3, |shared| P::wrong_blocking(shared, 0));
+    // Before and after, as the machine may become quicker or slower.
+    let alone = || watch(wrong_from / 5, wrong / 5, |shared| P::wrong_blocking(shared, 0)).units;
+    let before = alone();
     let Seen { units, mut late, .. } =
         watch(wrong_from, wrong, |shared| P::wrong_blocking(shared, WRONG_BLOCKERS));
-    let mut numbers = kept(alone.units, units);
+    let alone = f64::midpoint(before, alone());
+    let mut numbers = kept(alone, units);
     late.sort_unstable();
     let ms = |late: Duration| late.as_secs_f64() * 1e3;
     let mean = ms(late.iter().sum()) / count(late.len());

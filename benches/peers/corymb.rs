@@ -1,6 +1,6 @@
 //! corymb, through its public facade.
 
-use std::future::pending;
+use std::future::{pending, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use corymb::net::TcpListener;
 use corymb::sync::channel::bounded;
 use corymb::time::{sleep, with_timeout};
-use corymb::{Deferred, Runtime, Scope, detached, scope, yield_now};
+use corymb::{
+    Deferred, Dispatcher, Runtime, Scope, blocking, detached, scope, with_context, yield_now,
+};
 use futures::io::AsyncWriteExt;
 
 use crate::measure::Countdown;
@@ -31,7 +33,7 @@ impl Peer for Corymb {
         concat!("corymb ", env!("CARGO_PKG_VERSION")).to_owned()
     }
 
-    fn lacks(_: &str) -> Option<&'static str> {
+    fn lacks(&self, _: &str) -> Option<&'static str> {
         None
     }
 
@@ -224,6 +226,46 @@ impl Peer for Corymb {
             });
             with_timeout(FAR, future).await.expect("it is ready soon");
         }
+        t.elapsed()
+    }
+
+    async fn hop(n: usize) -> Duration {
+        let t = Instant::now();
+        let mut sum = 0;
+        for i in 0..n as u64 {
+            sum += with_context(Dispatcher::Io, async move { i }).await;
+            yield_now().await;
+        }
+        assert_eq!(sum, sum_below(n as u64));
+        t.elapsed()
+    }
+
+    async fn hop_blocking(n: usize) -> Duration {
+        let t = Instant::now();
+        let mut sum = 0;
+        for i in 0..n as u64 {
+            blocking(|| sum += i).await;
+            yield_now().await;
+        }
+        assert_eq!(sum, sum_below(n as u64));
+        t.elapsed()
+    }
+
+    async fn hop_in_place(n: usize) -> Duration {
+        Self::hop(n).await
+    }
+
+    async fn hop_same(n: usize) -> Duration {
+        let t = Instant::now();
+        let mut sum = 0;
+        for i in 0..n as u64 {
+            sum += with_context(Dispatcher::Default, ready(i)).await;
+            // Or it would be a poll that is too long.
+            if i % 1_000 == 0 {
+                yield_now().await;
+            }
+        }
+        assert_eq!(sum, sum_below(n as u64));
         t.elapsed()
     }
 

@@ -139,19 +139,19 @@ pub(crate) fn pinned(name: &str) -> String {
 }
 
 /// What the machine and this process have done so far.
-struct Load {
+pub(crate) struct Load {
     at: Instant,
     own: Duration,
     all: f64,
 }
 
 impl Load {
-    fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Self { at: Instant::now(), own: cpu_time(), all: busy_seconds() }
     }
 
     /// The share of the machine, 0 to 1, that other processes have taken since.
-    fn foreign(&self) -> f64 {
+    pub(crate) fn foreign(&self) -> f64 {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let own = (cpu_time() - self.own).as_secs_f64();
         let others = (busy_seconds() - self.all - own).max(0.0);

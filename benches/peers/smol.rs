@@ -14,10 +14,12 @@ use smol::channel::{Receiver, Sender, bounded};
 use smol::future::{block_on, or, yield_now};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::TcpListener;
+use smol::unblock;
 
 use crate::measure::{Countdown, pinned};
 use crate::workloads::{
-    Draw, ECHO_BYTES, FAR, Peer, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, WORKERS, sum_below,
+    Draw, ECHO_BYTES, FAR, Peer, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, WORKERS, is_corymbs_own,
+    sum_below,
 };
 
 static EX: Executor<'static> = Executor::new();
@@ -38,10 +40,11 @@ impl Peer for Smol {
         ["smol", "async-executor", "async-io"].map(pinned).join(", ")
     }
 
-    fn lacks(workload: &str) -> Option<&'static str> {
+    fn lacks(&self, workload: &str) -> Option<&'static str> {
         match workload {
             "scope" => Some("it has no structured scope: see scope_vec"),
-            "launch_batch" | "million_sleepers_bare" => Some("only corymb has it"),
+            "hop_in_place" => Some("it has no block_in_place"),
+            _ if is_corymbs_own(workload) => Some("only corymb has it"),
             _ => None,
         }
     }
@@ -175,6 +178,17 @@ impl Peer for Smol {
             });
             timeout(future).await.expect(FINE);
         }
+        t.elapsed()
+    }
+
+    async fn hop(n: usize) -> Duration {
+        let t = Instant::now();
+        let mut sum = 0;
+        for i in 0..n as u64 {
+            sum += unblock(move || i).await;
+            yield_now().await;
+        }
+        assert_eq!(sum, sum_below(n as u64));
         t.elapsed()
     }
 

@@ -87,12 +87,13 @@ impl Table<'_> {
         let ratio = relative(corymb, best(self.results, row), &row.measure);
         let to_ct = relative(corymb, self.results.value("tokio-ct", row), &row.measure);
         let [spread, foreign] = [self.results.spread(row), self.results.foreign(row)];
-        write!(f, " {:>7} {:>7}", Cell(ratio, |_| 2), Cell(to_ct, |_| 2))?;
+        write!(f, " {:>7} {:>7}", Cell(ratio, part), Cell(to_ct, part))?;
         write!(f, " {:>7} {:>7}", Cell(spread, |_| 2), Cell(foreign, |_| 2))?;
-        match &row.budget {
-            Some(budget) => writeln!(f, "  {}", Verdict { budget, corymb, ratio }),
-            None => writeln!(f),
+        for (i, budget) in row.budgets.iter().enumerate() {
+            let between = if i == 0 { "  " } else { ", " };
+            write!(f, "{between}{}", Verdict { budget, corymb, ratio })?;
         }
+        writeln!(f)
     }
 }
 
@@ -115,6 +116,11 @@ fn digits(value: f64) -> usize {
         ..100.0 => 1,
         _ => 0,
     }
+}
+
+/// For ratios, of which some are very small.
+fn part(ratio: f64) -> usize {
+    if ratio < 0.1 { 4 } else { 2 }
 }
 
 /// A number with as many digits as the function says, or a dash.

@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Runtime, RuntimeFlavor};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet, yield_now};
+use tokio::task::{JoinHandle, JoinSet, block_in_place, spawn_blocking, yield_now};
 use tokio::time::{sleep, timeout};
 
 use crate::measure::{Countdown, pinned};
 use crate::workloads::{
-    Draw, ECHO_BYTES, FAR, Peer, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, WORKERS, sum_below,
+    Draw, ECHO_BYTES, FAR, Peer, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, WORKERS, is_corymbs_own,
+    sum_below,
 };
 
 pub(crate) struct Tokio(Runtime);
@@ -38,6 +39,17 @@ impl Tokio {
 impl Peer for Tokio {
     fn version() -> String {
         pinned("tokio")
+    }
+
+    fn lacks(&self, workload: &str) -> Option<&'static str> {
+        let flavor = self.0.handle().runtime_flavor();
+        match workload {
+            _ if is_corymbs_own(workload) => Some("only corymb has it"),
+            "hop_in_place" if flavor == RuntimeFlavor::CurrentThread => {
+                Some("its only thread would block")
+            }
+            _ => None,
+        }
     }
 
     fn on_worker<F>(&self, body: F) -> F::Output
@@ -184,6 +196,28 @@ impl Peer for Tokio {
             });
             timeout(FAR, future).await.expect(FINE);
         }
+        t.elapsed()
+    }
+
+    async fn hop(n: usize) -> Duration {
+        let t = Instant::now();
+        let mut sum = 0;
+        for i in 0..n as u64 {
+            sum += spawn_blocking(move || i).await.expect(FINE);
+            yield_now().await;
+        }
+        assert_eq!(sum, sum_below(n as u64));
+        t.elapsed()
+    }
+
+    async fn hop_in_place(n: usize) -> Duration {
+        let t = Instant::now();
+        let mut sum = 0;
+        for i in 0..n as u64 {
+            sum += block_in_place(|| i);
+            yield_now().await;
+        }
+        assert_eq!(sum, sum_below(n as u64));
         t.elapsed()
     }
 

@@ -19,6 +19,8 @@ const SLEEPERS: usize = 1_000_000;
 pub(crate) const SLEEP: Duration = Duration::from_secs(10);
 const TIMEOUTS: usize = 1_000_000;
 pub(crate) const FAR: Duration = Duration::from_hours(1);
+const HOPS: usize = 200_000;
+const SAME_HOPS: usize = 10_000_000;
 const CHURN_TASKS: usize = 1_000;
 const CHURN_SLEEPS: usize = 200;
 const CHURN_MAX_US: u64 = 5_000;
@@ -35,9 +37,7 @@ pub(crate) trait Peer {
     fn version() -> String;
 
     /// Why this peer has nothing for `workload`, if so.
-    fn lacks(workload: &str) -> Option<&'static str> {
-        matches!(workload, "launch_batch" | "million_sleepers_bare").then_some("only corymb has it")
-    }
+    fn lacks(&self, workload: &str) -> Option<&'static str>;
 
     /// Runs `body` as a task on a worker; this thread only waits for it.
     fn on_worker<F>(&self, body: F) -> F::Output
@@ -90,6 +90,25 @@ pub(crate) trait Peer {
     /// The same around work that wakes itself once, which leaves out the cost of the yield.
     fn timeout_wake(n: usize) -> impl Future<Output = Duration> + Send + 'static;
 
+    /// Trips to the threads for blocking work and back, one after the other, with a yield between
+    /// them. What is done there is next to nothing.
+    fn hop(n: usize) -> impl Future<Output = Duration> + Send + 'static;
+
+    /// The same with a closure that borrows.
+    fn hop_blocking(_: usize) -> impl Future<Output = Duration> + Send + 'static {
+        async { unreachable!("it is lacking") }
+    }
+
+    /// The same with what a peer has to block where the task is.
+    fn hop_in_place(_: usize) -> impl Future<Output = Duration> + Send + 'static {
+        async { unreachable!("it is lacking") }
+    }
+
+    /// Sections on the dispatcher where the coroutine is anyway.
+    fn hop_same(_: usize) -> impl Future<Output = Duration> + Send + 'static {
+        async { unreachable!("it is lacking") }
+    }
+
     /// `tasks` sleep `sleeps` times each, as [`Draw`] says. Gives how late they woke, all together,
     /// and how long it took.
     fn timers_churn(
@@ -108,6 +127,11 @@ pub(crate) trait Peer {
     fn serve(&self, ready: impl FnOnce(u16) + Send + 'static);
 }
 
+/// What only corymb runs; beside some of it the table has another workload of the peers.
+pub(crate) fn is_corymbs_own(workload: &str) -> bool {
+    matches!(workload, "launch_batch" | "million_sleepers_bare" | "hop_blocking" | "hop_same")
+}
+
 /// Measures one workload of one peer.
 ///
 /// # Errors
@@ -115,7 +139,7 @@ pub(crate) trait Peer {
 /// Why the peer has nothing for it.
 pub(crate) fn run<P: Peer>(peer: &P, b: &Bench) -> Result<Numbers, String> {
     let name = b.workload.as_str();
-    if let Some(why) = P::lacks(name) {
+    if let Some(why) = peer.lacks(name) {
         return Err(why.to_owned());
     }
     Ok(match name {
@@ -139,6 +163,10 @@ pub(crate) fn run<P: Peer>(peer: &P, b: &Bench) -> Result<Numbers, String> {
         "timeout_ready" => each(peer, b, b.n(TIMEOUTS), P::timeout_ready),
         "timeout_yield" => each(peer, b, b.n(TIMEOUTS), P::timeout_yield),
         "timeout_wake" => each(peer, b, b.n(TIMEOUTS), P::timeout_wake),
+        "hop" => each(peer, b, b.n(HOPS), P::hop),
+        "hop_blocking" => each(peer, b, b.n(HOPS), P::hop_blocking),
+        "hop_in_place" => each(peer, b, b.n(HOPS), P::hop_in_place),
+        "hop_same" => each(peer, b, b.n(SAME_HOPS), P::hop_same),
         "timers_churn" => timers_churn(peer, b),
         "cancel_tree" => {
             let children = b.n(CANCEL_PARENTS * CANCEL_CHILDREN) / CANCEL_PARENTS;

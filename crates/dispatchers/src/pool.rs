@@ -50,6 +50,7 @@ mod local;
 #[cfg(all(test, loom))]
 mod loom;
 mod owner;
+mod pace;
 mod parker;
 mod polled;
 mod processor;

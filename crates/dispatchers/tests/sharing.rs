@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corymb_core::hooks::{self, RuntimeHooks};
 use corymb_core::time::sleep;
@@ -170,6 +170,38 @@ fn what_waits_at_a_lent_processor_is_run_by_others() {
         });
     }));
     assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn what_comes_from_outside_waits_for_a_time_and_not_for_many_long_polls() {
+    const COMERS: usize = 32;
+    let rt = builder(1).blocked_threshold(LONG).build().unwrap();
+    let polls = Arc::new(AtomicUsize::new(0));
+    let (began, has_begun) = channel();
+    let computing = rt.launch_detached({
+        let polls = polls.clone();
+        async move {
+            loop {
+                let from = Instant::now();
+                while from.elapsed() < Duration::from_millis(1) {}
+                if polls.fetch_add(1, Ordering::SeqCst) == 100 {
+                    began.send(()).unwrap();
+                }
+                yield_now().await;
+            }
+        }
+    });
+    has_begun.recv_timeout(LONG).unwrap();
+    let before = polls.load(Ordering::SeqCst);
+    let (done, all_done) = channel();
+    for _ in 0..COMERS {
+        let done = done.clone();
+        rt.launch_detached(async move { done.send(()).unwrap() });
+    }
+    (0..COMERS).for_each(|_| all_done.recv_timeout(LONG).unwrap());
+    let meanwhile = polls.load(Ordering::SeqCst) - before;
+    computing.cancel();
+    assert!(meanwhile <= 2 * COMERS, "{COMERS} waited for {meanwhile} polls");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use corymb_core::time::Instant;
 
 use super::local::Local;
 
-/// Over how many measurements, of [`OUTSIDE_TICKS`](super::worker) polls each, work is averaged: a
+/// Over how many measurements, of [`MOST`](super::pace) polls each or more, work is averaged: a
 /// scope that launches a thousand children in one poll is one arrival of work, not a thousand and
 /// none.
 const PAST: u64 = 16;
@@ -67,6 +67,7 @@ impl Local {
     pub(super) fn begin_busy_time(&self, now: Instant) {
         self.awake.set(now.as_nanos());
         self.load.measured.set(now.as_nanos());
+        self.pace.begin(now);
     }
 
     /// The worker has nothing to do any more.

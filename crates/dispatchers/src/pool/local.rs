@@ -12,6 +12,7 @@ use super::Pool;
 use super::io::Io;
 use super::load::Load;
 use super::owner::Tenant;
+use super::pace::Pace;
 use super::parker::Parker;
 use super::processor::Processor;
 
@@ -75,6 +76,7 @@ pub(crate) struct Local {
     /// before all are there.
     pub(super) in_batch: Cell<bool>,
     pub(super) lifo_runs: Cell<u32>,
+    pub(super) pace: Pace,
     /// When a busy worker looked into the reactor last, in nanoseconds.
     pub(super) looked: Cell<u64>,
     /// When the last sleep ended, in nanoseconds.
@@ -101,6 +103,7 @@ impl Local {
             timer_armed: Cell::new(false),
             in_batch: Cell::new(false),
             lifo_runs: Cell::new(0),
+            pace: Pace::new(),
             looked: Cell::new(0),
             awake: Cell::new(0),
             load: Load::new(),

@@ -18,9 +18,6 @@ use super::{Io, Pool, Side};
 /// How many coroutines run between two looks at the timers, if there are any: a look costs about
 /// as much as two polls of nothing.
 const TIMER_TICKS: u64 = 16;
-/// How many coroutines run between two looks at the injector and the reactor, so that a worker
-/// which never goes idle serves them too. A prime, so as not to fall in step with the load.
-const OUTSIDE_TICKS: u64 = 61;
 /// The least time between two looks of a busy worker into the reactor: one costs a system call.
 const REACTOR_PERIOD: Duration = Duration::from_micros(50);
 /// How many coroutines in a row may come out of the slot for the one woken last, so that a pair
@@ -162,14 +159,10 @@ impl Local {
             self.fire_due();
             self.share_if_slow();
         }
-        if ticks.is_multiple_of(OUTSIDE_TICKS) {
-            let now = real_now();
-            self.measure_work(now);
-            self.fire_all_due(now);
-            self.look_outside(now);
-            if let Some(coroutine) = self.pool().injector.pop() {
-                return Some(coroutine);
-            }
+        if self.pace.is_due()
+            && let Some(coroutine) = self.look_around(processor)
+        {
+            return Some(coroutine);
         }
         if self.lifo_runs.get() < LIFO_BUDGET
             && let Some(coroutine) = processor.take_lifo()
@@ -185,6 +178,20 @@ impl Local {
                 next.or_else(|| self.pool().injector.steal(queue))
             })
         }
+    }
+
+    /// Looks at what a worker that never goes idle has to serve too: all timers, the reactor, and
+    /// the injector, which may give a coroutine, and others for the end of the queue.
+    #[cold]
+    fn look_around(&self, processor: &Processor) -> Option<Coroutine> {
+        let now = real_now();
+        if self.pace.looked(now) {
+            self.measure_work(now);
+        }
+        self.fire_all_due(now);
+        self.look_outside(now);
+        // SAFETY: held.
+        unsafe { processor.with_queue(|queue| self.pool().injector.steal(queue)) }
     }
 
     /// Fires what is due in the own shard.

@@ -35,6 +35,9 @@
 //! | coroutines | [`scope`]; of `Result`s, [`try_scope`]; that fail alone, [`supervisor_scope`] |
 //! | a coroutine that outlives its caller | [`detached`] |
 //! | a child's name or dispatcher | [`Scope::coroutine`] |
+//! | to block, with what the function has borrowed | [`blocking`] |
+//! | to run a part elsewhere | [`with_context`]; where nothing can move, [`spawn_on`] |
+//! | at most so many at once | [`Dispatcher::limited_parallelism`] |
 //! | a limit of time, a pause, ticks | [`with_timeout`](time::with_timeout), [`sleep`](time::sleep()), [`interval`](time::interval()) |
 //! | to cancel a part | [`cancel_scope`]; from outside, [`Job::cancel`] |
 //! | to pass values | [`sync::channel`], [`sync::oneshot`] |
@@ -50,14 +53,20 @@
 //!
 //! # More
 //!
-//! The repository has the rules of cancellation (`docs/cancellation.md`), the life of a job
-//! (`docs/job-lifecycle.md`), what is not there yet (`docs/limits.md`), measurements
-//! (`docs/performance.md`), and a gateway over real sockets (`examples/gateway`).
+//! The repository has a chapter on dispatchers (`docs/dispatchers.md`), the rules of cancellation
+//! (`docs/cancellation.md`), the life of a job (`docs/job-lifecycle.md`), what is not there yet
+//! (`docs/limits.md`), measurements (`docs/performance.md`), and a gateway over real sockets
+//! (`examples/gateway`).
 
 /// The examples of the README are tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
+
+/// So are those of the chapter on dispatchers.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/dispatchers.md")]
+mod dispatchers {}
 
 #[doc(inline)]
 pub use corymb_core::{
@@ -134,7 +143,8 @@ pub mod prelude {
     pub use crate::time::{sleep, with_deadline, with_timeout};
     #[doc(no_inline)]
     pub use crate::{
-        CancelScope, Context, Deferred, Dispatcher, Job, Name, Scope, TryScope, cancel_scope,
-        detached, launch_detached, run_blocking, scope, supervisor_scope, try_scope, yield_now,
+        CancelScope, Context, Deferred, Dispatcher, Job, Name, Scope, TryScope, blocking,
+        cancel_scope, detached, launch_detached, run_blocking, scope, spawn_on, supervisor_scope,
+        try_scope, with_context, yield_now,
     };
 }

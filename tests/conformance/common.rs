@@ -2,10 +2,11 @@
 
 use std::any::Any;
 use std::fmt::{self, Display};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use corymb::{CancelCause, Cancelled, Failure, FailureHandler, Job};
+use corymb::{CancelCause, Cancelled, Coroutine, Dispatcher, Failure, FailureHandler, Job};
 
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -16,6 +17,12 @@ pub(crate) const fn ms(millis: u64) -> Duration {
 pub(crate) struct Trace(Arc<Mutex<Vec<String>>>);
 
 impl Trace {
+    /// One for a body that takes it, and one to look at it.
+    pub(crate) fn twice() -> (Self, Self) {
+        let trace = Self::default();
+        (trace.clone(), trace)
+    }
+
     pub(crate) fn add(&self, what: impl Display) {
         self.0.lock().unwrap().push(what.to_string());
     }
@@ -99,4 +106,22 @@ pub(crate) fn text(payload: &(dyn Any + Send)) -> &str {
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(|text| &**text))
         .expect("a panic with a text")
+}
+
+/// The text of the panic that was caught.
+#[track_caller]
+pub(crate) fn caught_text<T>(result: thread::Result<T>) -> String {
+    match result {
+        Ok(_) => panic!("there was no panic"),
+        Err(payload) => text(&*payload).to_owned(),
+    }
+}
+
+/// A dispatcher with one thread, which ends with it.
+pub(crate) fn thread_of_its_own() -> (Dispatcher, ThreadId) {
+    let (queue, coroutines) = mpsc::channel::<Coroutine>();
+    let thread = thread::spawn(move || coroutines.into_iter().for_each(Coroutine::run));
+    // When the thread has ended, nobody takes what is sent: it is dropped, and so cancelled.
+    let dispatch = move |coroutine| drop(queue.send(coroutine));
+    (Dispatcher::custom(dispatch), thread.thread().id())
 }

@@ -13,6 +13,7 @@ fn kind(context: &Context) -> &'static str {
     match context.dispatcher() {
         None => "none",
         Some(Dispatcher::Default) => "default",
+        Some(Dispatcher::Io) => "io",
         Some(_) => "custom",
     }
 }
@@ -20,8 +21,12 @@ fn kind(context: &Context) -> &'static str {
 /// With a dispatcher of one's own in the place of the unconfined one.
 #[corymb::test]
 async fn context_010_the_right_dispatcher_wins_and_default_is_what_there_is_without_one() {
-    let contexts =
-        [|| Context::new(), || Dispatcher::Default.into(), || Dispatcher::custom(drop).into()];
+    let contexts = [
+        || Context::new(),
+        || Dispatcher::Default.into(),
+        || Dispatcher::Io.into(),
+        || Dispatcher::custom(drop).into(),
+    ];
     for left in contexts {
         for right in contexts {
             let (left, right): (Context, Context) = (left(), right());

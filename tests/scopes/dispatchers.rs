@@ -173,3 +173,32 @@ async fn a_cancel_reaches_who_queues_in_a_view() {
     })
     .await;
 }
+
+#[corymb::test(real)]
+async fn a_section_that_another_executor_waits_for_inside_of_a_poll_says_so() {
+    let view = Dispatcher::Default.limited_parallelism(1);
+    let outcome = supervisor_scope(async |s| {
+        let section = async move { futures::executor::block_on(with_context(view, async {})) };
+        s.spawn(section).outcome().await
+    })
+    .await;
+    let Err(JoinError::Panicked(panic)) = outcome else { panic!("{outcome:?}") };
+    let message = panic.message();
+    assert!(message.starts_with("ForeignExecutor") && message.contains(file!()), "{message}");
+}
+
+#[test]
+fn what_a_thread_blocks_on_does_not_move() {
+    let here = std::thread::current().id();
+    run_blocking(async {
+        assert_eq!(blocking(|| std::thread::current().id()).await, here);
+        let named =
+            with_context(Name::new("part"), async { Context::current().name().map(String::from) });
+        assert_eq!(named.await.as_deref(), Some("part"));
+        assert_ne!(spawn_on(Dispatcher::Io, async { std::thread::current().id() }).await, here);
+    });
+    let moves = || run_blocking(with_context(Dispatcher::Io, async {}));
+    let payload = std::panic::catch_unwind(moves).unwrap_err();
+    let message = payload.downcast_ref::<String>().unwrap();
+    assert!(message.contains("spawn_on") && message.contains(file!()), "{message}");
+}

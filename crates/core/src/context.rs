@@ -28,7 +28,23 @@ pub enum Dispatcher {
     /// The worker pool of the current runtime, for work that computes or suspends.
     Default,
     /// The same pool, for work that blocks: as many at once as the runtime's `io_parallelism`,
-    /// beside those that compute.
+    /// beside those that compute. In a test in virtual time it is the same as
+    /// [`Default`](Self::Default).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, Barrier};
+    /// use corymb::prelude::*;
+    ///
+    /// let all = Arc::new(Barrier::new(20)); // more threads than most machines have processors
+    /// run_blocking(scope(async |s| {
+    ///     for _ in 0..20 {
+    ///         let all = all.clone();
+    ///         s.coroutine().on(Dispatcher::Io).launch(async move { drop(all.wait()) });
+    ///     }
+    /// }));
+    /// ```
     Io,
     /// Whatever runs [`Coroutine`](crate::Coroutine)s.
     Custom(Arc<dyn Dispatch>),

@@ -35,10 +35,29 @@ use foreign::Foreign;
 ///
 /// Where the context names another dispatcher, the whole coroutine goes on there until the future
 /// is done, and then comes back. So the future may borrow from its coroutine, and nothing is
-/// allocated or launched. From [`Dispatcher::Default`] to [`Dispatcher::Io`] and back the same
-/// thread goes on, if nobody needs its processor meanwhile.
+/// launched. From [`Dispatcher::Default`] to [`Dispatcher::Io`] and back the same thread goes on,
+/// if nobody needs its processor meanwhile.
 ///
-/// Branches that are joined with it are polled where the coroutine is.
+/// Code inside, and children that it launches, see the context of the coroutine with the changes
+/// of `context`. Branches that are joined with it are polled where the coroutine is.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// #[corymb::main]
+/// async fn main() {
+///     let mut names = vec![String::from("borrowed")];
+///     let context = Dispatcher::Io.and(Name::new("reader"));
+///     with_context(context, async {
+///         // This thread may block.
+///         names.extend(Context::current().name().map(String::from));
+///     })
+///     .await;
+///     assert_eq!(names, ["borrowed", "reader"]);
+/// }
+/// ```
 ///
 /// # Panics
 ///
@@ -50,7 +69,8 @@ use foreign::Foreign;
 /// # Cancel safety
 ///
 /// Dropping it drops the future. A coroutine that is cancelled while it is away goes home before
-/// it is dropped; a value that was on its way is dropped.
+/// it is dropped; a value that was on its way is dropped. Where the same thread goes on, the way
+/// there and back is no suspension, and no cancellation arrives there.
 #[track_caller]
 pub fn with_context<F: Future>(context: impl Into<Context>, future: F) -> WithContext<F> {
     let section =
@@ -63,6 +83,20 @@ pub fn with_context<F: Future>(context: impl Into<Context>, future: F) -> WithCo
 /// It is [`with_context`] on [`Dispatcher::Io`]: `f` may borrow, and its thread may block as long
 /// as it has to, for the processor goes to others meanwhile. In what a thread blocks on already
 /// (the body of `run_blocking`) it is called at once.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// #[corymb::main]
+/// async fn main() -> std::io::Result<()> {
+///     let path = std::env::current_exe()?;
+///     let file = blocking(|| std::fs::metadata(&path)).await?;
+///     assert!(file.len() > 0);
+///     Ok(())
+/// }
+/// ```
 ///
 /// # Panics
 ///
@@ -83,6 +117,18 @@ pub fn blocking<T, F: FnOnce() -> T>(f: F) -> impl Future<Output = T> + use<T, F
 /// The form for those who cannot move: code that a thread blocks on, and futures that something
 /// else polls.
 ///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// // What a thread blocks on cannot go on elsewhere; a child can run there.
+/// let is_io = run_blocking(spawn_on(Dispatcher::Io, async {
+///     matches!(Context::current().dispatcher(), Some(Dispatcher::Io))
+/// }));
+/// assert!(is_io);
+/// ```
+///
 /// # Panics
 ///
 /// With a panic of the future.
@@ -102,6 +148,15 @@ where
 }
 
 /// The future of [`with_context`].
+///
+/// # Examples
+///
+/// ```
+/// use corymb::{Name, WithContext, run_blocking, with_context};
+///
+/// let named: WithContext<_> = with_context(Name::new("part"), async { 42 });
+/// assert_eq!(run_blocking(named), 42);
+/// ```
 #[must_use = "futures do nothing unless polled"]
 #[pin_project(PinnedDrop)]
 pub struct WithContext<F: Future> {

@@ -507,7 +507,7 @@ impl fmt::Display for ShutdownReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// How many coroutines run at once at most.
+    /// How many coroutines of `Dispatcher::Default` run at once at most.
     pub parallelism: usize,
     /// Coroutines that have not ended.
     pub alive: usize,
@@ -534,15 +534,16 @@ pub struct Metrics {
     /// How many coroutines may compute at once at present: the parallelism, and those that make up
     /// for polls that block.
     pub permits: usize,
-    /// Permits whose thread does IO meanwhile.
+    /// Permits whose thread does IO, or blocks in a nested `run_blocking`, meanwhile.
     pub lent: usize,
     /// Permits that make up for polls that block.
     pub compensated: usize,
     /// Coroutines that are being polled as IO.
     pub io_running: usize,
-    /// Coroutines that are ready and wait for one of those to end its poll.
+    /// Coroutines that are ready and wait for one of those to end its poll, or to leave IO.
     pub io_queued: usize,
-    /// Polls since the start that held a worker for longer than the threshold.
+    /// Polls since the start that held a worker for longer than
+    /// [`blocked_threshold`](Builder::blocked_threshold).
     pub blocked_polls: u64,
 }
 

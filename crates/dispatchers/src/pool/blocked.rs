@@ -14,6 +14,29 @@ use corymb_core::time::Instant;
 const LINE_PERIOD: Duration = Duration::from_secs(1);
 
 /// A coroutine blocks or computes in one poll for so long that others had to be protected from it.
+///
+/// [`Builder::on_worker_blocked`](crate::Builder::on_worker_blocked) is given one when that is
+/// seen, and one more at the end of the poll. As text it is one line.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::mpsc;
+/// use corymb::{Runtime, WorkerBlocked, prelude::*};
+///
+/// let (tell, told) = mpsc::channel::<WorkerBlocked>();
+/// let runtime = Runtime::builder()
+///     .on_worker_blocked(move |event| drop(tell.send(event.clone())))
+///     .build()?;
+/// let event = runtime.run_blocking(scope(async |s| {
+///     // It blocks until that is seen.
+///     let report = s.coroutine().name("report");
+///     report.spawn(async move { told.recv().unwrap() }).await
+/// }));
+/// assert_eq!(event.name.as_deref(), Some("report"));
+/// assert!(event.to_string().starts_with("the coroutine `report` launched at "), "{event}");
+/// # Ok::<(), corymb::BuildError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WorkerBlocked {
@@ -23,7 +46,8 @@ pub struct WorkerBlocked {
     pub launched_at: &'static Location<'static>,
     /// The dispatcher whose thread it holds.
     pub dispatcher: Dispatcher,
-    /// For how long, until now or in all.
+    /// For how long, until now or in all: counted from when it was first seen, which may be 5
+    /// milliseconds late.
     pub elapsed: Duration,
     /// Whether the poll has ended.
     pub ended: bool,

@@ -92,6 +92,18 @@ impl Builder {
     /// [`io_parallelism`](Self::io_parallelism) too.
     ///
     /// From `parallelism + 1` to 32,768; else the environment's `CORYMB_MAX_POOL_SIZE`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{BuildError, Runtime};
+    ///
+    /// let runtime = Runtime::builder().parallelism(2).max_pool_size(3).build()?;
+    /// assert!(runtime.metrics().threads <= 3);
+    /// let refused = Runtime::builder().parallelism(2).max_pool_size(2).build();
+    /// assert!(matches!(refused, Err(BuildError::Setting { .. })));
+    /// # Ok::<(), BuildError>(())
+    /// ```
     pub fn max_pool_size(mut self, threads: usize) -> Self {
         self.settings.max_pool_size = Some(threads);
         self
@@ -102,6 +114,21 @@ impl Builder {
     ///
     /// From 0, which means never to make up for such polls, to `max_pool_size`; else the
     /// environment's `CORYMB_MIN_RUNNABLE`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// let runtime = corymb::Runtime::builder().parallelism(1).min_runnable(1).build()?;
+    /// let (tell, told) = mpsc::channel();
+    /// // It blocks the only worker, until another coroutine runs on one more.
+    /// let blocks = runtime.detached(async move { told.recv().unwrap() });
+    /// let other = runtime.detached(async move { tell.send(7).unwrap() });
+    /// assert_eq!(runtime.run_blocking(blocks), 7);
+    /// runtime.run_blocking(other);
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn min_runnable(mut self, threads: usize) -> Self {
         self.settings.min_runnable = Some(threads);
         self
@@ -110,7 +137,25 @@ impl Builder {
     /// How many coroutines of `Dispatcher::Io` are polled at once at most; 64 by default, or the
     /// number of processors if that is more.
     ///
-    /// From 1 to 32,768; else the environment's `CORYMB_IO_PARALLELISM`.
+    /// From 1 to 32,768; else the environment's `CORYMB_IO_PARALLELISM`. It is lowered to what
+    /// [`max_pool_size`](Self::max_pool_size) leaves beside the parallelism.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Barrier;
+    /// use corymb::prelude::*;
+    ///
+    /// static ALL: Barrier = Barrier::new(100);
+    ///
+    /// let runtime = corymb::Runtime::builder().io_parallelism(100).build()?;
+    /// runtime.run_blocking(scope(async |s| {
+    ///     for _ in 0..100 {
+    ///         s.coroutine().on(Dispatcher::Io).launch(async { drop(ALL.wait()) });
+    ///     }
+    /// }));
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn io_parallelism(mut self, parallelism: usize) -> Self {
         self.settings.io_parallelism = Some(parallelism);
         self
@@ -120,6 +165,19 @@ impl Builder {
     /// It counts in whole milliseconds.
     ///
     /// At most a day; else the environment's `CORYMB_KEEP_ALIVE_MS`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use corymb::{BuildError, Runtime};
+    ///
+    /// let short = Runtime::builder().keep_alive(Duration::from_millis(50)).build();
+    /// assert!(short.is_ok());
+    /// let week = Duration::from_secs(7 * 24 * 3600);
+    /// let refused = Runtime::builder().keep_alive(week).build();
+    /// assert!(matches!(refused, Err(BuildError::Setting { .. })));
+    /// ```
     pub fn keep_alive(mut self, time: Duration) -> Self {
         self.settings.keep_alive = Some(time);
         self
@@ -130,6 +188,23 @@ impl Builder {
     /// default. It counts in whole milliseconds.
     ///
     /// From a millisecond to a day; else the environment's `CORYMB_BLOCKED_THRESHOLD_MS`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let runtime = corymb::Runtime::builder()
+    ///     .blocked_threshold(Duration::from_millis(2))
+    ///     .on_worker_blocked(move |event| drop(tell.send(event.elapsed)))
+    ///     .build()?;
+    /// // It blocks until that is seen.
+    /// let elapsed = runtime.run_blocking(runtime.detached(async move { told.recv().unwrap() }));
+    /// assert!(elapsed >= Duration::from_millis(2));
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn blocked_threshold(mut self, time: Duration) -> Self {
         self.settings.blocked_threshold = Some(time);
         self
@@ -141,7 +216,22 @@ impl Builder {
     /// most.
     ///
     /// It runs on the thread that watches, or on the one that was blocked, and must not block
-    /// either.
+    /// either. If it panics, that is reported, and nothing else.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let runtime = corymb::Runtime::builder()
+    ///     .on_worker_blocked(move |event| drop(tell.send((event.ended, event.launched_at.file()))))
+    ///     .build()?;
+    /// // It blocks until that is seen.
+    /// let event = runtime.run_blocking(runtime.detached(async move { told.recv().unwrap() }));
+    /// assert_eq!(event, (false, file!()));
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn on_worker_blocked(self, f: impl Fn(&WorkerBlocked) + Send + Sync + 'static) -> Self {
         Self { on_worker_blocked: Some(Box::new(f)), ..self }
     }
@@ -278,7 +368,7 @@ impl fmt::Debug for Builder {
 /// use corymb::Runtime;
 ///
 /// let error = Runtime::builder().parallelism(0).build().unwrap_err();
-/// assert!(error.to_string().contains("parallelism is 0"), "{error}");
+/// assert!(error.to_string().starts_with("parallelism(..) is 0"), "{error}");
 /// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]

@@ -1,5 +1,6 @@
 //! The promises of the kernel, a file each.
 
+mod budget;
 mod common;
 mod dispatch;
 mod handlers;

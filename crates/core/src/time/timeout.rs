@@ -251,7 +251,7 @@ impl<F: Future> Timeout<F> {
     /// Ready when the time is up, or the timeout cancelled otherwise, and the body dropped.
     fn poll_limit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        *this.expired = pinned_sleep(this.sleep.as_mut()).poll(cx).is_ready();
+        *this.expired = pinned_sleep(this.sleep.as_mut()).poll_elapsed(cx).is_ready();
         if !*this.expired {
             let Some(node) = this.node.get() else { return Poll::Pending };
             // Cancelled by hand, or with what is around it.

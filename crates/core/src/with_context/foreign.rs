@@ -50,7 +50,7 @@ impl Foreign {
         }
         // Each time: a set of futures may poll it again before the coroutine's poll ends.
         cx.waker().wake_by_ref();
-        while self.sleep.as_mut().poll(cx).is_ready() {
+        while self.sleep.as_mut().poll_elapsed(cx).is_ready() {
             self.strikes += 1;
             assert!(
                 self.strikes < STRIKES,

@@ -36,6 +36,7 @@
 //! | a coroutine that outlives its caller | [`detached`] |
 //! | a child's name or dispatcher | [`Scope::coroutine`] |
 //! | a limit of time, a pause, ticks | [`with_timeout`](time::with_timeout), [`sleep`](time::sleep()), [`interval`](time::interval()) |
+//! | a limit of time for what blocks | [`timeout_abandon`](time::timeout_abandon) |
 //! | to cancel a part | [`cancel_scope`]; from outside, [`Job::cancel`] |
 //! | to pass values | [`sync::channel`], [`sync::oneshot`] |
 //! | to await a callback | [`suspend_cancellable`] |
@@ -107,7 +108,7 @@ pub mod time {
     #[doc(inline)]
     pub use corymb_core::time::{
         Clock, Elapsed, Instant, Interval, MissedTick, Sleep, Timeout, interval, interval_at, now,
-        sleep, sleep_until, with_deadline, with_timeout,
+        sleep, sleep_until, timeout_abandon, with_deadline, with_timeout,
     };
 }
 

@@ -17,6 +17,7 @@
 //! lets go of the timers in it and wakes whoever waits for them; such a sleep registers anew, with
 //! the runtime that is current at its next poll.
 
+mod abandon;
 mod instant;
 mod interval;
 mod node;
@@ -27,6 +28,7 @@ mod tests;
 mod timeout;
 mod wheel;
 
+pub use abandon::timeout_abandon;
 #[doc(hidden)]
 pub use instant::real_now;
 pub use instant::{Instant, now};

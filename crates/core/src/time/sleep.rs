@@ -45,7 +45,7 @@ use crate::waker_word::WakerWord;
 #[track_caller]
 #[inline]
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep::new(Node::after(saturating_nanos(duration), Location::caller()))
+    Sleep::after_at(duration, Location::caller())
 }
 
 /// Waits until `deadline`.
@@ -116,6 +116,12 @@ impl Sleep {
     #[inline]
     pub fn until_at(deadline: Instant, place: &'static Location<'static>) -> Self {
         Self::new(Node::until(deadline.as_nanos(), place))
+    }
+
+    /// [`sleep`] for a place other than the caller's.
+    #[inline]
+    pub(super) fn after_at(duration: Duration, place: &'static Location<'static>) -> Self {
+        Self::new(Node::after(saturating_nanos(duration), place))
     }
 
     const fn new(node: Node) -> Self {

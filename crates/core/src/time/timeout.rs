@@ -37,7 +37,8 @@ use crate::wait::{WaitKind, waiting_on};
 
 /// The time was up before the work was done.
 ///
-/// The work has been cancelled, and all of it has ended.
+/// The work has been cancelled, and all of it has ended; that of a
+/// [`timeout_abandon`](super::timeout_abandon) is left to end by itself.
 ///
 /// # Examples
 ///
@@ -94,7 +95,8 @@ impl std::fmt::Display for Given {
 /// Gives `future` the time `limit`.
 ///
 /// When it is up, the work is cancelled and awaited, inner scopes and their children included,
-/// before [`Elapsed`] is returned. A result that is ready at the same moment wins. The time
+/// before [`Elapsed`] is returned; [`timeout_abandon`](super::timeout_abandon) does not wait. A
+/// result that is ready at the same moment wins. The time
 /// counts from the end of the first poll, or from where the code inside first asks whether it is
 /// cancelled.
 ///
@@ -127,7 +129,17 @@ impl std::fmt::Display for Given {
 #[track_caller]
 #[inline]
 pub fn with_timeout<F: Future>(limit: Duration, future: F) -> Timeout<F> {
-    Timeout::new(Given::After(limit), super::sleep(limit), future)
+    timeout_at(limit, Location::caller(), future)
+}
+
+/// [`with_timeout`] for a place other than the caller's.
+#[inline]
+pub(super) fn timeout_at<F: Future>(
+    limit: Duration,
+    place: &'static Location<'static>,
+    future: F,
+) -> Timeout<F> {
+    Timeout::new(Given::After(limit), Sleep::after_at(limit, place), place, future)
 }
 
 /// As [`with_timeout`], until an instant.
@@ -161,7 +173,8 @@ pub fn with_timeout<F: Future>(limit: Duration, future: F) -> Timeout<F> {
 #[track_caller]
 #[inline]
 pub fn with_deadline<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
-    Timeout::new(Given::Until, Sleep::until_at(deadline, Location::caller()), future)
+    let place = Location::caller();
+    Timeout::new(Given::Until, Sleep::until_at(deadline, place), place, future)
 }
 
 /// The future of [`with_timeout`] and [`with_deadline`].
@@ -214,16 +227,15 @@ impl Limit<'_> {
 }
 
 impl<F: Future> Timeout<F> {
-    #[track_caller]
     #[inline]
-    fn new(given: Given, sleep: Sleep, body: F) -> Self {
+    fn new(given: Given, sleep: Sleep, place: &'static Location<'static>, body: F) -> Self {
         Self {
             body: Some(body),
             sleep: ManuallyDrop::new(sleep),
             node: ManuallyDrop::new(OnceCell::new()),
             value: None,
             given,
-            place: Location::caller(),
+            place,
             expired: false,
             closed: false,
             taken: false,

@@ -20,6 +20,7 @@
 mod abandon;
 mod instant;
 mod interval;
+mod late;
 mod node;
 mod shard;
 mod sleep;
@@ -33,6 +34,7 @@ pub use abandon::timeout_abandon;
 pub use instant::real_now;
 pub use instant::{Instant, now};
 pub use interval::{Interval, MissedTick, interval, interval_at};
+pub use late::LateTimeout;
 #[doc(hidden)]
 pub use shard::TimerShard;
 pub use sleep::{Sleep, sleep, sleep_until};

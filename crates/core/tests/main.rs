@@ -4,6 +4,7 @@ mod budget;
 mod common;
 mod dispatch;
 mod handlers;
+mod late;
 mod memory;
 mod moved;
 mod panics;

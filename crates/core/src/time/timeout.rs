@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use pin_project::{pin_project, pinned_drop};
 
+use super::late::tell_if_late;
 use super::{Instant, Sleep, now};
 use crate::context::ContextInner;
 use crate::current::{self, Frame};
@@ -192,6 +193,8 @@ pub struct Timeout<F: Future> {
     value: Option<F::Output>,
     given: Given,
     place: &'static Location<'static>,
+    /// Was pending before its deadline.
+    armed: bool,
     expired: bool,
     closed: bool,
     /// The value has been given to the caller.
@@ -236,6 +239,7 @@ impl<F: Future> Timeout<F> {
             value: None,
             given,
             place,
+            armed: false,
             expired: false,
             closed: false,
             taken: false,
@@ -265,6 +269,7 @@ impl<F: Future> Timeout<F> {
         let mut this = self.project();
         *this.expired = pinned_sleep(this.sleep.as_mut()).poll_elapsed(cx).is_ready();
         if !*this.expired {
+            *this.armed = true;
             let Some(node) = this.node.get() else { return Poll::Pending };
             // Cancelled by hand, or with what is around it.
             if !node.waiter.register(&node.state, cx.waker()).has(state::CANCELLED) {
@@ -309,8 +314,15 @@ impl<F: Future> Timeout<F> {
     }
 
     #[cold]
-    fn elapsed(&self) -> Elapsed {
-        Elapsed(Box::new(Details { limit: self.given, place: self.place }))
+    fn elapsed(self: Pin<&mut Self>) -> Elapsed {
+        let this = self.project();
+        // One that was born late is not late.
+        if std::mem::take(this.armed)
+            && let Some(deadline) = this.sleep.deadline()
+        {
+            tell_if_late(this.place, deadline);
+        }
+        Elapsed(Box::new(Details { limit: *this.given, place: this.place }))
     }
 
     /// Waits for what was opened inside and is still there.

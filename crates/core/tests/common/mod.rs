@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use corymb_core::hooks::{Choice, Entered, RuntimeHooks, enter};
 use corymb_core::internal::{Root, scope_of};
-use corymb_core::time::{Clock, Instant, TimerShard};
+use corymb_core::time::{Clock, Instant, LateTimeout, TimerShard};
 use corymb_core::{Coroutine, Deferred, Dispatch, Failure, Job, Scope};
 
 /// The runtime.
@@ -16,7 +17,8 @@ pub(crate) struct Fifo {
     reports: Mutex<Vec<String>>,
     /// What a failure that is reported does besides.
     on_report: Mutex<Option<fn()>>,
-    /// No time passes for its timers.
+    /// Nanoseconds; no time passes by itself.
+    now: AtomicU64,
     shard: &'static TimerShard,
 }
 
@@ -52,9 +54,17 @@ impl Queue {
     }
 }
 
+impl Fifo {
+    pub(crate) fn pass(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap();
+        let now = self.now.fetch_add(nanos, Ordering::SeqCst) + nanos;
+        self.shard.advance(Instant::from_nanos(now));
+    }
+}
+
 impl Clock for Fifo {
     fn now(&self) -> Instant {
-        Instant::from_nanos(0)
+        Instant::from_nanos(self.now.load(Ordering::SeqCst))
     }
 }
 
@@ -84,6 +94,10 @@ impl RuntimeHooks for Fifo {
             f();
         }
     }
+
+    fn timeout_late(&self, late: &LateTimeout) {
+        self.reports.lock().unwrap().push(late.to_string());
+    }
 }
 
 /// A runtime with its root, closed and checked for leaks when it is dropped.
@@ -99,6 +113,7 @@ impl Harness {
             root: Mutex::default(),
             reports: Mutex::default(),
             on_report: Mutex::default(),
+            now: AtomicU64::new(0),
             shard: TimerShard::acquire(),
         });
         let root = Root::new(hooks.clone(), None);
@@ -166,6 +181,11 @@ impl Harness {
     /// From now on each report calls `f`.
     pub(crate) fn on_report(&self, f: fn()) {
         *self.hooks.on_report.lock().unwrap() = Some(f);
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.hooks.pass(time);
     }
 
     fn pop(&self) -> Option<Coroutine> {

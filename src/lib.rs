@@ -39,6 +39,7 @@
 //! | to run a part elsewhere | [`with_context`]; where nothing can move, [`spawn_on`] |
 //! | at most so many at once | [`Dispatcher::limited_parallelism`] |
 //! | a limit of time, a pause, ticks | [`with_timeout`](time::with_timeout), [`sleep`](time::sleep()), [`interval`](time::interval()) |
+//! | a limit of time for what blocks | [`timeout_abandon`](time::timeout_abandon) |
 //! | to cancel a part | [`cancel_scope`]; from outside, [`Job::cancel`] |
 //! | to pass values | [`sync::channel`], [`sync::oneshot`] |
 //! | to await a callback | [`suspend_cancellable`] |
@@ -73,9 +74,9 @@ pub use corymb_core::{
     Abandoned, CancelCause, CancelScope, Cancelled, Completion, Context, Continuation, Coroutine,
     CoroutineBuilder, Deferred, Dispatch, Dispatcher, Failure, FailureHandler, Failures, Job,
     JobId, JobState, Join, JoinError, Name, Outcome, Panic, Registration, Scope, Suspend, TryScope,
-    Who, WithContext, YieldNow, blocking, cancel_scope, check_cancelled, is_cancelled, scope,
-    spawn_on, supervisor_scope, suspend_cancellable, try_scope, try_scope_all, with_context,
-    yield_now,
+    Who, WithContext, YieldNow, blocking, cancel_scope, check_cancelled, consume_budget,
+    is_cancelled, scope, spawn_on, supervisor_scope, suspend_cancellable, try_scope, try_scope_all,
+    with_context, yield_now,
 };
 #[doc(inline)]
 pub use corymb_dispatchers::{
@@ -116,7 +117,7 @@ pub mod time {
     #[doc(inline)]
     pub use corymb_core::time::{
         Clock, Elapsed, Instant, Interval, MissedTick, Sleep, Timeout, interval, interval_at, now,
-        sleep, sleep_until, with_deadline, with_timeout,
+        sleep, sleep_until, timeout_abandon, with_deadline, with_timeout,
     };
 }
 

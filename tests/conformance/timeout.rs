@@ -29,7 +29,6 @@ async fn timeout_011_an_expiry_can_be_had_as_none() {
 }
 
 #[corymb::test]
-#[ignore = "operations that are ready never suspend: a poll has no budget yet"]
 async fn timeout_022_work_that_is_always_ready_does_not_starve_its_timeout() {
     let (sender, receiver) = channel::bounded(1);
     let reads = with_timeout(ms(1), async {

@@ -19,6 +19,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use self::slot::{Consumer, Producer, slot};
+use crate::budget::budgeted;
 use crate::failure;
 use crate::wait::{WaitKind, waiting_on};
 
@@ -114,6 +115,15 @@ where
     type Output = Result<T, Abandoned>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        budgeted(cx, |cx| self.poll_outcome(cx))
+    }
+}
+
+impl<T, F> Suspend<T, F>
+where
+    F: FnOnce(Continuation<T>),
+{
+    fn poll_outcome(&mut self, cx: &Context<'_>) -> Poll<Result<T, Abandoned>> {
         if matches!(self.state, State::New(_)) {
             let (producer, consumer) = slot();
             // First, so that a panic in `start` finds everything in its place.

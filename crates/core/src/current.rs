@@ -12,6 +12,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::task;
 
+use crate::budget::Budget;
 use crate::context::ContextInner;
 use crate::dispatch::Dispatch;
 use crate::hooks::{self, RuntimeHooks};
@@ -107,6 +108,8 @@ pub(crate) struct Poll {
     wished: Cell<bool>,
     /// It is to go there now.
     moving: Cell<bool>,
+    /// Set back with it.
+    _budget: Budget,
     /// No other poll on this thread has it.
     number: u64,
 }
@@ -120,6 +123,7 @@ impl Poll {
             yielded: Cell::new(false),
             wished: Cell::new(false),
             moving: Cell::new(false),
+            _budget: Budget::begin(),
             number: runtime.level.number,
         }
     }
@@ -445,6 +449,11 @@ pub(crate) fn yield_to_queue(waker: &task::Waker) -> bool {
         poll.yielded.set(true);
     }
     own
+}
+
+/// Whether this is in the poll of a coroutine, and not in what a thread blocks on there.
+pub(crate) fn is_in_coroutine() -> bool {
+    !current_poll().is_null()
 }
 
 /// Calls `f` with the wait word of the current coroutine, or of the region at the root.

@@ -7,6 +7,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use crate::budget::budgeted;
 use crate::current;
 use crate::error::{CancelCause, Cancelled, JoinError};
 use crate::job::Job;
@@ -161,7 +162,7 @@ impl<T> Future for Deferred<T> {
     // The caller is the `.await`, or the combinator that polls it.
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let seen = ready!(self.poll_settled(cx));
+        let seen = ready!(budgeted(cx, |cx| self.poll_settled(cx)));
         // The failure is on its way to the scope that both belong to: this coroutine, or this part
         // of it, is dropped at the end of the poll. The outcome stays: before that, or if it is a
         // timeout that has passed and has not fired, this may be polled again.
@@ -219,7 +220,7 @@ impl<T> Future for Outcome<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let seen = ready!(self.0.poll_settled(cx));
+        let seen = ready!(budgeted(cx, |cx| self.0.poll_settled(cx)));
         Poll::Ready(self.0.take(seen))
     }
 }

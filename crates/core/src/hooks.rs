@@ -14,7 +14,7 @@ use crate::current;
 use crate::dispatch::Dispatch;
 use crate::failure::Failure;
 use crate::job::Job;
-use crate::time::{Clock, Instant, TimerShard};
+use crate::time::{Clock, Instant, LateTimeout, TimerShard};
 
 /// A decision that the runtime makes while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,13 @@ pub trait RuntimeHooks: Clock + Any {
 
     /// A failure that reached nobody.
     fn report(&self, failure: &Failure);
+
+    /// A timeout has returned long after its deadline; told once each. Unless it is told otherwise,
+    /// a runtime writes a line to the standard error stream.
+    #[expect(clippy::print_stderr, reason = "there is nobody else to tell")]
+    fn timeout_late(&self, late: &LateTimeout) {
+        eprintln!("corymb: {late}");
+    }
 
     /// Whether coroutines are put into the tree's lists at their launch, and not only when they
     /// suspend for the first time: it costs a lock, and shows them from the start.

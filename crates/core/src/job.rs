@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::budget::budgeted;
 use crate::context::ContextInner;
 use crate::current;
 use crate::error::{CancelCause, Cancelled, NameOf, Who};
@@ -729,6 +730,12 @@ impl Future for Join {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        budgeted(cx, |cx| self.poll_settled(cx))
+    }
+}
+
+impl Join {
+    fn poll_settled(&mut self, cx: &Context<'_>) -> Poll<()> {
         // A job that failed has cancelled its scope before it settled: who is being cancelled
         // never sees the join return.
         if current::is_cancelled() {

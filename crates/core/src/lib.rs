@@ -1,5 +1,6 @@
 //! The kernel of corymb.
 
+mod budget;
 mod context;
 mod continuation;
 mod coroutine;
@@ -25,6 +26,7 @@ mod wait;
 mod waker_word;
 mod with_context;
 
+pub use budget::consume_budget;
 pub use context::{Context, Dispatcher, Name};
 pub use continuation::{Abandoned, Continuation, Suspend, suspend_cancellable};
 pub use coroutine::Coroutine;
@@ -43,6 +45,7 @@ pub use with_context::{WithContext, blocking, spawn_on, with_context};
 /// For the crates of the workspace, not for users: no promise holds here.
 #[doc(hidden)]
 pub mod internal {
+    pub use crate::budget::{budgeted, poll_budget, spend_budget};
     pub use crate::continuation::slot;
     pub use crate::coroutine::unwind_cancelled;
     pub use crate::dispatch::hop;

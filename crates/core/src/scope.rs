@@ -245,6 +245,19 @@ pub fn scope_of(job: &Job) -> Scope {
     Scope(job.node().clone())
 }
 
+/// Launches `future` right under `job`, the root of a runtime, for the code at `site`.
+pub(crate) fn spawn_at<F>(
+    job: &Job,
+    site: &'static Location<'static>,
+    future: F,
+) -> Deferred<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    spawn::<_, Plain>(job.node(), None, site, future)
+}
+
 /// What the kinds of scopes differ in.
 trait ScopeKind<T> {
     type Handle;

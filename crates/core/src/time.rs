@@ -17,8 +17,10 @@
 //! lets go of the timers in it and wakes whoever waits for them; such a sleep registers anew, with
 //! the runtime that is current at its next poll.
 
+mod abandon;
 mod instant;
 mod interval;
+mod late;
 mod node;
 mod shard;
 mod sleep;
@@ -27,10 +29,12 @@ mod tests;
 mod timeout;
 mod wheel;
 
+pub use abandon::timeout_abandon;
 #[doc(hidden)]
 pub use instant::real_now;
 pub use instant::{Instant, now};
 pub use interval::{Interval, MissedTick, interval, interval_at};
+pub use late::LateTimeout;
 #[doc(hidden)]
 pub use shard::TimerShard;
 pub use sleep::{Sleep, sleep, sleep_until};

@@ -1,8 +1,10 @@
 //! The promises of the kernel, a file each.
 
+mod budget;
 mod common;
 mod dispatch;
 mod handlers;
+mod late;
 mod memory;
 mod moved;
 mod panics;

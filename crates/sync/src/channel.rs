@@ -34,9 +34,9 @@ use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use corymb_core::internal::{WaitKind, waiting_on};
+use corymb_core::internal::{WaitKind, poll_budget, spend_budget, waiting_on};
 use futures_core::Stream;
 use pin_project::{pin_project, pinned_drop};
 
@@ -447,10 +447,12 @@ impl<T> Future for Send<'_, T> {
             *this.progress != Progress::Done,
             "the future of `Sender::send` at {place} was polled after it was done"
         );
+        ready!(poll_budget(cx));
         let mut waiting = *this.progress == Progress::Waiting;
         // SAFETY: the waiter is given to this channel alone, and taken out on drop.
         let polled = unsafe { this.channel.poll_send(this.waiter.as_ref(), &mut waiting, cx) };
         *this.progress = if polled.is_ready() {
+            spend_budget();
             Progress::Done
         } else {
             waiting_on(WaitKind::Channel, place);
@@ -488,9 +490,12 @@ impl<T> Future for Recv<'_, T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        ready!(poll_budget(cx));
         // SAFETY: the waiter is given to this channel alone, and taken out on drop.
         let polled = unsafe { this.channel.poll_recv(this.waiter.as_ref(), this.waiting, cx) };
-        if polled.is_pending() {
+        if polled.is_ready() {
+            spend_budget();
+        } else {
             waiting_on(WaitKind::Channel, this.place);
         }
         polled
@@ -526,9 +531,12 @@ impl<T> Stream for IntoStream<T> {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let this = self.project();
         let channel = &this.receiver.channel;
+        ready!(poll_budget(cx));
         // SAFETY: the waiter is given to this channel alone, and taken out on drop.
         let polled = unsafe { channel.poll_recv(this.waiter.as_ref(), this.waiting, cx) };
-        if polled.is_pending() {
+        if polled.is_ready() {
+            spend_budget();
+        } else {
             waiting_on(WaitKind::Channel, this.place);
         }
         polled.map(Result::ok)

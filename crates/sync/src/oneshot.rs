@@ -24,7 +24,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use corymb_core::internal::slot::{Consumer, Producer, slot};
-use corymb_core::internal::{WaitKind, WakerWord, waiting_on};
+use corymb_core::internal::{WaitKind, WakerWord, budgeted, waiting_on};
 
 use crate::{RecvError, TryRecvError};
 
@@ -136,10 +136,8 @@ pub struct Closed<'a, T> {
     place: &'static Location<'static>,
 }
 
-impl<T> Future for Closed<'_, T> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+impl<T> Closed<'_, T> {
+    fn poll_closed(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.producer.is_closed() {
             return Poll::Ready(());
         }
@@ -148,6 +146,14 @@ impl<T> Future for Closed<'_, T> {
         }
         waiting_on(WaitKind::Channel, self.place);
         Poll::Pending
+    }
+}
+
+impl<T> Future for Closed<'_, T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        budgeted(cx, |cx| self.poll_closed(cx))
     }
 }
 
@@ -246,7 +252,7 @@ impl<T> Future for Receiver<T> {
     type Output = Result<T, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = self.consumer.poll_take(cx);
+        let polled = budgeted(cx, |cx| self.consumer.poll_take(cx));
         if polled.is_pending() {
             waiting_on(WaitKind::Channel, self.place);
         }

@@ -1,12 +1,14 @@
 //! Timeouts and deadlines, in virtual time.
 
 use std::future::pending;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use corymb_core::time::{now, sleep, with_deadline, with_timeout};
+use corymb_core::time::{now, sleep, timeout_abandon, with_deadline, with_timeout};
 use corymb_core::{Job, is_cancelled, scope, supervisor_scope, suspend_cancellable, yield_now};
 use corymb_testing::{TestRuntime, advance, busy, elapsed, settle, take_failures};
+use futures::FutureExt;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -233,5 +235,89 @@ fn a_panic_of_a_body_that_was_dropped_for_its_deadline_is_told_though_the_timeou
         settle().await;
         let failures = take_failures();
         assert!(matches!(&failures[..], [one] if one.contains("oh")), "{failures:?}");
+    });
+}
+
+/// Writes down that it was dropped.
+struct Dropped(Arc<Mutex<Vec<&'static str>>>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push("dropped");
+    }
+}
+
+#[test]
+fn work_that_is_done_in_time_is_not_abandoned() {
+    let runtime = TestRuntime::new();
+    let value = runtime.run(timeout_abandon(ms(100), async {
+        sleep(ms(50)).await;
+        42
+    }));
+    assert_eq!(value, Ok(42));
+    assert_eq!(runtime.elapsed(), ms(50));
+}
+
+#[test]
+fn abandoned_work_is_cancelled_at_the_deadline() {
+    let trace = Arc::new(Mutex::new(Vec::new()));
+    let dropped = Dropped(trace.clone());
+    let seen = trace.clone();
+    let runtime = TestRuntime::new();
+    runtime.run(async move {
+        let line = line!() + 1;
+        let work = timeout_abandon(ms(100), async move {
+            let _dropped = dropped;
+            sleep(ms(1000)).await;
+        });
+        let elapsed = work.await.unwrap_err();
+        assert_eq!(elapsed.place().line(), line);
+        seen.lock().unwrap().push("elapsed");
+        settle().await;
+    });
+    // It is not waited for: its end comes after the error.
+    assert_eq!(*trace.lock().unwrap(), ["elapsed", "dropped"]);
+    assert_eq!(runtime.elapsed(), ms(100));
+}
+
+#[test]
+fn to_drop_the_timeout_cancels_what_would_be_abandoned() {
+    let trace = Arc::new(Mutex::new(Vec::new()));
+    let dropped = Dropped(trace.clone());
+    let runtime = TestRuntime::new();
+    runtime.run(async move {
+        let work = timeout_abandon(Duration::MAX, async move {
+            let _dropped = dropped;
+            pending::<()>().await;
+        });
+        with_timeout(ms(10), work).await.unwrap_err();
+        settle().await;
+        assert_eq!(*trace.lock().unwrap(), ["dropped"]);
+    });
+    assert_eq!(runtime.elapsed(), ms(10));
+}
+
+#[test]
+fn a_panic_in_time_comes_out_and_a_later_one_is_reported() {
+    struct PanicOnDrop;
+
+    impl Drop for PanicOnDrop {
+        fn drop(&mut self) {
+            panic!("late");
+        }
+    }
+
+    TestRuntime::new().run(async {
+        let early = timeout_abandon(ms(10), async { panic!("early") });
+        let early = AssertUnwindSafe(early).catch_unwind().await;
+        assert_eq!(early.unwrap_err().downcast_ref(), Some(&"early"));
+        let late = async {
+            let _late = PanicOnDrop;
+            pending::<()>().await;
+        };
+        timeout_abandon(ms(10), late).await.unwrap_err();
+        settle().await;
+        let failures = take_failures();
+        assert!(failures.len() == 1 && failures[0].contains("late"), "{failures:?}");
     });
 }

@@ -238,8 +238,8 @@ impl Interval {
     /// # Cancel safety
     ///
     /// A tick is taken when the future is ready, not before: dropping it earlier loses none. A
-    /// tick that is due already is taken without suspending, so this is no cancellation point
-    /// then.
+    /// tick that is due already is taken without suspending, as long as the poll has budget, so
+    /// this is no cancellation point then.
     pub fn tick(&mut self) -> impl Future<Output = Instant> {
         std::future::poll_fn(|cx| self.poll_tick(cx))
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::instant::{Instant, real_now, saturating_nanos};
 use super::node::{NEVER, Node, State};
 use super::shard::{Reset, TimerShard};
+use crate::budget::budgeted;
 use crate::hooks::{self, RuntimeHooks};
 use crate::wait::{WaitKind, waiting_on};
 use crate::waker_word::WakerWord;
@@ -44,7 +45,7 @@ use crate::waker_word::WakerWord;
 #[track_caller]
 #[inline]
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep::new(Node::after(saturating_nanos(duration), Location::caller()))
+    Sleep::after_at(duration, Location::caller())
 }
 
 /// Waits until `deadline`.
@@ -115,6 +116,12 @@ impl Sleep {
     #[inline]
     pub fn until_at(deadline: Instant, place: &'static Location<'static>) -> Self {
         Self::new(Node::until(deadline.as_nanos(), place))
+    }
+
+    /// [`sleep`] for a place other than the caller's.
+    #[inline]
+    pub(super) fn after_at(duration: Duration, place: &'static Location<'static>) -> Self {
+        Self::new(Node::after(saturating_nanos(duration), place))
     }
 
     const fn new(node: Node) -> Self {
@@ -280,6 +287,14 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        budgeted(cx, |cx| self.poll_elapsed(cx))
+    }
+}
+
+impl Sleep {
+    /// Polls outside of the budget: for what looks at the time and then goes on.
+    #[inline]
+    pub(crate) fn poll_elapsed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match self.node.state() {
                 State::Fired => return Poll::Ready(()),
@@ -293,9 +308,7 @@ impl Future for Sleep {
             }
         }
     }
-}
 
-impl Sleep {
     fn withdraw(&self, shard: &'static TimerShard) {
         // The waker, if there is one, is dropped here: outside the lock.
         // SAFETY: a drop is the owner.

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use pin_project::{pin_project, pinned_drop};
 
+use super::late::tell_if_late;
 use super::{Instant, Sleep, now};
 use crate::context::ContextInner;
 use crate::current::{self, Frame};
@@ -37,7 +38,8 @@ use crate::wait::{WaitKind, waiting_on};
 
 /// The time was up before the work was done.
 ///
-/// The work has been cancelled, and all of it has ended.
+/// The work has been cancelled, and all of it has ended; that of a
+/// [`timeout_abandon`](super::timeout_abandon) is left to end by itself.
 ///
 /// # Examples
 ///
@@ -94,7 +96,8 @@ impl std::fmt::Display for Given {
 /// Gives `future` the time `limit`.
 ///
 /// When it is up, the work is cancelled and awaited, inner scopes and their children included,
-/// before [`Elapsed`] is returned. A result that is ready at the same moment wins. The time
+/// before [`Elapsed`] is returned; [`timeout_abandon`](super::timeout_abandon) does not wait. A
+/// result that is ready at the same moment wins. The time
 /// counts from the end of the first poll, or from where the code inside first asks whether it is
 /// cancelled.
 ///
@@ -127,7 +130,17 @@ impl std::fmt::Display for Given {
 #[track_caller]
 #[inline]
 pub fn with_timeout<F: Future>(limit: Duration, future: F) -> Timeout<F> {
-    Timeout::new(Given::After(limit), super::sleep(limit), future)
+    timeout_at(limit, Location::caller(), future)
+}
+
+/// [`with_timeout`] for a place other than the caller's.
+#[inline]
+pub(super) fn timeout_at<F: Future>(
+    limit: Duration,
+    place: &'static Location<'static>,
+    future: F,
+) -> Timeout<F> {
+    Timeout::new(Given::After(limit), Sleep::after_at(limit, place), place, future)
 }
 
 /// As [`with_timeout`], until an instant.
@@ -161,7 +174,8 @@ pub fn with_timeout<F: Future>(limit: Duration, future: F) -> Timeout<F> {
 #[track_caller]
 #[inline]
 pub fn with_deadline<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
-    Timeout::new(Given::Until, Sleep::until_at(deadline, Location::caller()), future)
+    let place = Location::caller();
+    Timeout::new(Given::Until, Sleep::until_at(deadline, place), place, future)
 }
 
 /// The future of [`with_timeout`] and [`with_deadline`].
@@ -179,6 +193,8 @@ pub struct Timeout<F: Future> {
     value: Option<F::Output>,
     given: Given,
     place: &'static Location<'static>,
+    /// Was pending before its deadline.
+    armed: bool,
     expired: bool,
     closed: bool,
     /// The value has been given to the caller.
@@ -214,16 +230,16 @@ impl Limit<'_> {
 }
 
 impl<F: Future> Timeout<F> {
-    #[track_caller]
     #[inline]
-    fn new(given: Given, sleep: Sleep, body: F) -> Self {
+    fn new(given: Given, sleep: Sleep, place: &'static Location<'static>, body: F) -> Self {
         Self {
             body: Some(body),
             sleep: ManuallyDrop::new(sleep),
             node: ManuallyDrop::new(OnceCell::new()),
             value: None,
             given,
-            place: Location::caller(),
+            place,
+            armed: false,
             expired: false,
             closed: false,
             taken: false,
@@ -251,8 +267,9 @@ impl<F: Future> Timeout<F> {
     /// Ready when the time is up, or the timeout cancelled otherwise, and the body dropped.
     fn poll_limit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        *this.expired = pinned_sleep(this.sleep.as_mut()).poll(cx).is_ready();
+        *this.expired = pinned_sleep(this.sleep.as_mut()).poll_elapsed(cx).is_ready();
         if !*this.expired {
+            *this.armed = true;
             let Some(node) = this.node.get() else { return Poll::Pending };
             // Cancelled by hand, or with what is around it.
             if !node.waiter.register(&node.state, cx.waker()).has(state::CANCELLED) {
@@ -297,8 +314,15 @@ impl<F: Future> Timeout<F> {
     }
 
     #[cold]
-    fn elapsed(&self) -> Elapsed {
-        Elapsed(Box::new(Details { limit: self.given, place: self.place }))
+    fn elapsed(self: Pin<&mut Self>) -> Elapsed {
+        let this = self.project();
+        // One that was born late is not late.
+        if std::mem::take(this.armed)
+            && let Some(deadline) = this.sleep.deadline()
+        {
+            tell_if_late(this.place, deadline);
+        }
+        Elapsed(Box::new(Details { limit: *this.given, place: this.place }))
     }
 
     /// Waits for what was opened inside and is still there.

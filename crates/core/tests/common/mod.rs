@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use corymb_core::hooks::{Choice, Entered, RuntimeHooks, enter};
 use corymb_core::internal::{Root, scope_of};
-use corymb_core::time::{Clock, Instant, TimerShard};
+use corymb_core::time::{Clock, Instant, LateTimeout, TimerShard};
 use corymb_core::{Coroutine, Deferred, Dispatch, Failure, Job, Scope};
 
 /// The runtime.
@@ -16,6 +17,9 @@ pub(crate) struct Fifo {
     reports: Mutex<Vec<String>>,
     /// What a failure that is reported does besides.
     on_report: Mutex<Option<fn()>>,
+    /// Nanoseconds; no time passes by itself.
+    now: AtomicU64,
+    shard: &'static TimerShard,
 }
 
 #[derive(Default)]
@@ -50,9 +54,17 @@ impl Queue {
     }
 }
 
+impl Fifo {
+    pub(crate) fn pass(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap();
+        let now = self.now.fetch_add(nanos, Ordering::SeqCst) + nanos;
+        self.shard.advance(Instant::from_nanos(now));
+    }
+}
+
 impl Clock for Fifo {
     fn now(&self) -> Instant {
-        unreachable!("these tests know no time")
+        Instant::from_nanos(self.now.load(Ordering::SeqCst))
     }
 }
 
@@ -66,7 +78,7 @@ impl RuntimeHooks for Fifo {
     }
 
     fn timer_shard(&self) -> &'static TimerShard {
-        unreachable!("these tests know no time")
+        self.shard
     }
 
     fn timer_armed(&self, _: &'static TimerShard, _: Instant) {}
@@ -81,6 +93,10 @@ impl RuntimeHooks for Fifo {
         if let Some(f) = on_report {
             f();
         }
+    }
+
+    fn timeout_late(&self, late: &LateTimeout) {
+        self.reports.lock().unwrap().push(late.to_string());
     }
 }
 
@@ -97,6 +113,8 @@ impl Harness {
             root: Mutex::default(),
             reports: Mutex::default(),
             on_report: Mutex::default(),
+            now: AtomicU64::new(0),
+            shard: TimerShard::acquire(),
         });
         let root = Root::new(hooks.clone(), None);
         *hooks.root.lock().unwrap() = Some(root.job().clone());
@@ -165,6 +183,11 @@ impl Harness {
         *self.hooks.on_report.lock().unwrap() = Some(f);
     }
 
+    /// Lets time pass.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.hooks.pass(time);
+    }
+
     fn pop(&self) -> Option<Coroutine> {
         self.hooks.queue.pop()
     }
@@ -217,6 +240,7 @@ impl Drop for Harness {
         root.close();
         self.run();
         *self.hooks.root.lock().unwrap() = None;
+        self.hooks.shard.release();
         if !std::thread::panicking() {
             assert!(root.job().is_completed(), "something did not end: {:?}", root.job());
         }

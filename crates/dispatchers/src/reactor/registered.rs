@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use corymb_core::internal::{WaitKind, waiting_on};
+use corymb_core::internal::{WaitKind, budgeted, waiting_on};
 
 use super::readiness::{Look, Slot, Snapshot, Wait};
 use super::source::Source;
@@ -157,16 +157,18 @@ impl<T> Registered<T> {
         place: &'static Location<'static>,
         mut f: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        loop {
-            let snapshot = ready!(self.registration.poll_ready(cx, direction, slot, place))?;
-            match f(&self.io) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.registration.source.readiness(direction).clear(snapshot);
+        budgeted(cx, |cx| {
+            loop {
+                let snapshot = ready!(self.registration.poll_ready(cx, direction, slot, place))?;
+                match f(&self.io) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.registration.source.readiness(direction).clear(snapshot);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    result => return Poll::Ready(result),
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return Poll::Ready(result),
             }
-        }
+        })
     }
 }
 
@@ -245,8 +247,7 @@ impl<T> Waiter<'_, T> {
     /// As there.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let registration = &self.registered.registration;
-        registration
-            .poll_ready(cx, self.direction, &self.slot, self.place)
+        budgeted(cx, |cx| registration.poll_ready(cx, self.direction, &self.slot, self.place))
             .map_ok(|Snapshot { .. }| ())
     }
 

@@ -68,6 +68,8 @@ pub use corymb_core::{
     suspend_cancellable, try_scope, try_scope_all, yield_now,
 };
 #[doc(inline)]
+pub use corymb_core::{WithContext, blocking, spawn_on, with_context};
+#[doc(inline)]
 pub use corymb_dispatchers::{
     BuildError, Builder, Entered, Metrics, Runtime, RuntimeHandle, ShutdownReport, detached,
     launch_detached, run_blocking, try_run_blocking,

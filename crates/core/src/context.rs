@@ -8,6 +8,7 @@ use crate::dispatch::Dispatch;
 use crate::error::NameOf;
 use crate::failure::FailureHandler;
 use crate::hooks::RuntimeHooks;
+use crate::unconfined;
 
 /// Which threads resume a coroutine.
 ///
@@ -30,6 +31,30 @@ pub enum Dispatcher {
     /// The same pool, for work that blocks: as many at once as the runtime's `io_parallelism`,
     /// beside those that compute.
     Io,
+    /// No thread in particular: each poll is done where its reason was.
+    ///
+    /// - A launch begins inside the call that launches. What is launched in there queues up behind
+    ///   it, and has begun when the outermost of these calls returns; so the stack does not grow.
+    /// - A wake never polls inside of the call: who wakes may hold a lock. On a thread that polls
+    ///   a coroutine or blocks in `run_blocking`, the coroutine goes on when the poll in progress
+    ///   there has returned. From any other thread it goes to [`Default`](Self::Default).
+    /// - Who gives way, by [`yield_now`](crate::yield_now()), goes to the end of `Default`'s queue;
+    ///   so does what is woken where many have been resumed in a row.
+    /// - [`with_context`](crate::with_context()) of it changes nothing but what children inherit.
+    ///
+    /// It is for short pieces of code between suspensions, for they hold up the thread that they
+    /// were woken on.
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let child = s.coroutine().on(Dispatcher::Unconfined).spawn(async { 42 });
+    ///     assert!(child.job().is_completed()); // it ran inside of `spawn`
+    ///     assert_eq!(child.await, 42);
+    /// }));
+    /// ```
+    Unconfined,
     /// Whatever runs [`Coroutine`](crate::Coroutine)s.
     Custom(Arc<dyn Dispatch>),
 }
@@ -63,8 +88,14 @@ impl Dispatcher {
         match self {
             Self::Default => runtime.default_dispatch(),
             Self::Io => runtime.io_dispatch(),
+            Self::Unconfined => unconfined::dispatch(),
             Self::Custom(dispatch) => Arc::clone(dispatch),
         }
+    }
+
+    /// Whether a launch begins in the caller.
+    fn starts_inline(&self) -> bool {
+        matches!(self, Self::Unconfined)
     }
 
     /// A context of this dispatcher and what `other` sets.
@@ -88,6 +119,7 @@ impl fmt::Debug for Dispatcher {
         f.write_str(match self {
             Self::Default => "Dispatcher::Default",
             Self::Io => "Dispatcher::Io",
+            Self::Unconfined => "Dispatcher::Unconfined",
             Self::Custom(_) => "Dispatcher::Custom(..)",
         })
     }
@@ -231,6 +263,8 @@ pub(crate) struct ContextInner {
     pub(crate) runtime: Arc<dyn RuntimeHooks>,
     /// [`RuntimeHooks::lists_at_launch`].
     pub(crate) lists_at_launch: bool,
+    /// A launch begins in the caller.
+    pub(crate) starts_inline: bool,
     dispatcher: Dispatcher,
     pub(crate) dispatch: Arc<dyn Dispatch>,
     name: Option<Arc<str>>,
@@ -246,7 +280,16 @@ impl ContextInner {
         let lists_at_launch = runtime.lists_at_launch();
         let dispatcher = Dispatcher::Default;
         let names = name.is_some();
-        Self { runtime, lists_at_launch, dispatcher, dispatch, name, names, handler: None }
+        Self {
+            runtime,
+            lists_at_launch,
+            starts_inline: false,
+            dispatcher,
+            dispatch,
+            name,
+            names,
+            handler: None,
+        }
     }
 
     /// The name of a node that has this context, as its own or through an ancestor.
@@ -268,6 +311,7 @@ impl ContextInner {
         Self {
             runtime: Arc::clone(&self.runtime),
             lists_at_launch: self.lists_at_launch,
+            starts_inline: dispatcher.starts_inline(),
             dispatcher,
             dispatch,
             names: change.name.is_some(),

@@ -29,6 +29,7 @@ use crate::moves;
 use crate::node::state::{self, Snapshot, State, Suspend};
 use crate::node::{Kind, Node, NodeRef, Polled, VTable, cancel, free_own_context, tree};
 use crate::prim::UnsafeCell;
+use crate::unconfined;
 
 mod waker;
 
@@ -101,10 +102,14 @@ impl Coroutine {
         let is_cancelled = unsafe { this.is_cancelled() };
         if is_cancelled || seen.has(state::CANCELLED | state::AWAY | state::BLOCKS) {
             // SAFETY: this thread polls, and the future is there.
-            return unsafe { run_special(&poll, node, seen) };
+            unsafe { run_special(&poll, node, seen) };
+        } else {
+            // SAFETY: this thread polls, and the future is there.
+            unsafe { run_body(&poll, node) };
         }
-        // SAFETY: this thread polls, and the future is there.
-        unsafe { run_body(&poll, node) };
+        if current::has_unconfined() {
+            unconfined::after_poll(runtime.level());
+        }
     }
 
     /// Drops the coroutine's future here and completes it as cancelled: for dispatchers that
@@ -234,6 +239,16 @@ impl Coroutine {
             let who = Who { name: None, launched_at: Location::caller() };
             failure::report_stray("dispatcher", who, payload);
         }
+    }
+
+    /// Hands it to the runtime's default dispatcher, whatever its own is.
+    pub(crate) fn dispatch_to_default(self, f: impl FnOnce(&dyn Dispatch, Self)) {
+        // SAFETY: unfinished.
+        let this = unsafe { self.0.as_ref() };
+        let site = this.site;
+        // SAFETY: unfinished.
+        let default = unsafe { this.context() }.runtime.default_dispatch();
+        failure::guard_drop("dispatcher", site, || f(&*default, self));
     }
 
     fn mark_shutdown(&self) {
@@ -679,7 +694,13 @@ where
         }
     }
     // SAFETY: born SCHEDULED.
-    unsafe { Coroutine::from_node(node) }.dispatch_by(|dispatch, it| dispatch.dispatch_new(it));
+    let coroutine = unsafe { Coroutine::from_node(node) };
+    // SAFETY: as above.
+    if unsafe { (*context).starts_inline } {
+        unconfined::start(coroutine);
+    } else {
+        coroutine.dispatch_by(|dispatch, it| dispatch.dispatch_new(it));
+    }
     // SAFETY: the second of the two references that it was born with.
     unsafe { NodeRef::from_owned(node) }
 }

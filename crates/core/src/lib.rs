@@ -21,6 +21,7 @@ mod root;
 mod scope;
 mod suspend;
 pub mod time;
+mod unconfined;
 mod wait;
 mod waker_word;
 mod with_context;
@@ -51,6 +52,7 @@ pub mod internal {
     pub use crate::root::Root;
     pub use crate::scope::{enclose, scope_of};
     pub use crate::time::{TimerShard, real_now};
+    pub use crate::unconfined::Loop as UnconfinedLoop;
     pub use crate::wait::{WaitKind, waiting_on};
     pub use crate::waker_word::WakerWord;
 }

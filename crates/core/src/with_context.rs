@@ -164,7 +164,7 @@ impl Section {
     /// Compares the dispatcher that is asked for with the one that is here.
     fn enter(&self, here: &Here<'_>) -> Stage {
         match (self.change.dispatcher(), here) {
-            (None, _) => Stage::Here,
+            (None | Some(Dispatcher::Unconfined), _) => Stage::Here,
             (Some(Dispatcher::Default), Here::Coroutine(poll)) if poll.is_from_default() => {
                 Stage::There(Journey::new(None))
             }

@@ -11,3 +11,4 @@ mod sections;
 mod structure;
 mod threads;
 mod tokens;
+mod unconfined;

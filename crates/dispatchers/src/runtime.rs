@@ -11,7 +11,8 @@ use std::time::{Duration, Instant as Moment};
 use corymb_core::hooks::{self, Choice, RuntimeHooks};
 use corymb_core::internal::prim::atomic::{AtomicBool, Ordering};
 use corymb_core::internal::{
-    Root, TimerShard, enclose, real_now, refused_by_shutdown, scope_of, unwind_cancelled,
+    Root, TimerShard, UnconfinedLoop, enclose, real_now, refused_by_shutdown, scope_of,
+    unwind_cancelled,
 };
 use corymb_core::time::{Clock, Instant};
 use corymb_core::{
@@ -707,8 +708,11 @@ fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::clone(&unpark));
     let mut cx = Context::from_waker(&waker);
     let mut future = pin!(future);
+    let unconfined = UnconfinedLoop::enter();
     loop {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut cx) {
+        let polled = future.as_mut().poll(&mut cx);
+        unconfined.run();
+        if let Poll::Ready(value) = polled {
             return value;
         }
         // Ordering: Acquire pairs with the Release in `wake`.

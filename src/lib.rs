@@ -71,8 +71,8 @@ pub use corymb_core::{
 pub use corymb_core::{WithContext, blocking, spawn_on, with_context};
 #[doc(inline)]
 pub use corymb_dispatchers::{
-    BuildError, Builder, Entered, Metrics, Runtime, RuntimeHandle, ShutdownReport, detached,
-    launch_detached, run_blocking, try_run_blocking,
+    BuildError, Builder, Entered, Main, MainError, Metrics, Runtime, RuntimeHandle, ShutdownReport,
+    detached, launch_detached, run_blocking, try_run_blocking,
 };
 #[doc(inline)]
 pub use corymb_macros::main;

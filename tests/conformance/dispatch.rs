@@ -130,3 +130,33 @@ async fn cancel_029_an_unconfined_launch_under_a_cancelled_parent_never_runs() {
     assert!(ended.await.is_err());
     assert!(trace.get().is_empty());
 }
+
+#[test]
+fn dispatch_031_main_that_is_missing_is_an_error_at_once() {
+    let ran = Trace::default();
+    let message = |f: &dyn Fn(Trace)| {
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(ran.clone())));
+        text(&*panicked.unwrap_err()).to_owned()
+    };
+    let launch = message(&|ran| {
+        run_blocking(scope(async |s| {
+            s.coroutine().on(Dispatcher::Main).launch(async move { ran.add("launched") });
+        }));
+    });
+    let spawn = message(&|ran| {
+        run_blocking(scope(async |s| {
+            let immediate = s.coroutine().on(Dispatcher::MainImmediate);
+            immediate.spawn(async move { ran.add("spawned") }).await;
+        }));
+    });
+    let section = message(&|ran| {
+        run_blocking(scope(async |s| {
+            let section = with_context(Dispatcher::Main, async move { ran.add("section") });
+            s.spawn(section).await;
+        }));
+    });
+    for message in [launch, spawn, section] {
+        assert!(message.contains("no main loop") && message.contains("Main::install"), "{message}");
+    }
+    assert!(ran.get().is_empty());
+}

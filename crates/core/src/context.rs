@@ -1,6 +1,7 @@
 //! What a coroutine inherits: its dispatcher, its name, its failure handler.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 
 use crate::current;
@@ -55,6 +56,36 @@ pub enum Dispatcher {
     /// }));
     /// ```
     Unconfined,
+    /// The loop of the program's main thread: the one of `#[corymb::main]`, which runs on the
+    /// thread that called `main`, or the event loop that was installed with `Main::install`. In a
+    /// test in virtual time it is served by the test.
+    ///
+    /// Where there is none, a launch and a [`with_context`](crate::with_context()) panic. When it
+    /// has ended, what is given to it is cancelled with
+    /// [`Shutdown`](crate::CancelCause::Shutdown).
+    ///
+    /// ```
+    /// use std::thread;
+    /// use corymb::{prelude::*, with_context};
+    ///
+    /// // On the thread that called `main`; the body of `main` runs elsewhere.
+    /// async fn show(text: &str) -> thread::ThreadId {
+    ///     with_context(Dispatcher::Main, async {
+    ///         println!("{text}");
+    ///         thread::current().id()
+    ///     })
+    ///     .await
+    /// }
+    ///
+    /// #[corymb::main]
+    /// async fn main() {
+    ///     assert_ne!(show("hello").await, thread::current().id());
+    /// }
+    /// ```
+    Main,
+    /// As [`Main`](Self::Main), but a launch on the main thread begins inside of the call that
+    /// launches, as with [`Unconfined`](Self::Unconfined). A wake queues.
+    MainImmediate,
     /// Whatever runs [`Coroutine`](crate::Coroutine)s.
     Custom(Arc<dyn Dispatch>),
 }
@@ -83,19 +114,31 @@ impl Dispatcher {
         Self::Custom(Arc::new(dispatch))
     }
 
-    /// What it stands for in `runtime`.
-    pub(crate) fn resolve(&self, runtime: &dyn RuntimeHooks) -> Arc<dyn Dispatch> {
-        match self {
+    /// What it stands for in `runtime`; none for a main loop that is missing.
+    pub(crate) fn resolve(&self, runtime: &dyn RuntimeHooks) -> Option<Arc<dyn Dispatch>> {
+        Some(match self {
             Self::Default => runtime.default_dispatch(),
             Self::Io => runtime.io_dispatch(),
             Self::Unconfined => unconfined::dispatch(),
+            Self::Main | Self::MainImmediate => return runtime.main_dispatch(),
             Self::Custom(dispatch) => Arc::clone(dispatch),
-        }
+        })
     }
 
-    /// Whether a launch begins in the caller.
+    /// # Panics
+    ///
+    /// Always: [`resolve`](Self::resolve) has given nothing.
+    #[cold]
+    pub(crate) fn panic_missing(&self, place: &Location<'_>) -> ! {
+        panic!(
+            "{self:?} is used at {place}, and there is no main loop: run the program by #[corymb::main] or \
+             Runtime::run_main, or install its event loop with corymb::Main::install first"
+        )
+    }
+
+    /// Whether a launch may begin in the caller.
     fn starts_inline(&self) -> bool {
-        matches!(self, Self::Unconfined)
+        matches!(self, Self::Unconfined | Self::MainImmediate)
     }
 
     /// A context of this dispatcher and what `other` sets.
@@ -120,6 +163,8 @@ impl fmt::Debug for Dispatcher {
             Self::Default => "Dispatcher::Default",
             Self::Io => "Dispatcher::Io",
             Self::Unconfined => "Dispatcher::Unconfined",
+            Self::Main => "Dispatcher::Main",
+            Self::MainImmediate => "Dispatcher::MainImmediate",
             Self::Custom(_) => "Dispatcher::Custom(..)",
         })
     }
@@ -263,7 +308,7 @@ pub(crate) struct ContextInner {
     pub(crate) runtime: Arc<dyn RuntimeHooks>,
     /// [`RuntimeHooks::lists_at_launch`].
     pub(crate) lists_at_launch: bool,
-    /// A launch begins in the caller.
+    /// A launch begins in the caller, if that is on the right thread.
     pub(crate) starts_inline: bool,
     dispatcher: Dispatcher,
     pub(crate) dispatch: Arc<dyn Dispatch>,
@@ -304,11 +349,21 @@ impl ContextInner {
         matches!(self.dispatcher, Dispatcher::Default)
     }
 
-    /// This one with `change` applied.
-    pub(crate) fn with(&self, change: Context) -> Self {
-        let dispatcher = change.dispatcher.unwrap_or_else(|| self.dispatcher.clone());
-        let dispatch = dispatcher.resolve(&*self.runtime);
-        Self {
+    /// Whether a launch begins in the caller, on this thread.
+    pub(crate) fn starts_here(&self) -> bool {
+        matches!(self.dispatcher, Dispatcher::Unconfined) || self.dispatch.is_here()
+    }
+
+    /// This one with `change` applied; the dispatcher that is missing if there is no such.
+    pub(crate) fn with(&self, change: Context) -> Result<Self, Dispatcher> {
+        let (dispatcher, dispatch) = match change.dispatcher {
+            None => (self.dispatcher.clone(), Arc::clone(&self.dispatch)),
+            Some(dispatcher) => match dispatcher.resolve(&*self.runtime) {
+                Some(dispatch) => (dispatcher, dispatch),
+                None => return Err(dispatcher),
+            },
+        };
+        Ok(Self {
             runtime: Arc::clone(&self.runtime),
             lists_at_launch: self.lists_at_launch,
             starts_inline: dispatcher.starts_inline(),
@@ -317,6 +372,6 @@ impl ContextInner {
             names: change.name.is_some(),
             name: change.name.or_else(|| self.name.clone()),
             handler: change.handler.or_else(|| self.handler.clone()),
-        }
+        })
     }
 }

@@ -695,8 +695,8 @@ where
     }
     // SAFETY: born SCHEDULED.
     let coroutine = unsafe { Coroutine::from_node(node) };
-    // SAFETY: as above.
-    if unsafe { (*context).starts_inline } {
+    // SAFETY: the region's, or the node's own; nobody has polled the coroutine.
+    if unsafe { (*context).starts_inline && (*context).starts_here() } {
         unconfined::start(coroutine);
     } else {
         coroutine.dispatch_by(|dispatch, it| dispatch.dispatch_new(it));

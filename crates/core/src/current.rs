@@ -403,6 +403,14 @@ pub(crate) fn is_started_inline() -> bool {
     }
 }
 
+/// Whether the code that asks runs in a coroutine that `dispatch` has resumed.
+pub fn runs_as(dispatch: &dyn Dispatch) -> bool {
+    match place() {
+        Place::Coroutine(poll) => ptr::addr_eq(Arc::as_ptr(poll.here()), dispatch),
+        _ => false,
+    }
+}
+
 /// The node of the innermost frame, made if need be.
 pub(crate) fn node() -> Option<NodeRef> {
     // SAFETY: as in `frames`.

@@ -43,6 +43,11 @@ pub trait RuntimeHooks: Clock + Any {
         self.default_dispatch()
     }
 
+    /// What [`Dispatcher::Main`](crate::Dispatcher::Main) stands for; none if there is no such loop.
+    fn main_dispatch(&self) -> Option<Arc<dyn Dispatch>> {
+        None
+    }
+
     /// As [`io_dispatch`](Self::io_dispatch), without its limit: for views of it that have limits
     /// of their own.
     fn elastic_io_dispatch(&self) -> Arc<dyn Dispatch> {

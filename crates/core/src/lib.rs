@@ -46,6 +46,7 @@ pub use with_context::{WithContext, blocking, spawn_on, with_context};
 pub mod internal {
     pub use crate::continuation::slot;
     pub use crate::coroutine::unwind_cancelled;
+    pub use crate::current::runs_as;
     pub use crate::error::refused_by_shutdown;
     pub use crate::failure::{report_here, wake_all};
     pub use crate::prim;

@@ -966,7 +966,7 @@ where
     F: Future + Send + 'static,
     S: Settle<F::Output>,
 {
-    let context = context.and_then(|context| resolve(region, context));
+    let context = context.and_then(|context| resolve(region, context, site));
     Deferred::new(coroutine::spawn::<F, S>(region, context, state::HANDLE, site, future), site)
 }
 
@@ -980,16 +980,21 @@ where
     F: Future + Send + 'static,
     S: Settle<F::Output>,
 {
-    let context = context.and_then(|context| resolve(region, context));
+    let context = context.and_then(|context| resolve(region, context, site));
     Job::from_node(coroutine::spawn::<F, S>(region, context, 0, site, future))
 }
 
 /// The region's context with `change` applied; none if the region has ended, and with it, maybe,
 /// its context.
-fn resolve(region: &NodeRef, change: Context) -> Option<Arc<ContextInner>> {
-    Job::from_node(region.clone())
+fn resolve(
+    region: &NodeRef,
+    change: Context,
+    site: &'static Location<'static>,
+) -> Option<Arc<ContextInner>> {
+    let context = Job::from_node(region.clone())
         // SAFETY: unended during the call.
-        .pinned(|node| Arc::new(unsafe { node.context() }.with(change)))
+        .pinned(|node| unsafe { node.context() }.with(change))?;
+    Some(Arc::new(context.unwrap_or_else(|missing| missing.panic_missing(site))))
 }
 
 macro_rules! debug_by_job {

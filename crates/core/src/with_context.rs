@@ -156,7 +156,9 @@ impl Section {
     ) -> Option<Arc<ContextInner>> {
         if self.context.get().is_none() {
             // What `outer` calls may have come here meanwhile.
-            let _first = self.context.set(Arc::new(outer()?.with(self.change.clone())));
+            let inner = outer()?.with(self.change.clone());
+            let inner = inner.unwrap_or_else(|missing| missing.panic_missing(self.place));
+            let _first = self.context.set(Arc::new(inner));
         }
         self.context.get().cloned()
     }
@@ -169,12 +171,17 @@ impl Section {
                 Stage::There(Journey::new(None))
             }
             (Some(dispatcher), Here::Coroutine(_)) => {
-                let to = hooks::with(|runtime| dispatcher.resolve(runtime));
-                Stage::There(Journey::new(Some(to)))
+                Stage::There(Journey::new(Some(self.resolve(dispatcher))))
             }
+            (Some(dispatcher), Here::Bound) if self.resolve(dispatcher).is_here() => Stage::Here,
             (_, Here::Bound) => self.refuse("what a thread blocks on cannot go on elsewhere"),
             (_, Here::Outside) => self.refuse("there is no coroutine here that could move"),
         }
+    }
+
+    fn resolve(&self, dispatcher: &Dispatcher) -> Arc<dyn Dispatch> {
+        let dispatch = hooks::with(|runtime| dispatcher.resolve(runtime));
+        dispatch.unwrap_or_else(|| dispatcher.panic_missing(self.place))
     }
 
     #[cold]

@@ -2,11 +2,14 @@
 
 #[doc(hidden)]
 pub mod entry;
+mod home;
+mod main_loop;
 mod pool;
 #[doc(hidden)]
 pub mod reactor;
 mod runtime;
 
+pub use main_loop::{Main, MainError};
 pub use runtime::{
     BuildError, Builder, Entered, Metrics, Runtime, RuntimeHandle, ShutdownReport, detached,
     launch_detached, run_blocking, try_run_blocking,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use corymb_core::hooks::{self, Choice, RuntimeHooks};
 use corymb_core::internal::prim::Mutex;
+use corymb_core::internal::runs_as;
 use corymb_core::time::{Clock, Instant, TimerShard};
 use corymb_core::{Coroutine, Dispatch, Failure, Job};
 
@@ -15,6 +16,7 @@ use crate::clock::VirtualClock;
 /// The runtime as the kernel sees it.
 pub(crate) struct World {
     queue: Arc<Queue>,
+    main: Arc<Main>,
     shuffled: bool,
     pub(crate) clock: VirtualClock,
     pub(crate) choices: Mutex<Choices>,
@@ -26,6 +28,20 @@ pub(crate) struct World {
 
 struct Queue(Mutex<VecDeque<Coroutine>>);
 
+/// The same queue as that of [`Dispatcher::Main`](corymb_core::Dispatcher::Main).
+struct Main(Arc<Queue>);
+
+impl Dispatch for Main {
+    fn dispatch(&self, coroutine: Coroutine) {
+        self.0.dispatch(coroutine);
+    }
+
+    /// All is on one thread; so what counts is whose code it is.
+    fn is_here(&self) -> bool {
+        runs_as(self)
+    }
+}
+
 impl Dispatch for Queue {
     fn dispatch(&self, coroutine: Coroutine) {
         self.0.lock().push_back(coroutine);
@@ -34,8 +50,10 @@ impl Dispatch for Queue {
 
 impl World {
     pub(crate) fn new(seed: u64, shuffled: bool) -> Self {
+        let queue = Arc::new(Queue(Mutex::new(VecDeque::new())));
         Self {
-            queue: Arc::new(Queue(Mutex::new(VecDeque::new()))),
+            main: Arc::new(Main(Arc::clone(&queue))),
+            queue,
             shuffled,
             clock: VirtualClock::new(),
             choices: Mutex::new(Choices::new(seed)),
@@ -95,6 +113,10 @@ impl RuntimeHooks for World {
 
     fn default_dispatch(&self) -> Arc<dyn Dispatch> {
         Arc::<Queue>::clone(&self.queue)
+    }
+
+    fn main_dispatch(&self) -> Option<Arc<dyn Dispatch>> {
+        Some(Arc::<Main>::clone(&self.main))
     }
 
     fn timer_shard(&self) -> &'static TimerShard {

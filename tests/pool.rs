@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use corymb::prelude::*;
-use corymb::{BuildError, CancelCause, JobState, Runtime, RuntimeHandle, try_run_blocking};
+use corymb::{
+    BuildError, CancelCause, JobState, JoinError, Runtime, RuntimeHandle, try_run_blocking,
+};
 
 fn runtime() -> Runtime {
     Runtime::builder().parallelism(2).build().unwrap()
@@ -57,7 +59,7 @@ fn sleepers_and_yielders() {
 fn zero_workers_are_refused() {
     let refused = Runtime::builder().parallelism(0).build();
     let error = refused.unwrap_err();
-    assert!(matches!(error, BuildError::ZeroParallelism));
+    assert!(matches!(error, BuildError::Setting { .. }));
     assert_eq!(format!("{error:?}"), format!("BuildError({error})"));
 }
 
@@ -256,7 +258,7 @@ fn run_blocking_in_a_cancelled_coroutine_ends_it() {
     start.recv().unwrap();
     job.job().cancel();
     let outcome = rt.run_blocking(job.outcome());
-    assert!(matches!(outcome, Err(corymb::JoinError::Cancelled(_))), "{outcome:?}");
+    assert!(matches!(outcome, Err(JoinError::Cancelled(_))), "{outcome:?}");
     assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
 }
 
@@ -390,4 +392,76 @@ fn thread_hooks_that_panic_cost_no_worker() {
         .unwrap();
     assert_eq!(rt.run_blocking(rt.detached(async { 3 })), 3);
     assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
+}
+
+/// A number that only the coroutines of one view touch.
+#[derive(Default)]
+struct Unlocked(std::cell::Cell<usize>);
+
+// SAFETY: a view with one place lets one thread at a time in, after the one before.
+unsafe impl Sync for Unlocked {}
+// SAFETY: as above.
+unsafe impl Send for Unlocked {}
+
+#[test]
+fn views_keep_their_limits() {
+    let rt = Runtime::builder().parallelism(4).build().unwrap();
+    rt.run_blocking(rt.detached(async {
+        for of in [Dispatcher::Default, Dispatcher::Io, Dispatcher::Default.limited_parallelism(3)]
+        {
+            for n in 1..=3 {
+                crowd(&of.limited_parallelism(n), n).await;
+            }
+        }
+    }));
+    assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
+}
+
+/// Coroutines that count how many of them are polled at once.
+async fn crowd(view: &Dispatcher, n: usize) {
+    let [inside, most] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+    let exact = Arc::new(Unlocked::default());
+    scope(async |s| {
+        for i in 0..200 {
+            let [inside, most] = [&inside, &most].map(Arc::clone);
+            let exact = exact.clone();
+            s.coroutine().on(view.clone()).launch(async move {
+                for round in 0..20 {
+                    most.fetch_max(inside.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                    if n == 1 {
+                        let exact = &exact;
+                        exact.0.set(exact.0.get() + 1);
+                    }
+                    inside.fetch_sub(1, Ordering::Relaxed);
+                    if (i + round) % 7 == 0 {
+                        sleep(Duration::from_micros(10)).await;
+                    } else {
+                        yield_now().await;
+                    }
+                }
+            });
+        }
+    })
+    .await;
+    assert!(most.load(Ordering::Relaxed) <= n, "{view:?}");
+    assert!(n > 1 || exact.0.get() == 200 * 20);
+}
+
+#[test]
+fn a_view_of_a_runtime_that_was_shut_down_cancels() {
+    let rt = runtime();
+    let view = rt.run_blocking(async { Dispatcher::Default.limited_parallelism(1) });
+    assert!(rt.shutdown(Duration::from_secs(5)).is_empty());
+    let other = runtime();
+    other.run_blocking(async move {
+        supervisor_scope(async |s| {
+            let children = [(); 3].map(|()| s.coroutine().on(view.clone()).spawn(yield_now()));
+            for child in children {
+                let error = child.outcome().await.unwrap_err();
+                assert!(matches!(error, JoinError::Cancelled(_)), "{error:?}");
+            }
+        })
+        .await;
+    });
+    assert!(other.shutdown(Duration::from_secs(5)).is_empty());
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use corymb::prelude::*;
-use corymb::testing::{settle, take_failures};
+use corymb::testing::{elapsed, settle, take_failures};
 use corymb::{CancelCause, Coroutine, JoinError};
 
 use crate::common::{Trace, ms};
@@ -137,6 +137,39 @@ async fn a_coroutine_that_nobody_resumes_can_still_be_cancelled() {
         assert!(child.is_cancelled() && !child.is_completed());
         drop(coroutines.recv().unwrap());
         child.join().await;
+    })
+    .await;
+}
+
+#[corymb::test]
+async fn a_view_starts_in_order_and_does_not_count_who_sleeps() {
+    let trace = Trace::default();
+    let view = Dispatcher::Default.limited_parallelism(1);
+    scope(async |s| {
+        for name in ["one", "two", "three"] {
+            let trace = trace.clone();
+            s.coroutine().on(view.clone()).launch(async move {
+                trace.add(name);
+                sleep(ms(10)).await;
+                trace.add(name);
+            });
+        }
+    })
+    .await;
+    assert_eq!(elapsed(), ms(10));
+    assert_eq!(trace.get(), ["one", "two", "three", "one", "two", "three"]);
+}
+
+#[corymb::test]
+async fn a_cancel_reaches_who_queues_in_a_view() {
+    let view = Dispatcher::Default.limited_parallelism(1);
+    supervisor_scope(async |s| {
+        let child = s.coroutine().on(view.clone()).spawn(pending::<()>());
+        child.job().cancel();
+        assert!(matches!(child.outcome().await, Err(JoinError::Cancelled(_))));
+        // Inherited, and of use to the next.
+        let child = s.coroutine().on(view).spawn(scope(async |s| s.spawn(async { 7 }).await));
+        assert_eq!(child.await, 7);
     })
     .await;
 }

@@ -159,6 +159,11 @@ impl Dispatcher {
 
 impl fmt::Debug for Dispatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Custom(dispatch) = self
+            && let Some(view) = dispatch.as_view()
+        {
+            return view.fmt(f);
+        }
         f.write_str(match self {
             Self::Default => "Dispatcher::Default",
             Self::Io => "Dispatcher::Io",
@@ -347,6 +352,18 @@ impl ContextInner {
     #[inline]
     pub(crate) fn is_default(&self) -> bool {
         matches!(self.dispatcher, Dispatcher::Default)
+    }
+
+    /// The context of what serves a view of `dispatcher`.
+    #[track_caller]
+    pub(crate) fn of_view(runtime: Arc<dyn RuntimeHooks>, dispatcher: &Dispatcher) -> Self {
+        let place = Location::caller();
+        let context = Self::root(runtime, None).with(dispatcher.clone().into());
+        let context = context.unwrap_or_else(|it| it.panic_missing(place));
+        match dispatcher {
+            Dispatcher::Io => Self { dispatch: context.runtime.elastic_io_dispatch(), ..context },
+            _ => context,
+        }
     }
 
     /// Whether a launch begins in the caller, on this thread.

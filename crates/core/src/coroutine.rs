@@ -24,9 +24,8 @@ use crate::current::{self, Frame, Poll as InPoll};
 use crate::dispatch::Dispatch;
 use crate::error::{CancelCause, Cancelled, Who};
 use crate::failure::{self, Failure, Panic};
-use crate::hooks;
 use crate::moves;
-use crate::node::state::{self, Snapshot, State, Suspend};
+use crate::node::state::{self, Snapshot, State, Suspend, Wake};
 use crate::node::{Kind, Node, NodeRef, Polled, VTable, cancel, free_own_context, tree};
 use crate::prim::UnsafeCell;
 use crate::unconfined;
@@ -100,7 +99,7 @@ impl Coroutine {
         let poll = InPoll::new(node, &runtime);
         // SAFETY: unfinished. (A coroutine that is linked has been marked by the cancel itself.)
         let is_cancelled = unsafe { this.is_cancelled() };
-        if is_cancelled || seen.has(state::CANCELLED | state::AWAY | state::BLOCKS) {
+        if is_cancelled || seen.has(state::CANCELLED | state::MOVES) {
             // SAFETY: this thread polls, and the future is there.
             unsafe { run_special(&poll, node, seen) };
         } else {
@@ -154,6 +153,21 @@ impl Coroutine {
     pub fn who(&self) -> Who {
         // SAFETY: unfinished while its `Coroutine` exists.
         unsafe { self.0.as_ref().who_unended() }
+    }
+
+    /// Where it was launched, without what [`who`](Self::who) costs.
+    #[doc(hidden)]
+    #[inline]
+    pub fn launched_at(&self) -> &'static Location<'static> {
+        // SAFETY: unfinished while its `Coroutine` exists.
+        unsafe { self.0.as_ref().site }
+    }
+
+    /// What [`into_raw`](Self::into_raw) would give, for comparing.
+    #[doc(hidden)]
+    #[inline]
+    pub fn address(&self) -> *const () {
+        self.0.as_ptr().cast_const().cast()
     }
 
     /// A pointer that stands for this object, to be stored where a type with a destructor cannot
@@ -210,29 +224,48 @@ impl Coroutine {
     }
 
     #[inline]
-    fn dispatch_by(self, f: impl FnOnce(&dyn Dispatch, Self)) {
+    pub(crate) fn dispatch_by(self, f: impl FnOnce(&dyn Dispatch, Self)) {
         // SAFETY: unfinished.
-        let this = unsafe { self.0.as_ref() };
-        let seen = this.state.load();
+        let seen = unsafe { self.0.as_ref() }.state.load();
+        if seen.has(state::MOVES) { self.dispatch_away(seen, f) } else { self.dispatch_home(f) }
+    }
+
+    #[cold]
+    fn dispatch_away(self, seen: Snapshot, f: impl FnOnce(&dyn Dispatch, Self)) {
         // SAFETY: it is scheduled, and this object stands for that.
-        let away = seen.has(state::AWAY).then(|| unsafe { moves::destination(self.0, seen) });
+        match unsafe { moves::destination(self.0, seen) } {
+            // SAFETY: kept until this returns.
+            Some(to) => unsafe { self.deliver(NonNull::from(&*to), f) },
+            None => self.dispatch_home(f),
+        }
+    }
+
+    #[inline]
+    fn dispatch_home(self, f: impl FnOnce(&dyn Dispatch, Self)) {
         // SAFETY: unfinished.
-        let context = unsafe { this.context() };
+        let context = unsafe { self.0.as_ref().context() };
         // The coroutine may run, end and free its context before the dispatcher has returned.
         // The runtime that is current on this thread is kept while it is in use, and with it its
         // own dispatcher; any other one is counted.
         let counted;
-        let away = away.flatten();
-        let is_own =
-            away.is_none() && context.is_default() && current::is_runtime(&context.runtime);
+        let is_own = context.is_default() && current::is_runtime(&context.runtime);
         let _in_use = is_own.then(current::use_runtime);
         let dispatch = if is_own {
             NonNull::from(&*context.dispatch)
         } else {
-            counted = away.unwrap_or_else(|| Arc::clone(&context.dispatch));
+            counted = Arc::clone(&context.dispatch);
             NonNull::from(&*counted)
         };
         // SAFETY: kept as said.
+        unsafe { self.deliver(dispatch, f) };
+    }
+
+    /// # Safety
+    ///
+    /// `dispatch` is valid during the call.
+    #[inline]
+    unsafe fn deliver(self, dispatch: NonNull<dyn Dispatch>, f: impl FnOnce(&dyn Dispatch, Self)) {
+        // SAFETY: the caller's promise.
         let dispatched = catch_unwind(AssertUnwindSafe(|| f(unsafe { dispatch.as_ref() }, self)));
         if let Err(payload) = dispatched {
             // The coroutine was dropped by the unwinding, and so cancelled.
@@ -249,6 +282,40 @@ impl Coroutine {
         // SAFETY: unfinished.
         let default = unsafe { this.context() }.runtime.default_dispatch();
         failure::guard_drop("dispatcher", site, || f(&*default, self));
+    }
+
+    /// A coroutine outside of the tree: nobody sees it, cancels it from above or awaits it. Whoever
+    /// keeps a reference to it resumes it by [`wake_orphan`](Self::wake_orphan).
+    pub(crate) fn orphan<F>(
+        context: Arc<ContextInner>,
+        site: &'static Location<'static>,
+        future: F,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let state = State::new(state::SCHEDULED | state::OWN_CONTEXT, 1);
+        let vtable = &Cell::<F, Plain>::VTABLE;
+        let node = Node::new(state, vtable, Arc::into_raw(context), None, site);
+        // SAFETY: born SCHEDULED.
+        unsafe { Self::from_node(new_cell::<F, Plain>(node, future)) }
+    }
+
+    /// Wakes an orphan: to be dispatched, unless it is scheduled or the poll in progress sees to it.
+    pub(crate) fn wake_orphan(node: NodeRef) -> Option<Self> {
+        let wake = node.state.wake();
+        // SAFETY: `wake` has set SCHEDULED and left the node to us.
+        (wake == Wake::Dispatch).then(|| unsafe { Self::from_node(node.as_ptr()) })
+    }
+
+    /// Drops the future of an idle orphan here, or has the poll in progress do it.
+    pub(crate) fn end_orphan(node: NodeRef) {
+        if let Some((_, Wake::Dispatch)) = node.state.cancel_coroutine() {
+            // SAFETY: scheduled just now, and left to us; so it is unfinished until it is run.
+            let coroutine = unsafe { Self::from_node(node.as_ptr()) };
+            drop(node);
+            coroutine.run();
+        }
     }
 
     fn mark_shutdown(&self) {
@@ -315,7 +382,7 @@ unsafe fn run_body(poll: &InPoll, node: NonNull<Node>) {
     }
 }
 
-/// Polls a coroutine that is away or known to block, or drops one that is cancelled.
+/// Polls a coroutine that has moved before, or drops one that is cancelled.
 ///
 /// # Safety
 ///
@@ -324,7 +391,7 @@ unsafe fn run_body(poll: &InPoll, node: NonNull<Node>) {
 unsafe fn run_special(poll: &InPoll, node: NonNull<Node>, seen: Snapshot) {
     // SAFETY: polled, so unfinished.
     let this = unsafe { node.as_ref() };
-    if seen.has(state::AWAY) {
+    if seen.has(state::MOVES) {
         poll.arrive(seen);
     }
     // SAFETY: unfinished.
@@ -332,15 +399,8 @@ unsafe fn run_special(poll: &InPoll, node: NonNull<Node>, seen: Snapshot) {
         // SAFETY: this thread polls, and the future is there.
         return unsafe { drop_at_home(poll, node, &Frame::coroutine(poll)) };
     }
-    let blocks = seen.has(state::BLOCKS);
-    if blocks {
-        hooks::with(|runtime| runtime.begin_blocking());
-    }
     // SAFETY: this thread polls, and the future is there.
     unsafe { run_body(poll, node) };
-    if blocks {
-        hooks::with(|runtime| runtime.end_blocking());
-    }
 }
 
 /// Drops the future of a cancelled coroutine where its own dispatcher has it.
@@ -359,7 +419,7 @@ unsafe fn drop_at_home(poll: &InPoll, node: NonNull<Node>, frame: &Frame) {
     // The cancellation may only be the parent's so far, and the next poll has to know it.
     cancel::mark_polled(this, || tree::inherited_from_parent(this));
     this.state.requeue(state::WOKEN);
-    // SAFETY: `requeue` made it SCHEDULED, for this call; it is not AWAY.
+    // SAFETY: `requeue` made it SCHEDULED, for this call. Cancelled, it is dispatched at home.
     unsafe { Coroutine::from_node(node) }.dispatch();
 }
 
@@ -378,18 +438,14 @@ unsafe fn suspend(node: NonNull<Node>, poll: &InPoll, frame: &Frame) {
         return unsafe { drop_at_home(poll, node, frame) };
     }
     if poll.has_wish() {
-        this.state.set(state::AWAY);
-        if poll.is_moving() && !poll.has_yielded() && !seen.has(state::SCHEDULED) {
-            this.state.requeue(0);
-            // SAFETY: `requeue` made it SCHEDULED, for this call.
-            return unsafe { Coroutine::from_node(node) }.dispatch();
-        }
+        // SAFETY: the caller's promise.
+        return unsafe { suspend_away(node, poll, frame) };
     }
     if poll.has_yielded() || seen.has(state::SCHEDULED) {
-        this.state.requeue(if poll.has_yielded() { state::WOKEN } else { 0 });
+        this.state.requeue(state::WOKEN);
         // SAFETY: `requeue` made it SCHEDULED, for this call.
         let coroutine = unsafe { Coroutine::from_node(node) };
-        return coroutine.dispatch_by(|dispatch, it| dispatch.dispatch_yield(it));
+        return coroutine.dispatch_home(|dispatch, it| dispatch.dispatch_yield(it));
     }
     // SAFETY: this thread polls it, and it is not linked.
     if !seen.has(state::LINKED) && !unsafe { tree::link(node) } {
@@ -400,6 +456,29 @@ unsafe fn suspend(node: NonNull<Node>, poll: &InPoll, frame: &Frame) {
         // SAFETY: a waker has left the dispatch to the thread that polled.
         unsafe { Coroutine::from_node(node) }.dispatch();
     }
+}
+
+/// The poll returned `Pending`, and a section wishes to go on elsewhere.
+///
+/// # Safety
+///
+/// As for [`suspend`].
+#[cold]
+unsafe fn suspend_away(node: NonNull<Node>, poll: &InPoll, frame: &Frame) {
+    // SAFETY: polled, so unfinished.
+    let this = unsafe { node.as_ref() };
+    // SAFETY: this thread polls it, and it is not linked.
+    if !this.state.set(state::MOVES).has(state::LINKED) && !unsafe { tree::link(node) } {
+        // SAFETY: the caller's promise.
+        return unsafe { drop_at_home(poll, node, frame) };
+    }
+    if poll.has_yielded() || poll.is_moving() {
+        this.state.requeue(if poll.has_yielded() { state::WOKEN } else { 0 });
+    } else if this.state.suspend() == Suspend::Asleep {
+        return;
+    }
+    // SAFETY: it was made SCHEDULED for this call, or left to the thread that polled.
+    unsafe { Coroutine::from_node(node) }.dispatch();
 }
 
 /// Drops the future of a cancelled coroutine and completes it.

@@ -368,6 +368,13 @@ fn frames_here<'a>() -> impl Iterator<Item = &'a Frame> {
     })
 }
 
+/// The coroutines in whose polls this is, from the innermost outwards.
+pub(crate) fn coroutines() -> impl Iterator<Item = *const Node> {
+    frames()
+        .filter(|frame| frame.is_coroutine())
+        .filter_map(|frame| frame.poll().map(|poll| poll.node.as_ptr().cast_const()))
+}
+
 #[inline]
 fn current_poll() -> *const Poll {
     frames().next().map_or(ptr::null(), |frame| frame.poll)

@@ -2,6 +2,10 @@
 
 use crate::coroutine::Coroutine;
 
+mod limited;
+
+use limited::View;
+
 /// Decides which thread resumes a coroutine, and when.
 ///
 /// Any `Fn(Coroutine) + Send + Sync + 'static` is one.
@@ -57,10 +61,34 @@ pub trait Dispatch: Send + Sync + 'static {
 
     /// Makes the calling thread, which runs a coroutine as one of this dispatcher's, one of `to`'s
     /// in the middle of the poll, without a queue; false, and no change, if that cannot be done.
-    /// `to.switch(self)` is the way back, and may fail too.
+    /// `to.switch(self)` is the way back, and may fail too. Callers go through `hop`, which knows
+    /// about views.
     fn switch(&self, _to: &dyn Dispatch) -> bool {
         false
     }
+
+    /// This dispatcher as a view of another one.
+    #[doc(hidden)]
+    fn as_view(&self) -> Option<&View> {
+        None
+    }
+}
+
+/// Takes the calling thread, in the middle of the poll of one of `from`'s coroutines, over to `to`,
+/// without a queue; false, and no change, if that cannot be done.
+///
+/// - A coroutine leaves a view by this if it could leave what the view is of. Its place is free
+///   then, and the next of the view's coroutines starts.
+/// - It comes back into a view that it left on this stack, if a place is free and nobody queues for
+///   one. Into any other view there is no way but the queue.
+/// - A view and what it is of share their threads: between them nothing else is asked.
+/// - All other pairs are left to [`Dispatch::switch`].
+///
+/// After true, the thread may have lost its place in views further out as well: those around a view
+/// that was left. Who was refused the way back hands the coroutine to `to.dispatch` when the poll
+/// has returned.
+pub fn hop(from: &dyn Dispatch, to: &dyn Dispatch) -> bool {
+    to.as_view().is_some_and(|view| view.enter(from)) || from.switch(to)
 }
 
 impl<F: Fn(Coroutine) + Send + Sync + 'static> Dispatch for F {

@@ -4,6 +4,7 @@
 //! nothing: what it shows is true of each job at the moment it was looked at.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::Who;
 use crate::job::{Job, JobState};
@@ -19,6 +20,23 @@ pub(crate) fn walk(job: &Job, mut f: impl FnMut(usize, &Job, usize)) {
         f(depth, &job, job.unlisted());
         todo.extend(children.into_iter().rev().map(|child| (depth + 1, child)));
     }
+}
+
+/// How many jobs are looked at for one that is known by its address.
+const SEARCH: usize = 10_000;
+
+/// The name of the coroutine whose cell has this address, if it has one of its own and is found
+/// below `job` without too long a search. The address is compared, never followed.
+pub fn name_of_cell(job: &Job, address: usize) -> Option<Arc<str>> {
+    let mut todo = vec![job.clone()];
+    for _ in 0..SEARCH {
+        let job = todo.pop()?;
+        if job.node().as_ptr().addr().get() == address {
+            return job.who().name().map(Arc::from);
+        }
+        todo.extend(job.children());
+    }
+    None
 }
 
 impl Job {

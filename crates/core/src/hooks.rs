@@ -33,6 +33,11 @@ pub trait RuntimeHooks: Clock + Any {
     /// The job under which coroutines without a parent live.
     fn root(&self) -> Job;
 
+    /// The root, unless the runtime has shut down.
+    fn try_root(&self) -> Option<Job> {
+        Some(self.root())
+    }
+
     /// What [`Dispatcher::Default`](crate::Dispatcher::Default) stands for: always the same object,
     /// which lives as long as this one does. A coroutine that is dispatched on a thread of the
     /// runtime relies on that instead of counting it.
@@ -53,13 +58,6 @@ pub trait RuntimeHooks: Clock + Any {
     fn elastic_io_dispatch(&self) -> Arc<dyn Dispatch> {
         self.io_dispatch()
     }
-
-    /// The coroutine that is about to be polled on this thread has blocked in polls before: the
-    /// thread gives away what others need meanwhile, until [`end_blocking`](Self::end_blocking).
-    fn begin_blocking(&self) {}
-
-    /// The poll announced by [`begin_blocking`](Self::begin_blocking) has returned.
-    fn end_blocking(&self) {}
 
     /// The shard that timers registered on this thread go to.
     fn timer_shard(&self) -> &'static TimerShard;

@@ -5,8 +5,10 @@
 
 mod cancel;
 mod join;
+mod moves;
 mod regions;
 mod tokens;
+mod views;
 mod wake;
 
 use std::collections::VecDeque;

@@ -13,11 +13,14 @@
 //!
 //! | edge | what happens |
 //! | --- | --- |
-//! | 1 | the poll returns `Pending`; `AWAY` is set, and the coroutine is queued at `wish`, without `WOKEN` |
-//! | 2 | the poll takes `wish` for the place where it `is`, and clears `AWAY` |
-//! | 3 | a section whose body is pending wishes for its own dispatcher; `AWAY` is set |
+//! | 1 | the poll returns `Pending` with a wish for now: the coroutine is queued there, without `WOKEN` |
+//! | 2 | the poll takes `wish` for the place where it `is` |
+//! | 3 | a section whose body is pending wishes for its own dispatcher |
 //! | 4 | without a wish the next wake, or the move itself, goes to the coroutine's own dispatcher |
 //! | 5 | the wake dispatches to `wish` |
+//!
+//! The first wish sets the flag `MOVES`, for good: from then on each poll and each dispatch of the
+//! coroutine looks here.
 //!
 //! A coroutine that is cancelled while it is away is queued at home before it is dropped, so that
 //! what it owns is dropped where it belongs.
@@ -154,7 +157,6 @@ impl Poll {
     /// Edge 2.
     #[cold]
     pub(crate) fn arrive(&self, seen: state::Snapshot) {
-        self.node().state.clear_away();
         let (at, _old) = self.with_moves(|moves| {
             moves.wakes += u64::from(seen.has(state::WOKEN));
             let wish = moves.wish.take();
@@ -180,7 +182,7 @@ pub(crate) fn is_same(a: &Arc<dyn Dispatch>, b: &Arc<dyn Dispatch>) -> bool {
 ///
 /// # Safety
 ///
-/// The caller owns the schedule of `node`, which has `AWAY`.
+/// The caller owns the schedule of `node`, which has `MOVES`.
 #[cold]
 pub(crate) unsafe fn destination(
     node: NonNull<Node>,
@@ -190,7 +192,6 @@ pub(crate) unsafe fn destination(
     let this = unsafe { node.as_ref() };
     let side = this.side()?;
     if seen.has(state::CANCELLED) {
-        this.state.clear_away();
         // SAFETY: the caller owns the schedule.
         let _wish = unsafe { side.with_moves(|moves| moves.wish.take()) };
         return None;

@@ -22,7 +22,7 @@ use pin_project::{pin_project, pinned_drop};
 
 use crate::context::{Context, ContextInner, Dispatcher};
 use crate::current::{self, Frame, Place as Here, Poll as InPoll};
-use crate::dispatch::Dispatch;
+use crate::dispatch::{Dispatch, hop};
 use crate::hooks;
 use crate::moves::{Wish, is_same};
 use crate::scope::scope;
@@ -128,6 +128,8 @@ enum Stage {
     New,
     /// It runs wherever the code around it does.
     Here,
+    /// It runs on the coroutine's own dispatcher, and that is where it has been so far.
+    Home,
     /// It has a dispatcher.
     There(Journey),
 }
@@ -168,7 +170,7 @@ impl Section {
         match (self.change.dispatcher(), here) {
             (None | Some(Dispatcher::Unconfined), _) => Stage::Here,
             (Some(Dispatcher::Default), Here::Coroutine(poll)) if poll.is_from_default() => {
-                Stage::There(Journey::new(None))
+                Stage::Home
             }
             (Some(dispatcher), Here::Coroutine(_)) => {
                 Stage::There(Journey::new(Some(self.resolve(dispatcher))))
@@ -200,6 +202,15 @@ impl Journey {
         Self { to, from: None, inner: None, polled: None, turn: None, foreign: None }
     }
 
+    /// The journey of a section whose body was polled at home, and is pending.
+    fn at_home(poll: &InPoll) -> Self {
+        let mut journey = Self::new(None);
+        journey.polled = Some(poll.wakes());
+        // What a section inside wishes for, it is the one to hand up.
+        journey.suspend(true, poll, None);
+        journey
+    }
+
     /// Where the body is to be polled.
     #[inline]
     fn target<'a>(&'a self, poll: &'a InPoll) -> &'a Arc<dyn Dispatch> {
@@ -215,7 +226,7 @@ impl Journey {
             poll.serve();
             return Arrival::Moved;
         }
-        if here.switch(&**self.target(poll)) {
+        if hop(&**here, &**self.target(poll)) {
             return Arrival::Switched;
         }
         if self.from.is_none() {
@@ -240,7 +251,7 @@ impl Journey {
     ) {
         self.turn = poll.ask(&to, self.turn);
         if !poll.is_woken_by(cx.waker()) {
-            self.foreign.get_or_insert_with(|| Foreign::new(place)).ask(poll, cx, place);
+            self.foreign.get_or_insert_with(|| Foreign::new(poll)).ask(poll, cx, place);
         }
     }
 
@@ -267,7 +278,7 @@ impl Journey {
         if is_same(here, from) {
             return true;
         }
-        if here.switch(&**from) {
+        if hop(&**here, &**from) {
             poll.stay_at(from);
             return true;
         }
@@ -295,7 +306,7 @@ fn switched<R>(poll: &InPoll, to: &Arc<dyn Dispatch>, f: impl FnOnce() -> R) -> 
             let Self(poll, to, before) = *self;
             // SAFETY: what it was before; whoever set that keeps it until after this poll.
             unsafe { poll.set_at(before) };
-            let back = to.switch(&**poll.here());
+            let back = hop(&**to, &**poll.here());
             if !back {
                 poll.stay_at(to);
             }
@@ -329,10 +340,24 @@ impl<F: Future> Future for WithContext<F> {
         if matches!(this.stage, Stage::New) {
             *this.stage = this.section.enter(&here);
         }
-        match (this.stage, here) {
+        match (&*this.stage, here) {
+            (Stage::Home, Here::Coroutine(poll)) if !poll.is_away() && !poll.has_wish() => {
+                let polled = poll_body(this.body, this.section, cx);
+                if polled.is_pending() {
+                    // Others may take the coroutine away before this is polled again.
+                    *this.stage = Stage::There(Journey::at_home(poll));
+                }
+                polled
+            }
+            (Stage::Home, Here::Coroutine(poll)) => {
+                *this.stage = Stage::There(Journey::new(None));
+                self.poll_there(poll, cx)
+            }
             (Stage::There(_), Here::Coroutine(poll)) => self.poll_there(poll, cx),
-            (Stage::There(_), _) => this.section.refuse("it was moved out of its coroutine"),
-            _ => poll_body(this.body, this.section, cx),
+            (Stage::There(_) | Stage::Home, _) => {
+                this.section.refuse("it was moved out of its coroutine")
+            }
+            (Stage::Here | Stage::New, _) => poll_body(this.body, this.section, cx),
         }
     }
 }
@@ -340,13 +365,19 @@ impl<F: Future> Future for WithContext<F> {
 #[pinned_drop]
 impl<F: Future> PinnedDrop for WithContext<F> {
     fn drop(self: Pin<&mut Self>) {
-        // Its wish does not outlive it. A move that is asked for is left alone: another section
-        // may have asked for it too.
-        if let (Stage::There(_), Here::Coroutine(poll)) = (&self.stage, current::place())
-            && !poll.is_moving()
-        {
-            poll.forget_wish();
+        if matches!(self.stage, Stage::There(_)) {
+            forget_wish();
         }
+    }
+}
+
+/// The wish of a section does not outlive it. A move that is asked for is left alone: another
+/// section may have asked for it too.
+fn forget_wish() {
+    if let Here::Coroutine(poll) = current::place()
+        && !poll.is_moving()
+    {
+        drop(poll.take_wish());
     }
 }
 

@@ -12,3 +12,4 @@ mod structure;
 mod threads;
 mod tokens;
 mod unconfined;
+mod views;

@@ -10,6 +10,7 @@ pub mod reactor;
 mod runtime;
 
 pub use main_loop::{Main, MainError};
+pub use pool::WorkerBlocked;
 pub use runtime::{
     BuildError, Builder, Entered, Metrics, Runtime, RuntimeHandle, ShutdownReport, detached,
     launch_detached, run_blocking, try_run_blocking,

@@ -1,95 +1,186 @@
 //! The worker pool behind `Dispatcher::Default`.
 //!
 //! A *processor* is the right to run coroutines, and owns what that takes: a run queue, a slot for
-//! the coroutine woken last, a shard of timers. There are as many as the pool's parallelism. A
-//! *worker* is a thread; it runs coroutines only while it holds a processor. A worker that blocks
-//! in a nested `run_blocking` hands its processor on, with all that is queued there.
+//! the coroutine woken last, a shard of timers. As many are in service as the pool's parallelism,
+//! and some more while polls block. A *thread* runs coroutines of `Dispatcher::Default` only while
+//! it holds a processor, and is called a worker then; without one it is a spare, and runs what
+//! blocks. A worker that blocks lends its processor, with all that is queued there.
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `processor` | what a processor owns, and who holds it |
+//! | `processor`, `processors` | what a processor owns; all of them |
+//! | `owner` | who has a processor: the picture of its states |
 //! | `queue` | its run queue, and the injector for what comes from outside |
-//! | `worker` | the loop of a worker |
+//! | `counters`, `polled` | what its holder tells of its work |
+//! | `roster` | the threads, those without work, and what they are sent for |
+//! | `local` | a thread, as the code that it runs sees it |
+//! | `worker` | the loop of a thread |
+//! | `load` | how much work coroutines are |
 //! | `search` | what a worker without work does: steal, nap, sleep |
+//! | `lending` | switches in place between computing and IO |
+//! | `io`, `slots` | what runs IO coroutines, and how many at once |
 //! | `blocking` | how a worker blocks without its processor |
+//! | `watchdog`, `blocked` | who sees lent processors and long polls, and what is told of them |
 //! | `idle` | who sleeps, and why nobody sleeps while there is work |
 //! | `parker` | how one worker sleeps |
 //! | `driver` | the role of the worker that waits in the reactor |
 //! | `alarm` | how that wait is cut short for a timer |
 
-use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant as Moment};
+use std::ptr;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
+use corymb_core::hooks::RuntimeHooks;
 use corymb_core::internal::TimerShard;
-use corymb_core::internal::prim::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use corymb_core::internal::prim::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use corymb_core::time::Instant;
 use corymb_core::{Coroutine, Dispatch};
 
 mod alarm;
+mod blocked;
 mod blocking;
+mod counters;
 mod driver;
 mod idle;
+mod io;
+mod known;
+mod lending;
+mod load;
+mod local;
 #[cfg(all(test, loom))]
 mod loom;
+mod owner;
 mod parker;
+mod polled;
 mod processor;
+mod processors;
 mod queue;
+mod roster;
 mod search;
+mod slots;
+mod watchdog;
 mod worker;
 
+pub(crate) use blocked::Hook as BlockedHook;
+pub use blocked::WorkerBlocked;
 pub(crate) use blocking::WithoutProcessor;
 use driver::Driver;
 use idle::Idle;
+use io::{Io, Side};
+use known::Known;
+use lending::Lending;
+pub(crate) use local::is_thread_of;
+use owner::Tenant;
 use parker::Parker;
 use processor::Processor;
+use processors::Processors;
 use queue::Injector;
-pub(crate) use worker::is_worker_of;
+use roster::Roster;
+use watchdog::Watchdog;
 
-/// What a worker does beside running coroutines.
+/// What a thread does beside running coroutines.
 pub(crate) struct Hooks {
     pub(crate) thread_name: String,
     pub(crate) stack_size: Option<usize>,
     pub(crate) on_start: Option<Box<dyn Fn() + Send + Sync>>,
     pub(crate) on_stop: Option<Box<dyn Fn() + Send + Sync>>,
+    pub(crate) on_blocked: Option<BlockedHook>,
+}
+
+/// The numbers that a pool keeps to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) parallelism: usize,
+    pub(crate) max_pool_size: usize,
+    pub(crate) min_runnable: usize,
+    pub(crate) io_parallelism: usize,
+    pub(crate) keep_alive: Duration,
+    pub(crate) blocked_threshold: Duration,
 }
 
 /// The pool.
 pub(crate) struct Pool {
-    processors: Box<[Processor]>,
+    this: Weak<Self>,
+    parallelism: usize,
+    processors: Processors,
     injector: Injector,
     idle: Idle<Parker>,
     driver: Driver,
-    /// How many workers watch the driver.
-    watchers: AtomicUsize,
+    /// The limited side, and the elastic one.
+    io: [Arc<Io>; 2],
+    known: Known,
+    lending: Lending,
+    roster: Roster,
+    watchdog: Watchdog,
     /// Timers that are armed on threads which are no workers.
     outside: &'static TimerShard,
     closed: AtomicBool,
-    /// Workers that have not ended.
-    workers: Mutex<usize>,
-    worker_ended: Condvar,
+    threads_started: AtomicU64,
     hooks: Hooks,
+    /// The runtime that the pool belongs to.
+    runtime: OnceLock<Weak<dyn RuntimeHooks>>,
 }
 
+/// Signs for who closes the pool; threads count from one.
+const CLOSER: u64 = 0;
+
 impl Pool {
-    /// A pool whose workers have not been started.
-    pub(crate) fn new(parallelism: usize, hooks: Hooks) -> io::Result<Self> {
-        Ok(Self {
-            processors: (0..parallelism).map(|_| Processor::new()).collect(),
+    /// A pool whose threads have not been started.
+    pub(crate) fn new(limits: Limits, mut hooks: Hooks) -> std::io::Result<Arc<Self>> {
+        let Limits { parallelism, max_pool_size, .. } = limits;
+        // Threads in IO leave as many of the pool as there are processors: those can always be
+        // taken.
+        let beside = max_pool_size.saturating_sub(parallelism).max(1);
+        let io = limits.io_parallelism.min(beside);
+        let elastic = (beside - io).max(1);
+        let driver = Driver::new()?;
+        let teller = blocked::Teller::new(hooks.on_blocked.take());
+        Ok(Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
+            parallelism,
+            processors: Processors::new(parallelism, max_pool_size),
             injector: Injector::new(),
             idle: Idle::new(parallelism),
-            driver: Driver::new()?,
-            watchers: AtomicUsize::new(0),
+            driver,
+            io: [(Side::Limited, io), (Side::Elastic, elastic)]
+                .map(|(side, limit)| Arc::new(Io::new(Weak::clone(this), side, limit))),
+            known: Known::new(),
+            lending: Lending::new(),
+            roster: Roster::new(max_pool_size, limits.keep_alive),
+            watchdog: Watchdog::new(limits.blocked_threshold, limits.min_runnable, teller),
             outside: TimerShard::acquire(),
             closed: AtomicBool::new(false),
-            workers: Mutex::new(0),
-            worker_ended: Condvar::new(),
+            threads_started: AtomicU64::new(CLOSER + 1),
             hooks,
-        })
+            runtime: OnceLock::new(),
+        }))
+    }
+
+    /// Tells the pool whose it is.
+    pub(crate) fn belongs_to(&self, runtime: &Arc<dyn RuntimeHooks>) {
+        let _first = self.runtime.set(Arc::downgrade(runtime));
+    }
+
+    fn runtime(&self) -> Option<Arc<dyn RuntimeHooks>> {
+        self.runtime.get()?.upgrade()
     }
 
     pub(crate) fn parallelism(&self) -> usize {
-        self.processors.len()
+        self.parallelism
+    }
+
+    /// What `Dispatcher::Io` stands for.
+    pub(crate) fn io_dispatch(&self) -> Arc<dyn Dispatch> {
+        Arc::<Io>::clone(self.io(Side::Limited))
+    }
+
+    /// The same for views of it.
+    pub(crate) fn elastic_io_dispatch(&self) -> Arc<dyn Dispatch> {
+        Arc::<Io>::clone(self.io(Side::Elastic))
+    }
+
+    fn is(&self, dispatch: &dyn Dispatch) -> bool {
+        ptr::addr_eq(ptr::from_ref(self), ptr::from_ref(dispatch))
     }
 
     pub(crate) fn reactor(&self) -> &Arc<crate::reactor::Reactor> {
@@ -128,10 +219,15 @@ impl Pool {
             sleeper.wake(&self.driver);
         }
         self.driver.notify();
+        self.roster.close();
+        self.watchdog.close();
         self.discard_queued();
-        // Those whose holder blocks elsewhere.
-        for processor in &self.processors {
-            processor.discard_vacant();
+        for io in &self.io {
+            io.discard_queued();
+        }
+        // Those whose holder blocks elsewhere, or is not there.
+        for processor in self.processors.iter() {
+            processor.discard_unheld(Tenant::new(CLOSER));
         }
     }
 
@@ -141,37 +237,19 @@ impl Pool {
         }
     }
 
-    /// Waits for the end of all workers, `grace` at most; the number that is left.
+    /// Waits for the end of all threads, `grace` at most; the number that is left.
     pub(crate) fn join(&self, grace: Duration) -> usize {
-        let until = Moment::now().checked_add(grace);
-        let mut workers = self.lock_workers();
-        while *workers > 0 {
-            let left = until.map_or(Duration::MAX, |until| until.duration_since(Moment::now()));
-            if left.is_zero() {
-                break;
-            }
-            workers = self
-                .worker_ended
-                .wait_timeout(workers, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        *workers
-    }
-
-    fn lock_workers(&self) -> MutexGuard<'_, usize> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.roster.join(grace)
     }
 
     /// The shard for timers armed on this thread.
     pub(crate) fn timer_shard(&self) -> &'static TimerShard {
-        worker::with(self, |local| local.and_then(worker::Local::timer_shard))
-            .unwrap_or(self.outside)
+        local::with(self, |local| local.and_then(local::Local::timer_shard)).unwrap_or(self.outside)
     }
 
     /// A timer of `timer_shard` is the earliest there.
     pub(crate) fn timer_armed(&self, deadline: Instant) {
-        let noted = worker::with(self, |local| local.is_some_and(worker::Local::note_timer));
+        let noted = local::with(self, |local| local.is_some_and(local::Local::note_timer));
         if !noted {
             self.driver.armed(deadline);
         }
@@ -186,17 +264,39 @@ impl Pool {
         self.processors.iter().map(Processor::shard).chain([self.outside])
     }
 
+    /// Coroutines that anybody could run who has a processor.
+    fn work_for_others(&self) -> usize {
+        let with_work = self.processors.iter().filter(|it| it.has_work_for_others());
+        self.injector.len() + with_work.map(Processor::queued).sum::<usize>()
+    }
+
     /// Numbers for people.
     pub(crate) fn statistics(&self) -> Statistics {
+        let counters = || self.processors.iter().map(Processor::counters);
+        let count = |f: fn(owner::Seen) -> bool| {
+            self.processors.iter().filter(|it| f(it.owner.seen())).count()
+        };
+        let (threads, spare) = self.roster.counts();
+        let sleeping = self.idle.sleepers();
         Statistics {
-            sleeping: self.idle.sleepers(),
+            sleeping,
             queued: self.injector.len()
                 + self.processors.iter().map(Processor::queued).sum::<usize>(),
-            polls: self.processors.iter().map(|it| it.counters.polls.get()).sum(),
-            steals: self.processors.iter().map(|it| it.counters.steals.get()).sum(),
-            parks: self.processors.iter().map(|it| it.counters.parks.get()).sum(),
+            polls: counters().map(|it| it.polls.get()).sum(),
+            steals: counters().map(|it| it.steals.get()).sum(),
+            parks: counters().map(|it| it.parks.get()).sum(),
             timers: self.shards().map(TimerShard::armed).sum(),
             sources: self.reactor().statistics().sources,
+            threads,
+            spare,
+            working: count(owner::Seen::is_held).saturating_sub(sleeping),
+            in_service: count(|seen| !seen.is_spare()),
+            lent: count(owner::Seen::is_lent),
+            // Ordering: Relaxed, a figure for people.
+            compensated: self.watchdog.compensated.load(Ordering::Relaxed),
+            io_in_use: self.io.iter().map(|io| io.slots.in_use()).sum(),
+            io_queued: self.io.iter().map(|io| io.queued()).sum(),
+            blocked_polls: self.watchdog.blocked.get(),
         }
     }
 }
@@ -211,7 +311,7 @@ impl Drop for Pool {
 impl Dispatch for Pool {
     #[inline]
     fn dispatch(&self, coroutine: Coroutine) {
-        worker::with(self, |local| match local {
+        local::with(self, |local| match local {
             Some(local) => local.push_woken(self, coroutine),
             None => self.inject(coroutine),
         });
@@ -219,7 +319,7 @@ impl Dispatch for Pool {
 
     #[inline]
     fn dispatch_new(&self, coroutine: Coroutine) {
-        worker::with(self, |local| match local {
+        local::with(self, |local| match local {
             Some(local) => local.push_new(self, coroutine),
             None => self.inject(coroutine),
         });
@@ -227,10 +327,14 @@ impl Dispatch for Pool {
 
     #[inline]
     fn dispatch_yield(&self, coroutine: Coroutine) {
-        worker::with(self, |local| match local {
+        local::with(self, |local| match local {
             Some(local) => local.push_yielded(self, coroutine),
             None => self.inject(coroutine),
         });
+    }
+
+    fn switch(&self, to: &dyn Dispatch) -> bool {
+        local::with(self, |local| local.is_some_and(|local| self.switch_from_pool(local, to)))
     }
 }
 
@@ -243,4 +347,13 @@ pub(crate) struct Statistics {
     pub(crate) parks: u64,
     pub(crate) timers: usize,
     pub(crate) sources: usize,
+    pub(crate) threads: usize,
+    pub(crate) spare: usize,
+    pub(crate) working: usize,
+    pub(crate) in_service: usize,
+    pub(crate) lent: usize,
+    pub(crate) compensated: usize,
+    pub(crate) io_in_use: usize,
+    pub(crate) io_queued: usize,
+    pub(crate) blocked_polls: u64,
 }

@@ -24,6 +24,7 @@ mod builder;
 mod global;
 mod handle;
 mod random;
+mod settings;
 
 pub use builder::{BuildError, Builder};
 pub use global::{detached, launch_detached, run_blocking, try_run_blocking};
@@ -124,8 +125,11 @@ impl Runtime {
     }
 
     #[track_caller]
-    fn start(pool: Pool, name: Option<Arc<str>>, drop_grace: Duration) -> Result<Self, BuildError> {
-        let pool = Arc::new(pool);
+    fn start(
+        pool: Arc<Pool>,
+        name: Option<Arc<str>>,
+        drop_grace: Duration,
+    ) -> Result<Self, BuildError> {
         let shared = Arc::new_cyclic(|this| Shared {
             pool: Arc::clone(&pool),
             root: Mutex::new(None),
@@ -137,9 +141,10 @@ impl Runtime {
         });
         let hooks: Arc<dyn RuntimeHooks> = Arc::<Shared>::clone(&shared);
         *shared.lock_root() = Some(Root::new(Arc::clone(&hooks), name));
+        pool.belongs_to(&hooks);
         let runtime = Self { shared, drop_grace };
         // If not all threads are to be had, dropping the runtime ends those that are.
-        pool.start(&hooks).map_err(BuildError::Threads)?;
+        pool.start().map_err(BuildError::Threads)?;
         Ok(runtime)
     }
 
@@ -406,7 +411,7 @@ impl Runtime {
     /// ```
     pub fn shutdown(&self, grace: Duration) -> ShutdownReport {
         let shared = &*self.shared;
-        let inside = pool::is_worker_of(&shared.pool)
+        let inside = pool::is_thread_of(&shared.pool)
             || *lock(&shared.shutter) == Some(thread::current().id());
         let _one = (!inside).then(|| lock(&shared.shutting));
         let Some(root) = shared.lock_root().take() else {
@@ -425,14 +430,14 @@ impl Runtime {
         let signal = Arc::clone(ended);
         job.on_completion(move |_| signal.set());
         root.close();
-        if !pool::is_worker_of(&self.shared.pool) {
+        if !pool::is_thread_of(&self.shared.pool) {
             ended.wait(until);
         }
         let unfinished = if job.is_completed() { Vec::new() } else { job.unfinished() };
         self.shared.pool.close();
         self.shared.pool.reactor().close();
         let left = until.map_or(Duration::MAX, |until| until.duration_since(Moment::now()));
-        if !pool::is_worker_of(&self.shared.pool) && unfinished.is_empty() {
+        if !pool::is_thread_of(&self.shared.pool) && unfinished.is_empty() {
             // They have nothing left to run, so this does not take long.
             self.shared.pool.join(left.max(Duration::from_secs(1)));
         }
@@ -546,6 +551,25 @@ pub struct Metrics {
     pub timers: usize,
     /// Sockets that are registered.
     pub sources: usize,
+    /// Threads of the pool, without the watchdog.
+    pub threads: usize,
+    /// Threads that run coroutines which compute, or look for some.
+    pub working: usize,
+    /// Threads that have nothing to do, and end after a while.
+    pub spare: usize,
+    /// How many coroutines may compute at once at present: the parallelism, and those that make up
+    /// for polls that block.
+    pub permits: usize,
+    /// Permits whose thread does IO meanwhile.
+    pub lent: usize,
+    /// Permits that make up for polls that block.
+    pub compensated: usize,
+    /// Coroutines that are being polled as IO.
+    pub io_running: usize,
+    /// Coroutines that are ready and wait for one of those to end its poll.
+    pub io_queued: usize,
+    /// Polls since the start that held a worker for longer than the threshold.
+    pub blocked_polls: u64,
 }
 
 impl Shared {
@@ -622,6 +646,15 @@ impl Shared {
             parks: statistics.parks,
             timers: statistics.timers,
             sources: statistics.sources,
+            threads: statistics.threads,
+            working: statistics.working,
+            spare: statistics.spare,
+            permits: statistics.in_service,
+            lent: statistics.lent,
+            compensated: statistics.compensated,
+            io_running: statistics.io_in_use,
+            io_queued: statistics.io_queued,
+            blocked_polls: statistics.blocked_polls,
         }
     }
 
@@ -654,6 +687,10 @@ impl RuntimeHooks for Shared {
         self.root_or_panic()
     }
 
+    fn try_root(&self) -> Option<Job> {
+        Self::try_root(self)
+    }
+
     fn default_dispatch(&self) -> Arc<dyn Dispatch> {
         Arc::<Pool>::clone(&self.pool)
     }
@@ -661,6 +698,14 @@ impl RuntimeHooks for Shared {
     fn main_dispatch(&self) -> Option<Arc<dyn Dispatch>> {
         let own = lock(&self.main).clone();
         own.map(|own| -> Arc<dyn Dispatch> { own }).or_else(main_loop::installed)
+    }
+
+    fn io_dispatch(&self) -> Arc<dyn Dispatch> {
+        self.pool.io_dispatch()
+    }
+
+    fn elastic_io_dispatch(&self) -> Arc<dyn Dispatch> {
+        self.pool.elastic_io_dispatch()
     }
 
     #[inline]

@@ -23,8 +23,7 @@
 //! | 16 | `COUNTED` | at birth with a side, or with `BODY_DONE` if there is one then: the census decides the end | never |
 //! | 17 | `REFUSED` | when the node's `Coroutine` was dropped instead of run | never |
 //! | 18 | `WOKEN` | by a wake, and a poll that yields: the next poll has a reason other than a move | when a poll begins that saw it |
-//! | 19 | `AWAY` | by the polling thread: the [`Moves`](crate::moves::Moves) of the coroutine say where it is dispatched | when the next poll begins, or by who dispatches it home |
-//! | 20 | `BLOCKS` | at birth, or by the runtime: it holds up its thread, which the runtime is to know before each poll | never |
+//! | 19 | `MOVES` | by the polling thread, with the first wish of a section: the [`Moves`](crate::moves::Moves) of the coroutine say where it is dispatched | never |
 //! | 32.. | references | one per handle and waker, and one, the tree's, from birth until settled | |
 //!
 //! # States of a coroutine
@@ -86,8 +85,7 @@ pub(crate) const GONE: u64 = 1 << 15;
 pub(crate) const COUNTED: u64 = 1 << 16;
 pub(crate) const REFUSED: u64 = 1 << 17;
 pub(crate) const WOKEN: u64 = 1 << 18;
-pub(crate) const AWAY: u64 = 1 << 19;
-pub(crate) const BLOCKS: u64 = 1 << 20;
+pub(crate) const MOVES: u64 = 1 << 19;
 
 /// One reference.
 const REF: u64 = 1 << 32;
@@ -181,12 +179,6 @@ impl State {
         // Ordering: AcqRel; against `settle`, the second of the two sees the other's flag, and
         // Acquire makes the output visible if it falls to this side.
         Snapshot(self.0.fetch_and(!(HANDLE | and), Ordering::AcqRel))
-    }
-
-    /// Clears `AWAY`, for who owns the schedule or polls.
-    pub(crate) fn clear_away(&self) {
-        // Ordering: Relaxed, only these ask for the flag; the moves are handed on with SCHEDULED.
-        self.0.fetch_and(!AWAY, Ordering::Relaxed);
     }
 
     /// Notes that the output is gone.

@@ -1,29 +1,32 @@
 //! Blocking on a worker without holding up what its processor could run.
 
-use super::worker::{Local, current, start};
+use std::sync::Arc;
+
+use super::local::{Local, current};
+use super::roster::Counted;
 
 /// A worker that blocks without its processor, which another thread works on meanwhile.
-pub(crate) struct WithoutProcessor;
+pub(crate) struct WithoutProcessor {
+    /// Such threads do not count against the limit.
+    _exempt: Counted,
+}
 
 impl WithoutProcessor {
-    /// Hands on the processor of the worker that this thread is, if it is one.
+    /// Lends the processor of the worker that this thread is, if it is one.
     pub(crate) fn enter() -> Option<Self> {
         current(|local| {
-            let local = local.filter(|local| local.holds())?;
-            local.vacate();
-            if start(local.pool(), local.hooks()).is_err() {
-                // No thread is to be had: it goes on with its processor, and others wait.
-                local.hold();
-                return None;
-            }
-            Some(Self)
+            let local = local.filter(|local| local.held().is_some())?;
+            let exempt = Counted::exempt(Arc::clone(local.pool()));
+            // If no thread is to be had, the watchdog tries again.
+            local.lend_at_once(true);
+            Some(Self { _exempt: exempt })
         })
     }
 }
 
 impl Drop for WithoutProcessor {
     fn drop(&mut self) {
-        // If there is none, the worker ends after its present coroutine.
-        current(|local| local.map(Local::hold));
+        // If there is none, the worker becomes a spare after its present coroutine.
+        current(|local| local.map(Local::reclaim));
     }
 }

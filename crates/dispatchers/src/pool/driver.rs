@@ -8,34 +8,26 @@
 //! # When the driver is held up
 //!
 //! The worker that leaves the wait with work takes nobody along: it will be back soon, and to wake
-//! another for each event would cost more than the event. In case it does not come back, one of
-//! those that sleep outside the reactor *watches*: it looks every [`WATCH`] whether somebody
-//! waits there, and takes the role if not. When it finds the same wait in progress as the last
-//! time, nobody is busy with events, and it sleeps for good; the driver that leaves such a wait
-//! calls it again.
+//! another for each event would cost more than the event. In case it does not come back, the
+//! watchdog wakes a sleeper for the role (`watchdog`).
 
 use std::io;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use corymb_core::internal::prim::atomic::{AtomicBool, AtomicU64, Ordering};
+use corymb_core::internal::prim::atomic::{AtomicBool, Ordering};
 use corymb_core::internal::real_now;
 use corymb_core::time::Instant;
 
 use super::alarm::Alarm;
 use crate::reactor::Reactor;
 
-/// How long events and timers may be held up by a driver that runs into a long poll.
-pub(crate) const WATCH: Duration = Duration::from_millis(10);
-
 /// The reactor, and who drives it.
 pub(crate) struct Driver {
     reactor: Arc<Reactor>,
     taken: AtomicBool,
     alarm: Alarm,
-    /// Counts the waits: odd while one is in progress.
-    waits: AtomicU64,
 }
 
 impl Driver {
@@ -44,7 +36,6 @@ impl Driver {
             reactor: Arc::new(Reactor::new()?),
             taken: AtomicBool::new(false),
             alarm: Alarm::new(),
-            waits: AtomicU64::new(0),
         })
     }
 
@@ -59,11 +50,10 @@ impl Driver {
         free.then_some(Role(self))
     }
 
-    /// The number of the wait in progress, if there is one.
-    pub(crate) fn current_wait(&self) -> Option<u64> {
-        // Ordering: Relaxed, ordered by the fences of who goes to sleep and who looks for sleepers.
-        let waits = self.waits.load(Ordering::Relaxed);
-        (waits % 2 == 1).then_some(waits)
+    /// Whether somebody has the role.
+    pub(crate) fn is_taken(&self) -> bool {
+        // Ordering: Relaxed, a hint for the watchdog, who looks again.
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// A timer was armed that is due at `deadline`.
@@ -91,13 +81,10 @@ impl Role<'_> {
         earliest: impl FnOnce() -> Option<Instant>,
         wakers: &mut Vec<Waker>,
     ) -> io::Result<usize> {
-        // Ordering: Relaxed, see `current_wait`; one thread at a time changes it.
-        self.0.waits.fetch_add(1, Ordering::Relaxed);
         let until = self.0.alarm.set(spaced, earliest);
         let timeout = until.map(|until| until.saturating_duration_since(real_now()));
         let waited = self.0.reactor.wait(timeout, wakers);
         self.0.alarm.clear();
-        self.0.waits.fetch_add(1, Ordering::Relaxed);
         waited
     }
 

@@ -1,14 +1,20 @@
-//! Models of going to sleep: against a submission, and against a timer that is armed.
+//! Models of going to sleep: against a submission, against a timer that is armed, against what the
+//! watchdog should see; of who holds a processor; and of slots for IO.
 
 use std::sync::Arc;
 
-use corymb_core::internal::prim::atomic::{AtomicU64, AtomicUsize, Ordering};
+use corymb_core::internal::prim::UnsafeCell;
+use corymb_core::internal::prim::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use corymb_core::time::Instant;
 use loom::sync::Notify;
 use loom::thread;
 
 use super::alarm::Alarm;
 use super::idle::Idle;
+use super::owner::{Owner, Tenant};
+use super::polled::Polled;
+use super::slots::Slots;
+use super::watchdog::mode::{ASLEEP, FAST, Mode, SLOW};
 
 /// A queue of which only the length matters.
 struct Queue(AtomicUsize);
@@ -144,5 +150,211 @@ fn loom_a_timer_armed_while_the_driver_goes_to_wait() {
             notify.notify();
         }
         driver.join().unwrap();
+    });
+}
+
+/// A processor whose holder alone touches what is in it: loom complains of two.
+struct Held {
+    owner: Owner,
+    queue: UnsafeCell<u32>,
+}
+
+impl Held {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { owner: Owner::new(true), queue: UnsafeCell::new(0) })
+    }
+
+    fn work(&self) {
+        // SAFETY: the model checks it: the caller holds the processor.
+        self.queue.with_mut(|queue| unsafe { *queue += 1 });
+    }
+}
+
+// SAFETY: the model checks it.
+unsafe impl Sync for Held {}
+// SAFETY: as above.
+unsafe impl Send for Held {}
+
+/// A lent processor is taken back by its thread or taken away by another, not both, and each sees
+/// what the one before has done. Who saw an earlier lending fails.
+#[test]
+fn loom_lend_against_take() {
+    loom::model(|| {
+        let processor = Held::new();
+        let mut me = Tenant::new(1);
+        assert!(processor.owner.take_free(me));
+        processor.work();
+        let first = processor.owner.lend(&mut me);
+        let takers = [2, 3].map(|number| {
+            let processor = Arc::clone(&processor);
+            thread::spawn(move || {
+                let other = Tenant::new(number);
+                let took = processor.owner.take_lent(first, other);
+                if took {
+                    processor.work();
+                    processor.owner.give_up();
+                }
+                took
+            })
+        });
+        let back = processor.owner.reclaim(me);
+        if back {
+            processor.work();
+            processor.owner.lend(&mut me);
+            // Lent again, which is another lending.
+            assert!(processor.owner.reclaim(me));
+            processor.work();
+            processor.owner.give_up();
+        }
+        let taken = takers.map(|taker| taker.join().unwrap());
+        assert_eq!(taken.into_iter().chain([back]).filter(|it| *it).count(), 1);
+    });
+}
+
+/// Free processors, put into service and taken out, have one holder at most.
+#[test]
+fn loom_enlist_against_take() {
+    loom::model(|| {
+        let processor = Held::new();
+        let keeper = Tenant::new(1);
+        assert!(processor.owner.take_free(keeper));
+        processor.work();
+        processor.owner.retire();
+        let taker = thread::spawn({
+            let processor = Arc::clone(&processor);
+            move || {
+                let me = Tenant::new(2);
+                if processor.owner.take_free(me) {
+                    processor.work();
+                    processor.owner.give_up();
+                }
+            }
+        });
+        assert!(processor.owner.enlist());
+        if processor.owner.take_free(keeper) {
+            processor.work();
+            processor.owner.retire();
+        } else if processor.owner.delist() {
+            assert!(processor.owner.seen().is_spare());
+        }
+        taker.join().unwrap();
+    });
+}
+
+/// Who is told to run an IO coroutine finds one, no more run than there are slots, and none is
+/// left in the queue.
+#[test]
+fn loom_release_against_submit() {
+    struct Io {
+        slots: Slots,
+        queue: Queue,
+        running: AtomicUsize,
+        ran: AtomicUsize,
+    }
+
+    impl Io {
+        fn submit(&self) {
+            self.queue.push();
+            if self.slots.submit() {
+                self.run();
+            }
+        }
+
+        /// As the thread that was sent.
+        fn run(&self) {
+            loop {
+                assert!(self.queue.pop(), "told to pop, and nothing is there");
+                assert_eq!(self.running.fetch_add(1, Ordering::Relaxed), 0, "one slot");
+                self.ran.fetch_add(1, Ordering::Relaxed);
+                self.running.fetch_sub(1, Ordering::Relaxed);
+                if !self.slots.next() {
+                    return;
+                }
+            }
+        }
+
+        fn in_place(&self) {
+            if self.slots.try_enter() {
+                assert_eq!(self.running.fetch_add(1, Ordering::Relaxed), 0, "one slot");
+                self.running.fetch_sub(1, Ordering::Relaxed);
+                if self.slots.next() {
+                    self.run();
+                }
+            }
+        }
+    }
+
+    loom::model(|| {
+        let io = Arc::new(Io {
+            slots: Slots::new(1),
+            queue: Queue(AtomicUsize::new(0)),
+            running: AtomicUsize::new(0),
+            ran: AtomicUsize::new(0),
+        });
+        let other = thread::spawn({
+            let io = Arc::clone(&io);
+            move || io.in_place()
+        });
+        let third = thread::spawn({
+            let io = Arc::clone(&io);
+            move || io.submit()
+        });
+        io.submit();
+        other.join().unwrap();
+        third.join().unwrap();
+        assert_eq!((io.ran.load(Ordering::Relaxed), io.slots.in_use()), (2, 0));
+        assert!(io.queue.is_empty());
+    });
+}
+
+/// What is begun while the watchdog goes to sleep is seen by it, or wakes it: else the model
+/// deadlocks.
+#[test]
+fn loom_lend_against_a_watchdog_that_goes_to_sleep() {
+    for from in [SLOW, FAST] {
+        loom::model(move || {
+            let shared = Arc::new((Mode::new(), AtomicBool::new(false), Notify::new()));
+            assert!(shared.0.begun(from));
+            let watchdog = thread::spawn({
+                let shared = Arc::clone(&shared);
+                move || {
+                    let (mode, lent, notify) = &*shared;
+                    mode.lower(from - 1, || lent.load(Ordering::Relaxed));
+                    while mode.get() < from {
+                        notify.wait();
+                    }
+                }
+            });
+            let (mode, lent, notify) = &*shared;
+            lent.store(true, Ordering::Relaxed);
+            if mode.begun(from) {
+                notify.notify();
+            }
+            watchdog.join().unwrap();
+            assert!(mode.get() > ASLEEP);
+        });
+    }
+}
+
+/// The end of a poll that was told of is dealt with, once, also if its worker goes to sleep.
+#[test]
+fn loom_notice_against_sleep() {
+    loom::model(|| {
+        let shared = Arc::new((Polled::new(), AtomicBool::new(true)));
+        let watchdog = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                let (polled, polls) = &*shared;
+                polled.notice();
+                fence(Ordering::SeqCst);
+                !polls.load(Ordering::Relaxed) && polled.settle()
+            }
+        });
+        let (polled, polls) = &*shared;
+        // It stands for the site: true while there is one.
+        polls.store(false, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let worker = polled.is_noticed() && polled.settle();
+        assert!(worker != watchdog.join().unwrap(), "one deals with it");
     });
 }

@@ -1,115 +1,116 @@
 //! A processor: the right to run coroutines, with the queues and timers that belong to it.
+//!
+//! Who has it says its ownership word: [`Owner`], with the picture. The near end of the run queue
+//! belongs to the holder; the far end, the slot and the figures are there for everybody.
 
 use corymb_core::Coroutine;
 use corymb_core::internal::TimerShard;
-use corymb_core::internal::prim::Mutex;
-use corymb_core::internal::prim::atomic::{AtomicPtr, AtomicU64, Ordering};
+use corymb_core::internal::prim::atomic::{AtomicPtr, Ordering};
+use corymb_core::internal::prim::{Mutex, UnsafeCell};
 use crossbeam_utils::CachePadded;
 
+use super::blocked::Record;
+use super::counters::Counters;
+use super::owner::{Owner, Tenant};
+use super::polled::Polled;
 use super::queue::{RunQueue, Thief};
 
-/// One processor, as everybody sees it.
+/// One processor.
 pub(crate) struct Processor {
-    /// The end of the queue that its holder works on; none while somebody holds it.
-    seat: Mutex<Option<RunQueue>>,
-    pub(crate) thief: Thief,
+    pub(super) owner: CachePadded<Owner>,
+    /// The holder's end of the queue.
+    queue: UnsafeCell<RunQueue>,
+    pub(super) thief: Thief,
     /// The coroutine that was woken last, or null; it runs before the queue.
     lifo: CachePadded<AtomicPtr<()>>,
     shard: &'static TimerShard,
-    pub(crate) counters: CachePadded<Counters>,
+    /// The poll of its holder that the watchdog has told of.
+    pub(super) blocked: Mutex<Option<Record>>,
+    /// Written by the holder at each poll.
+    pub(super) figures: CachePadded<Figures>,
 }
 
-/// Counted by the holder alone.
-pub(crate) struct Counters {
-    pub(crate) polls: Counter,
-    pub(crate) steals: Counter,
-    pub(crate) parks: Counter,
-    /// How much work a coroutine was here lately on average, in nanoseconds.
-    pub(crate) work: Counter,
+/// What the holder tells of its work.
+pub(super) struct Figures {
+    pub(super) counters: Counters,
+    pub(super) polled: Polled,
 }
 
-impl Counters {
-    /// Nothing counted; work passes for much until it has been measured.
-    fn new() -> Self {
-        let [polls, steals, parks] = [0; 3].map(Counter::new);
-        Self { polls, steals, parks, work: Counter::new(u64::from(u32::MAX)) }
-    }
-}
-
-/// A number with one writer.
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    fn new(value: u64) -> Self {
-        Self(AtomicU64::new(value))
-    }
-
-    pub(crate) fn set(&self, value: u64) {
-        // Ordering: Relaxed, a figure that nothing depends on.
-        self.0.store(value, Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn increment(&self) {
-        // Ordering: Relaxed, a figure for people; there is one writer.
-        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        // Ordering: Relaxed, as above.
-        self.0.load(Ordering::Relaxed)
-    }
-}
+// SAFETY: all fields but `queue` are made to be shared; that one is reached by `with_queue` alone,
+// whose caller is the one holder, and the words of `owner` order one holder's accesses before the
+// next one's.
+unsafe impl Sync for Processor {}
 
 impl Processor {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new(in_service: bool) -> Self {
         let (queue, thief) = RunQueue::new();
         Self {
-            seat: Mutex::new(Some(queue)),
+            owner: CachePadded::new(Owner::new(in_service)),
+            queue: UnsafeCell::new(queue),
             thief,
             lifo: CachePadded::new(AtomicPtr::new(std::ptr::null_mut())),
             shard: TimerShard::acquire(),
-            counters: CachePadded::new(Counters::new()),
+            blocked: Mutex::new(None),
+            figures: CachePadded::new(Figures { counters: Counters::new(), polled: Polled::new() }),
         }
     }
 
-    /// Takes the processor if nobody holds it.
-    pub(crate) fn hold(&self) -> Option<RunQueue> {
-        self.seat.lock().take()
+    /// Calls `f` with the holder's end of the queue.
+    ///
+    /// # Safety
+    ///
+    /// The calling thread holds the processor.
+    #[inline]
+    pub(super) unsafe fn with_queue<R>(&self, f: impl FnOnce(&RunQueue) -> R) -> R {
+        // SAFETY: the caller is the one holder, and no exclusive reference is ever made.
+        self.queue.with(|queue| f(unsafe { &*queue }))
     }
 
-    /// Gives it back.
-    pub(crate) fn vacate(&self, queue: RunQueue) {
-        *self.seat.lock() = Some(queue);
+    #[inline]
+    pub(super) fn counters(&self) -> &Counters {
+        &self.figures.counters
+    }
+
+    /// Takes everything out.
+    ///
+    /// # Safety
+    ///
+    /// The calling thread holds the processor.
+    pub(super) unsafe fn drain(&self, mut f: impl FnMut(Coroutine)) {
+        // SAFETY: the caller's promise. `f` is called outside.
+        let pop = || self.take_lifo().or_else(|| unsafe { self.with_queue(RunQueue::pop) });
+        while let Some(coroutine) = pop() {
+            f(coroutine);
+        }
     }
 
     /// Drops what is queued, unless somebody holds the processor: who then does so itself.
-    pub(crate) fn discard_vacant(&self) {
-        let Some(queue) = self.hold() else { return };
-        while let Some(coroutine) = queue.pop() {
-            coroutine.discard();
+    pub(super) fn discard_unheld(&self, me: Tenant) {
+        let seen = self.owner.seen();
+        if self.owner.take_free(me) || self.owner.take_lent(seen, me) {
+            // SAFETY: just taken.
+            unsafe { self.drain(Coroutine::discard) };
+            self.owner.give_up();
         }
-        self.vacate(queue);
     }
 
     /// Puts a coroutine into the slot; what was there comes out.
     #[inline]
-    pub(crate) fn swap_lifo(&self, coroutine: Coroutine) -> Option<Coroutine> {
+    pub(super) fn swap_lifo(&self, coroutine: Coroutine) -> Option<Coroutine> {
         self.exchange(coroutine.into_raw().cast_mut())
     }
 
     /// Whether the slot is taken.
     #[inline]
-    pub(crate) fn has_lifo(&self) -> bool {
-        // Ordering: Relaxed, asked by the holder, who alone fills it.
+    pub(super) fn has_lifo(&self) -> bool {
+        // Ordering: Relaxed, a hint: who wants the coroutine swaps.
         !self.lifo.load(Ordering::Relaxed).is_null()
     }
 
     /// Empties the slot.
     #[inline]
-    pub(crate) fn take_lifo(&self) -> Option<Coroutine> {
-        // Ordering: Relaxed, only whether it is worth the swap.
-        if self.lifo.load(Ordering::Relaxed).is_null() {
+    pub(super) fn take_lifo(&self) -> Option<Coroutine> {
+        if !self.has_lifo() {
             return None;
         }
         self.exchange(std::ptr::null_mut())
@@ -124,19 +125,24 @@ impl Processor {
         (!old.is_null()).then(|| unsafe { Coroutine::from_raw(old) })
     }
 
-    pub(crate) fn shard(&self) -> &'static TimerShard {
+    pub(super) fn shard(&self) -> &'static TimerShard {
         self.shard
     }
 
-    /// Whether its holder has something to run.
-    pub(crate) fn has_own_work(&self) -> bool {
-        self.has_lifo() || !self.thief.is_empty()
+    /// Whether its holder will not come to its slot soon, so that others may.
+    #[inline]
+    pub(super) fn is_slot_stuck(&self) -> bool {
+        self.figures.polled.is_noticed() || self.owner.seen().is_lent()
+    }
+
+    /// Whether there is something here for others.
+    pub(super) fn has_work_for_others(&self) -> bool {
+        !self.thief.is_empty() || (self.has_lifo() && self.is_slot_stuck())
     }
 
     /// How many coroutines wait here.
-    pub(crate) fn queued(&self) -> usize {
-        // Ordering: Relaxed, a figure for people.
-        self.thief.len() + usize::from(!self.lifo.load(Ordering::Relaxed).is_null())
+    pub(super) fn queued(&self) -> usize {
+        self.thief.len() + usize::from(self.has_lifo())
     }
 }
 

@@ -14,20 +14,18 @@ use std::time::Duration;
 
 use corymb_core::Coroutine;
 use corymb_core::hooks::{self, Choice};
-use corymb_core::internal::prim::atomic::Ordering;
 use corymb_core::internal::{TimerShard, real_now};
 use corymb_core::time::Instant;
 
 use super::Pool;
-use super::driver::{Role, WATCH};
-use super::worker::Local;
+use super::driver::Role;
+use super::local::Local;
+use super::processor::Processor;
 
 /// The least time between two sleeps that end for timers. Each costs a switch to this thread and
 /// back, some ten microseconds; timers that are due within this time share one. A lone timer is
 /// not delayed by it.
 const TIMER_SPACING: Duration = Duration::from_micros(220);
-/// How long a worker that sleeps outside the reactor leaves its own timers to the others.
-const TIMER_SLACK: Duration = Duration::from_millis(5);
 /// How long a worker keeps away from a reactor that answers with an error.
 const REACTOR_ERROR_PAUSE: Duration = Duration::from_millis(10);
 /// Coroutines that are less work than this on average, in nanoseconds, are not worth moving: they
@@ -43,6 +41,11 @@ impl Local {
     #[cold]
     pub(super) fn idle(&self) {
         self.end_busy_time();
+        let Some(own) = self.held() else { return };
+        own.figures.polled.clear();
+        if own.figures.polled.is_noticed() {
+            return self.was_noticed();
+        }
         let searching = self.pool().idle.start_search();
         if searching {
             if let Some(coroutine) = self.steal() {
@@ -56,7 +59,8 @@ impl Local {
             }
         }
         self.pool().idle.sleep(self.parker(), searching);
-        let sleepless = self.pool().has_work() || self.pool().is_closed();
+        let sleepless =
+            self.pool().has_work() || self.pool().is_closed() || own.figures.polled.is_noticed();
         let woken = if sleepless { !self.pool().idle.leave(self.parker()) } else { self.sleep() };
         if woken || sleepless {
             self.look_again(woken);
@@ -98,7 +102,9 @@ impl Local {
     /// is a searcher.
     fn sleep(&self) -> bool {
         self.naps.set(0);
-        self.processor(|processor, _| processor.counters.parks.increment());
+        if let Some(processor) = self.held() {
+            processor.counters().parks.increment();
+        }
         self.rest(None, || !self.pool().idle.leave(self.parker()))
     }
 
@@ -115,35 +121,17 @@ impl Local {
     fn rest<R>(&self, limit: Option<Duration>, awake: impl FnOnce() -> R) -> R {
         let mut wakers = Vec::new();
         let role = self.pool().driver.take();
-        let drove = role.is_some();
         match role {
             Some(role) => self.drive(&role, limit, &mut wakers),
-            None => self.park(limit),
+            None => self.parker().park(limit),
         }
         let awake = awake();
+        self.pool().watchdog.working(self.pool());
         let now = real_now();
         self.begin_busy_time(now);
         self.wake(wakers);
         self.fire_all_due(now);
-        let busy = || self.processor(|own, _| own.has_own_work()) == Some(true);
-        if drove && !self.pool().is_watched() && busy() {
-            self.pool().submitted();
-        }
         awake
-    }
-
-    /// Sleeps outside the reactor, and watches whoever is in there, unless that one has been at
-    /// it since the last look.
-    fn park(&self, limit: Option<Duration>) {
-        let timeout = min(self.time_to_own_timer(), limit);
-        let wait = self.pool().driver.current_wait();
-        if wait.is_some() && wait == self.watched_wait.replace(wait) {
-            return self.parker().park(timeout);
-        }
-        // Ordering: Relaxed, if a driver does not see it, it calls a sleeper once too often.
-        self.pool().watchers.fetch_add(1, Ordering::Relaxed);
-        self.parker().park(min(timeout, Some(WATCH)));
-        self.pool().watchers.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn drive(&self, role: &Role<'_>, limit: Option<Duration>, wakers: &mut Vec<Waker>) {
@@ -159,11 +147,6 @@ impl Local {
         }
     }
 
-    fn time_to_own_timer(&self) -> Option<Duration> {
-        let deadline = self.timer_shard()?.next_deadline()?;
-        Some(deadline.saturating_duration_since(real_now()) + TIMER_SLACK)
-    }
-
     /// Fires what is due, also in the shards of workers that are in a long poll.
     pub(super) fn fire_all_due(&self, now: Instant) {
         for shard in self.pool().shards() {
@@ -177,45 +160,50 @@ impl Local {
 
     /// Takes work from another processor, if it is worth that, or from the injector.
     fn steal(&self) -> Option<Coroutine> {
-        self.processor(|own, queue| {
-            let processors = &self.pool().processors;
-            let count = processors.len();
-            let first = hooks::with(|runtime| runtime.choose(Choice::Victim, count));
-            let stolen = (0..count)
-                .map(|i| (first + i) % count)
-                .filter(|victim| !std::ptr::eq(own, &raw const processors[*victim]))
-                .filter(|victim| self.is_worth_stealing_from(*victim))
-                .find_map(|victim| processors[victim].thief.steal(queue));
-            if stolen.is_some() {
-                own.counters.steals.increment();
-            }
-            stolen.or_else(|| self.pool().injector.steal(queue))
-        })
-        .flatten()
+        let own = self.held()?;
+        let count = self.pool().processors.len();
+        let first = hooks::with(|runtime| runtime.choose(Choice::Victim, count));
+        let stolen = (0..count)
+            .map(|i| (first + i) % count)
+            .filter_map(|index| Some((index, self.pool().processors.get(index)?)))
+            .filter(|(_, victim)| !std::ptr::eq(own, *victim))
+            .filter(|(index, victim)| self.is_worth_stealing_from(*index, victim))
+            .find_map(|(_, victim)| steal_from(victim, own));
+        if stolen.is_some() {
+            own.counters().steals.increment();
+            return stolen;
+        }
+        // SAFETY: held.
+        unsafe { own.with_queue(|queue| self.pool().injector.steal(queue)) }
     }
 
-    fn is_worth_stealing_from(&self, victim: usize) -> bool {
-        let counters = &self.pool().processors[victim].counters;
+    fn is_worth_stealing_from(&self, index: usize, victim: &Processor) -> bool {
+        let counters = victim.counters();
         counters.work.get() >= CHEAP
-            || (self.naps.get() > 0 && self.progress.borrow()[victim] == counters.polls.get())
+            || victim.is_slot_stuck()
+            || (self.naps.get() > 0
+                && self.progress.borrow().get(index) == Some(&counters.polls.get()))
     }
 
     /// Keeps in mind how far the others are.
     fn note_progress(&self) {
-        let polls = self.pool().processors.iter().map(|it| it.counters.polls.get());
+        let polls = self.pool().processors.iter().map(|it| it.counters().polls.get());
         self.progress.borrow_mut().clear();
         self.progress.borrow_mut().extend(polls);
     }
 }
 
-impl Pool {
-    fn is_watched(&self) -> bool {
-        // Ordering: Relaxed, as in `park`.
-        self.watchers.load(Ordering::Relaxed) > 0
-    }
+/// Takes from the queue of `victim`, and from its slot if its holder will not come to that soon.
+/// The calling thread holds `own`.
+fn steal_from(victim: &Processor, own: &Processor) -> Option<Coroutine> {
+    // SAFETY: held, as said.
+    let stolen = unsafe { own.with_queue(|queue| victim.thief.steal(queue)) };
+    stolen.or_else(|| if victim.is_slot_stuck() { victim.take_lifo() } else { None })
+}
 
-    fn has_work(&self) -> bool {
-        !self.injector.is_empty() || self.processors.iter().any(|it| !it.thief.is_empty())
+impl Pool {
+    pub(super) fn has_work(&self) -> bool {
+        !self.injector.is_empty() || self.processors.iter().any(Processor::has_work_for_others)
     }
 }
 

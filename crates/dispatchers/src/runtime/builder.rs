@@ -1,14 +1,14 @@
 //! The settings of a runtime.
 
+use std::env;
 use std::fmt;
 use std::io;
-use std::num::NonZero;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use super::Runtime;
-use crate::pool::{Hooks, Pool};
+use super::settings::Settings;
+use crate::pool::{BlockedHook, Hooks, Pool, WorkerBlocked};
 
 /// A runtime in the making.
 ///
@@ -26,11 +26,12 @@ use crate::pool::{Hooks, Pool};
 #[must_use = "nothing is started before `build`"]
 pub struct Builder {
     name: Option<Arc<str>>,
-    parallelism: Option<usize>,
+    settings: Settings,
     thread_name: Option<String>,
     stack_size: Option<usize>,
     on_thread_start: Option<Box<dyn Fn() + Send + Sync>>,
     on_thread_stop: Option<Box<dyn Fn() + Send + Sync>>,
+    on_worker_blocked: Option<BlockedHook>,
     drop_grace: Duration,
 }
 
@@ -39,11 +40,12 @@ impl Builder {
     pub(super) fn new() -> Self {
         Self {
             name: None,
-            parallelism: None,
+            settings: Settings::default(),
             thread_name: None,
             stack_size: None,
             on_thread_start: None,
             on_thread_stop: None,
+            on_worker_blocked: None,
             drop_grace: Duration::from_secs(1),
         }
     }
@@ -62,8 +64,11 @@ impl Builder {
         Self { name: Some(name.into()), ..self }
     }
 
-    /// How many coroutines run at once at most. The default is the number of processors that the
-    /// process may use, cgroup limits included. Zero is refused by [`build`](Self::build).
+    /// How many coroutines of `Dispatcher::Default` run at once at most, those not counted that
+    /// block in a poll. The default is the number of processors that the process may use, cgroup
+    /// limits included.
+    ///
+    /// From 1 to 16,384; else the environment's `CORYMB_PARALLELISM`.
     ///
     /// # Examples
     ///
@@ -72,11 +77,73 @@ impl Builder {
     ///
     /// assert_eq!(Runtime::builder().parallelism(3).build()?.metrics().parallelism, 3);
     /// let refused = Runtime::builder().parallelism(0).build();
-    /// assert!(matches!(refused, Err(BuildError::ZeroParallelism)));
+    /// assert!(matches!(refused, Err(BuildError::Setting { .. })));
     /// # Ok::<(), BuildError>(())
     /// ```
-    pub fn parallelism(self, parallelism: usize) -> Self {
-        Self { parallelism: Some(parallelism), ..self }
+    pub fn parallelism(mut self, parallelism: usize) -> Self {
+        self.settings.parallelism = Some(parallelism);
+        self
+    }
+
+    /// How many threads the pool has at most, for computing and for IO together; 512 by default.
+    ///
+    /// They are started when they are needed. Threads that block in a nested `run_blocking` come
+    /// on top. As many as the parallelism are kept from IO, so a small number limits
+    /// [`io_parallelism`](Self::io_parallelism) too.
+    ///
+    /// From `parallelism + 1` to 32,768; else the environment's `CORYMB_MAX_POOL_SIZE`.
+    pub fn max_pool_size(mut self, threads: usize) -> Self {
+        self.settings.max_pool_size = Some(threads);
+        self
+    }
+
+    /// How many coroutines can always run: where polls block, so many threads are kept beside them
+    /// as long as [`max_pool_size`](Self::max_pool_size) allows. The default is the parallelism.
+    ///
+    /// From 0, which means never to make up for such polls, to `max_pool_size`; else the
+    /// environment's `CORYMB_MIN_RUNNABLE`.
+    pub fn min_runnable(mut self, threads: usize) -> Self {
+        self.settings.min_runnable = Some(threads);
+        self
+    }
+
+    /// How many coroutines of `Dispatcher::Io` are polled at once at most; 64 by default, or the
+    /// number of processors if that is more.
+    ///
+    /// From 1 to 32,768; else the environment's `CORYMB_IO_PARALLELISM`.
+    pub fn io_parallelism(mut self, parallelism: usize) -> Self {
+        self.settings.io_parallelism = Some(parallelism);
+        self
+    }
+
+    /// How long a thread without work stays that is not one of the first; 10 seconds by default.
+    /// It counts in whole milliseconds.
+    ///
+    /// At most a day; else the environment's `CORYMB_KEEP_ALIVE_MS`.
+    pub fn keep_alive(mut self, time: Duration) -> Self {
+        self.settings.keep_alive = Some(time);
+        self
+    }
+
+    /// How long one poll may hold a thread until that is told
+    /// ([`on_worker_blocked`](Self::on_worker_blocked)) and made up for; 20 milliseconds by
+    /// default. It counts in whole milliseconds.
+    ///
+    /// From a millisecond to a day; else the environment's `CORYMB_BLOCKED_THRESHOLD_MS`.
+    pub fn blocked_threshold(mut self, time: Duration) -> Self {
+        self.settings.blocked_threshold = Some(time);
+        self
+    }
+
+    /// Is called twice for each poll that holds a thread for longer than
+    /// [`blocked_threshold`](Self::blocked_threshold): when that is seen, and at the end. By
+    /// default a line is written to the standard error, one a second for each place of launch at
+    /// most.
+    ///
+    /// It runs on the thread that watches, or on the one that was blocked, and must not block
+    /// either.
+    pub fn on_worker_blocked(self, f: impl Fn(&WorkerBlocked) + Send + Sync + 'static) -> Self {
+        Self { on_worker_blocked: Some(Box::new(f)), ..self }
     }
 
     /// The name of the worker threads; by default that of the runtime, else `corymb`.
@@ -173,11 +240,7 @@ impl Builder {
     /// [`BuildError`] names the setting that is bad, or what the system refused.
     #[track_caller]
     pub fn build(self) -> Result<Runtime, BuildError> {
-        let parallelism = match self.parallelism {
-            Some(0) => return Err(BuildError::ZeroParallelism),
-            Some(parallelism) => parallelism,
-            None => thread::available_parallelism().map_or(1, NonZero::get),
-        };
+        let limits = self.settings.resolve(|name| env::var_os(name))?;
         let thread_name =
             self.thread_name.or(self.name.as_deref().map(String::from)).unwrap_or("corymb".into());
         if thread_name.contains('\0') {
@@ -188,8 +251,9 @@ impl Builder {
             stack_size: self.stack_size,
             on_start: self.on_thread_start,
             on_stop: self.on_thread_stop,
+            on_blocked: self.on_worker_blocked,
         };
-        let pool = Pool::new(parallelism, hooks).map_err(BuildError::Reactor)?;
+        let pool = Pool::new(limits, hooks).map_err(BuildError::Reactor)?;
         Runtime::start(pool, self.name, self.drop_grace)
     }
 }
@@ -198,7 +262,7 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("name", &self.name)
-            .field("parallelism", &self.parallelism)
+            .field("settings", &self.settings)
             .field("thread_name", &self.thread_name)
             .field("stack_size", &self.stack_size)
             .field("drop_grace", &self.drop_grace)
@@ -214,14 +278,21 @@ impl fmt::Debug for Builder {
 /// use corymb::Runtime;
 ///
 /// let error = Runtime::builder().parallelism(0).build().unwrap_err();
-/// assert!(error.to_string().starts_with("parallelism is 0"));
+/// assert!(error.to_string().contains("parallelism is 0"), "{error}");
 /// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// `parallelism(0)`.
-    #[error("parallelism is 0, so nothing could ever run: give 1 or more, or leave it out")]
-    ZeroParallelism,
+    /// A number that the builder or the environment gave is out of range, or is none.
+    #[error("{name} is {value}: give {allowed}, or leave it out")]
+    Setting {
+        /// The builder's method, or the variable of the environment.
+        name: String,
+        /// What it was given.
+        value: String,
+        /// What it takes.
+        allowed: String,
+    },
     /// The thread name holds a zero byte.
     #[error("the thread name holds a zero byte, which no system takes: leave it out")]
     ThreadName,

@@ -1,0 +1,192 @@
+//! Views: dispatchers that run a limited number of another one's coroutines at once.
+//!
+//! A view has a queue and *places*, as many as its limit, and no thread. A place that is taken is
+//! served by a *runner*, an invisible coroutine of the dispatcher underneath: it polls what is
+//! queued, a number in a row, and goes behind that dispatcher's other work.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `places` | who queues, who has a place, who rests |
+//! | `runner` | what serves a place, and how code finds the runners around it |
+//!
+//! # Leaving and coming back within a poll
+//!
+//! A coroutine may leave the view in the middle of its poll ([`hop`]), and only that poll's end
+//! brings the thread back to the runner. Meanwhile the runner has no place: another one serves it.
+//!
+//! ```text
+//!   runner, with a place ── switch ──► runner, without ── the poll returns ──► rests
+//!            ▲                               │
+//!            └──── enter: a place is free, ──┘
+//!                  and the queue is empty
+//! ```
+//!
+//! A view is left first underneath, then here, so that the place is free only when the coroutine
+//! is out; it is entered here first, so that the place is taken before the coroutine is in. Both
+//! are for the runner right around the coroutine's poll, or right around that runner's, and so on
+//! for views of views; a coroutine that runs in there by other ways has no part in the place.
+
+use std::cell::Cell;
+use std::fmt;
+use std::panic::Location;
+use std::ptr;
+use std::sync::Arc;
+
+use super::{Dispatch, hop};
+use crate::context::{ContextInner, Dispatcher};
+use crate::coroutine::Coroutine;
+use crate::hooks;
+
+mod places;
+mod runner;
+
+use places::Places;
+
+impl Dispatcher {
+    /// A view of this dispatcher that runs `n` coroutines at once, at most.
+    ///
+    /// They are started in the order in which they became ready. With `n == 1` they exclude each
+    /// other between two suspensions, and each sees what those before it have written: state that
+    /// only they touch needs no lock.
+    ///
+    /// Each call makes a view of its own; clones of what it returns share one. A view has no
+    /// threads. One of [`Default`](Self::Default) runs within that one's limit; one of
+    /// [`Io`](Self::Io) beyond `io_parallelism`, with as many threads as it needs; one of a view
+    /// within both limits.
+    ///
+    /// The view belongs to the current runtime, or to the global one, and keeps it in memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb_core::{Dispatcher, scope};
+    ///
+    /// # async fn store(_: u32) {}
+    /// async fn store_all(rows: Vec<u32>) {
+    ///     let connections = Dispatcher::Io.limited_parallelism(4);
+    ///     scope(async |s| {
+    ///         for row in rows {
+    ///             s.coroutine().on(connections.clone()).launch(store(row));
+    ///         }
+    ///     })
+    ///     .await;
+    /// }
+    /// ```
+    ///
+    /// # Fairness
+    ///
+    /// After 16 polls in a row a view lets other work of the dispatcher go first.
+    ///
+    /// # Panics
+    ///
+    /// If `n` is 0, if there is no runtime, of `Unconfined`, and of `Main` where there is none.
+    #[must_use]
+    #[track_caller]
+    pub fn limited_parallelism(&self, n: usize) -> Self {
+        assert!(
+            n > 0,
+            "limited_parallelism(0): a view without a place would never run what it is given; \
+             use 1 or more"
+        );
+        assert!(
+            !matches!(self, Self::Unconfined),
+            "Dispatcher::Unconfined has no threads that could be limited: make the view of \
+             Dispatcher::Default"
+        );
+        let root = hooks::with(|runtime| runtime.root());
+        // SAFETY: a root owns its context.
+        let runtime = Arc::clone(&unsafe { root.node().context() }.runtime);
+        let context = Arc::new(ContextInner::of_view(runtime, self));
+        let places = Arc::new(Places::new(n, context, Location::caller()));
+        Self::Custom(Arc::new(View { of: self.clone(), places }))
+    }
+}
+
+/// A dispatcher with a limit; see the [module](self).
+pub struct View {
+    of: Dispatcher,
+    places: Arc<Places>,
+}
+
+impl View {
+    /// What serves this view's runners.
+    fn inner(&self) -> &dyn Dispatch {
+        &*self.places.context().dispatch
+    }
+
+    /// The way back for a coroutine that has left this view on this stack; see [`hop`].
+    pub(super) fn enter(&self, from: &dyn Dispatch) -> bool {
+        let enter = |has_place: &Cell<bool>| {
+            if has_place.get() || !self.places.try_take() {
+                return false;
+            }
+            let entered = self.is_inner(from) || hop(from, self.inner());
+            if entered {
+                has_place.set(true);
+            } else {
+                self.give_place_away();
+            }
+            entered
+        };
+        runner::with_place_of_poll(&self.places, enter).unwrap_or(false)
+    }
+
+    fn is_inner(&self, other: &dyn Dispatch) -> bool {
+        ptr::addr_eq(self.inner(), other)
+    }
+
+    /// Lets somebody else have a place that this thread has.
+    fn give_place_away(&self) {
+        if let Some(runner) = self.places.give_away() {
+            // To where others find it: the poll that goes on here may last.
+            runner.dispatch_by(|inner, runner| inner.dispatch_new(runner));
+        }
+    }
+}
+
+impl Dispatch for View {
+    fn dispatch(&self, coroutine: Coroutine) {
+        if let Some(runner) = self.places.push(coroutine) {
+            runner.dispatch_by(|inner, runner| inner.dispatch(runner));
+        }
+    }
+
+    fn dispatch_new(&self, coroutine: Coroutine) {
+        if let Some(runner) = self.places.push(coroutine) {
+            runner.dispatch_by(|inner, runner| inner.dispatch_new(runner));
+        }
+    }
+
+    fn dispatch_yield(&self, coroutine: Coroutine) {
+        let runner = if runner::is_polled_for(&self.places) {
+            self.places.push_for_runner(coroutine)
+        } else {
+            self.places.push(coroutine)
+        };
+        if let Some(runner) = runner {
+            runner.dispatch_by(|inner, runner| inner.dispatch_yield(runner));
+        }
+    }
+
+    fn switch(&self, to: &dyn Dispatch) -> bool {
+        let leave = |has_place: &Cell<bool>| {
+            if !has_place.get() || !(self.is_inner(to) || hop(self.inner(), to)) {
+                return false;
+            }
+            has_place.set(false);
+            self.give_place_away();
+            true
+        };
+        runner::with_place_of_poll(&self.places, leave).unwrap_or(false)
+    }
+
+    fn as_view(&self) -> Option<&View> {
+        Some(self)
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}.limited_parallelism({})", self.of, self.places.limit())
+    }
+}

@@ -1,0 +1,169 @@
+//! Polls that block: seen, told of, and made up for.
+
+use std::collections::HashMap;
+use std::panic::Location;
+use std::sync::Arc;
+
+use corymb_core::Coroutine;
+use corymb_core::internal::prim::atomic::{Ordering, fence};
+use corymb_core::internal::{name_of_cell, real_now};
+use corymb_core::time::Instant;
+
+use super::super::Pool;
+use super::super::blocked::Record;
+use super::super::local::Local;
+use super::super::processor::Processor;
+use super::super::roster::Errand;
+use super::Rounds;
+
+/// How many launch sites are remembered.
+const MAX_SITES: usize = 64;
+
+/// Where coroutines were launched that have blocked, and how often.
+#[derive(Default)]
+pub(super) struct Sites(HashMap<&'static Location<'static>, u32>);
+
+impl Sites {
+    /// A coroutine of this site has blocked; true from the second time on.
+    fn blocked(&mut self, site: &'static Location<'static>) -> bool {
+        if self.0.len() >= MAX_SITES && !self.0.contains_key(site) {
+            return false;
+        }
+        let times = self.0.entry(site).or_default();
+        *times = times.saturating_add(1);
+        *times > 1
+    }
+}
+
+impl Rounds {
+    /// Looks whether the poll in progress is the one it was at the last look, and tells of it when
+    /// it has been for too long.
+    pub(super) fn look_at_poll(&mut self, index: usize, processor: &Processor, now: Instant) {
+        let watched = &mut self.watched[index];
+        let polls = processor.counters().polls.get();
+        let polled = processor.figures.polled.look();
+        let cell = polled.map(|(_, cell)| cell);
+        if (polls, cell) != (watched.polls, watched.cell) {
+            (watched.polls, watched.cell) = (polls, cell);
+            (watched.since, watched.told) = (now, false);
+        }
+        let Some((site, cell)) = polled else { return };
+        let elapsed = now.saturating_duration_since(watched.since);
+        if !watched.told && elapsed >= self.pool.watchdog.threshold {
+            watched.told = true;
+            let name = self.pool.name_of(cell);
+            let record = Record { name, site, since: watched.since, compensated: false };
+            if self.sites.blocked(site) {
+                self.pool.known.insert(site);
+            }
+            self.pool.tell_of(processor, polls, record);
+        }
+    }
+
+    /// Puts processors into service for those that are in polls that block.
+    pub(super) fn compensate(&self) {
+        let pool = &*self.pool;
+        if !self.watched.iter().any(|it| it.told) {
+            return;
+        }
+        for processor in pool.processors.iter() {
+            if !processor.figures.polled.is_noticed() {
+                continue;
+            }
+            if pool.runnable() >= pool.watchdog.min_runnable || !pool.roster.has_room() {
+                return;
+            }
+            pool.compensate_for(processor);
+        }
+    }
+}
+
+impl Pool {
+    /// The name of the coroutine whose cell is there, if it has one.
+    fn name_of(&self, cell: usize) -> Option<Arc<str>> {
+        let root = self.runtime()?.try_root()?;
+        name_of_cell(&root, cell)
+    }
+
+    /// Tells of a poll, and asks its worker to tell of the end.
+    fn tell_of(&self, processor: &Processor, polls: u64, record: Record) {
+        let site = record.site;
+        self.watchdog.blocked.increment();
+        self.watchdog.teller.tell(&record.event(real_now(), false));
+        *processor.blocked.lock() = Some(record);
+        let polled = &processor.figures.polled;
+        polled.notice();
+        fence(Ordering::SeqCst);
+        let goes_on = polled.look().is_some_and(|(now, _)| now == site)
+            && processor.counters().polls.get() == polls;
+        if goes_on {
+            if processor.has_work_for_others() {
+                self.submitted();
+            }
+        } else {
+            self.blocked_poll_ended(processor);
+        }
+    }
+
+    /// Deals with the end of a poll that was told of, once; true if a processor was put into
+    /// service for its time.
+    fn blocked_poll_ended(&self, processor: &Processor) -> bool {
+        if !processor.figures.polled.settle() {
+            return false;
+        }
+        let Some(record) = processor.blocked.lock().take() else { return false };
+        self.watchdog.teller.tell(&record.event(real_now(), true));
+        record.compensated
+    }
+
+    /// Processors in service that are not in polls that block.
+    fn runnable(&self) -> usize {
+        let runs = |it: &&Processor| {
+            let seen = it.owner.seen();
+            !(seen.is_spare() || seen.is_held() && it.figures.polled.is_noticed())
+        };
+        self.processors.iter().filter(runs).count()
+    }
+
+    fn compensate_for(&self, processor: &Processor) {
+        let mut blocked = processor.blocked.lock();
+        let Some(record) = blocked.as_mut().filter(|it| !it.compensated) else { return };
+        let Some(added) = self.processors.enlist() else { return };
+        record.compensated = true;
+        // Ordering: Relaxed, a figure for people.
+        self.watchdog.compensated.fetch_add(1, Ordering::Relaxed);
+        // Under the lock, so that who gives up the other one does it afterwards.
+        if !self.send(Errand::Work) && added.owner.delist() {
+            record.compensated = false;
+            self.watchdog.compensated.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Local {
+    /// The watchdog has told of a poll on the processor that is held, and that is over.
+    #[cold]
+    pub(in super::super) fn was_noticed(&self) {
+        let Some(processor) = self.held() else { return };
+        if self.pool().blocked_poll_ended(processor) {
+            self.retire();
+        }
+    }
+
+    /// Takes the processor that is held out of service, and becomes a spare.
+    fn retire(&self) {
+        let Some(processor) = self.held() else { return };
+        self.tell_driver_of_timer();
+        self.set_held(None);
+        let mut left = Vec::<Coroutine>::new();
+        // SAFETY: held until `retire`.
+        unsafe { processor.drain(|coroutine| left.push(coroutine)) };
+        processor.figures.polled.clear();
+        processor.owner.retire();
+        // Ordering: Relaxed, a figure for people.
+        self.pool().watchdog.compensated.fetch_sub(1, Ordering::Relaxed);
+        for coroutine in left {
+            self.pool().inject(coroutine);
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! One pool for computing and for blocking: who runs, how many, and who makes up for whom.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::Duration;
+
+use corymb_core::hooks::{self, RuntimeHooks};
+use corymb_core::time::sleep;
+use corymb_core::{Dispatch, Dispatcher, is_cancelled, scope, yield_now};
+use corymb_dispatchers::{Builder, Metrics, Runtime, WorkerBlocked, launch_detached};
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn builder(parallelism: usize) -> Builder {
+    Runtime::builder().parallelism(parallelism)
+}
+
+fn dispatchers() -> (Arc<dyn Dispatch>, Arc<dyn Dispatch>) {
+    hooks::with(|runtime: &dyn RuntimeHooks| (runtime.default_dispatch(), runtime.io_dispatch()))
+}
+
+/// Runs `f` as IO, in place if that can be done; false if it could not, or if the way back could
+/// not be had.
+fn in_place(f: impl FnOnce()) -> bool {
+    let (pool, io) = dispatchers();
+    pool.switch(&*io) && {
+        f();
+        io.switch(&*pool)
+    }
+}
+
+/// Runs `f` as IO, in place or, if the pool prefers that, by the queue.
+async fn as_io(f: impl FnOnce() + Send + 'static) {
+    let (pool, io) = dispatchers();
+    if pool.switch(&*io) {
+        f();
+        io.switch(&*pool);
+        return;
+    }
+    scope(async |s| {
+        s.coroutine().context(Dispatcher::Io).launch(async move { f() });
+    })
+    .await;
+}
+
+/// How many are in a section, and the most that ever were.
+#[derive(Default)]
+struct Gauge {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Gauge {
+    fn enter(&self) {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+    }
+
+    fn leave(&self) {
+        self.now.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
+/// Some work that the compiler keeps.
+fn spin(rounds: u32) {
+    for i in 0..rounds {
+        std::hint::black_box(i);
+    }
+}
+
+#[test]
+fn no_more_compute_at_once_than_there_are_processors() {
+    let rt = builder(2).min_runnable(0).build().unwrap();
+    let (computing, blocking) = (Arc::new(Gauge::default()), Arc::new(Gauge::default()));
+    let done = Arc::new(AtomicUsize::new(0));
+    rt.run_blocking(scope(async |s| {
+        for i in 0..60u32 {
+            let (computing, blocking, done) = (computing.clone(), blocking.clone(), done.clone());
+            s.launch(async move {
+                for _ in 0..100 {
+                    computing.enter();
+                    spin(i * 20);
+                    computing.leave();
+                    in_place(|| {
+                        blocking.enter();
+                        spin(i * i * 10);
+                        blocking.leave();
+                    });
+                    yield_now().await;
+                }
+                done.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+    }));
+    assert_eq!(done.load(Ordering::SeqCst), 60);
+    assert!(computing.most() <= 2, "{}", computing.most());
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn io_slots_are_never_exceeded_and_all_that_wait_get_one() {
+    let rt = builder(2).io_parallelism(3).build().unwrap();
+    let (gauge, done) = (Arc::new(Gauge::default()), Arc::new(AtomicUsize::new(0)));
+    rt.run_blocking(scope(async |s| {
+        for i in 0..200u32 {
+            let (gauge, done) = (gauge.clone(), done.clone());
+            let section = move || {
+                gauge.enter();
+                spin(i * 50);
+                gauge.leave();
+            };
+            if i % 2 == 0 {
+                s.coroutine().context(Dispatcher::Io).launch(async move {
+                    for _ in 0..10 {
+                        section();
+                        yield_now().await;
+                    }
+                    done.fetch_add(1, Ordering::SeqCst);
+                });
+            } else {
+                s.launch(async move {
+                    for _ in 0..10 {
+                        in_place(&section);
+                        yield_now().await;
+                    }
+                    done.fetch_add(1, Ordering::SeqCst);
+                });
+            }
+        }
+    }));
+    assert_eq!(done.load(Ordering::SeqCst), 200);
+    assert!(gauge.most() <= 3, "{}", gauge.most());
+    let metrics = rt.metrics();
+    assert_eq!((metrics.io_queued, metrics.alive), (0, 0));
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn many_block_at_once_on_the_io_side() {
+    let rt = builder(1).io_parallelism(20).build().unwrap();
+    let all = Arc::new(Barrier::new(20));
+    rt.run_blocking(scope(async |s| {
+        for _ in 0..20 {
+            let all = all.clone();
+            s.coroutine().context(Dispatcher::Io).launch(async move {
+                all.wait();
+            });
+        }
+    }));
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn what_waits_at_a_lent_processor_is_run_by_others() {
+    let rt = builder(1).build().unwrap();
+    let (tx, rx) = channel::<()>();
+    rt.run_blocking(scope(async |s| {
+        s.launch(async move {
+            // Queued at the processor that is lent below.
+            scope(async move |inner| {
+                inner.launch(async move { tx.send(()).unwrap() });
+                as_io(move || rx.recv().unwrap()).await;
+            })
+            .await;
+        });
+    }));
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn timers_fire_while_all_workers_do_io_in_place() {
+    let rt = builder(2).build().unwrap();
+    let gate = Arc::new(Barrier::new(3));
+    rt.run_blocking(scope(async |s| {
+        for _ in 0..2 {
+            let gate = gate.clone();
+            s.launch(as_io(move || {
+                gate.wait();
+            }));
+        }
+        let gate = gate.clone();
+        s.coroutine().context(Dispatcher::Io).launch(async move {
+            sleep(Duration::from_millis(2)).await;
+            gate.wait();
+        });
+    }));
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+fn blocked_events() -> (impl Fn(&WorkerBlocked) + Send + Sync, Receiver<WorkerBlocked>) {
+    let (tx, rx) = channel();
+    let tx: Mutex<Sender<WorkerBlocked>> = Mutex::new(tx);
+    let hook = move |event: &WorkerBlocked| {
+        // Nobody may be listening any more.
+        let _heard = tx.lock().unwrap().send(event.clone());
+    };
+    (hook, rx)
+}
+
+#[test]
+fn a_poll_that_blocks_is_told_of_and_made_up_for() {
+    let (hook, events) = blocked_events();
+    let rt = builder(1)
+        .blocked_threshold(Duration::from_millis(2))
+        .on_worker_blocked(hook)
+        .build()
+        .unwrap();
+    let line = line!() + 1;
+    let blocked = rt.detached(async move {
+        scope(async move |s| {
+            // It blocks until it is told of. On a busy machine others may be told of too.
+            let here = |event: &WorkerBlocked| {
+                (event.launched_at.file(), event.launched_at.line()) == (file!(), line)
+            };
+            let seen = events.iter().find(here).unwrap();
+            // Queued behind this poll: only a second worker can let it go on.
+            let (tx, rx) = channel::<()>();
+            s.launch(async move { tx.send(()).unwrap() });
+            rx.recv().unwrap();
+            (events, seen)
+        })
+        .await
+    });
+    let (events, seen) = rt.run_blocking(blocked);
+    assert!(!seen.ended && seen.elapsed >= Duration::from_millis(2), "{seen:?}");
+    let same = |event: &WorkerBlocked| event.launched_at == seen.launched_at;
+    let end = events.iter().find(same).unwrap();
+    assert!(end.ended && end.elapsed >= seen.elapsed, "{end:?}");
+    assert!(rt.metrics().blocked_polls >= 1);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn a_blocked_coroutine_is_told_of_by_its_name() {
+    let (hook, events) = blocked_events();
+    let rt = builder(1)
+        .blocked_threshold(Duration::from_millis(2))
+        .on_worker_blocked(hook)
+        .build()
+        .unwrap();
+    let event = rt.run_blocking(scope(async |s| {
+        // On a busy machine others may be told of too.
+        let here = |event: &WorkerBlocked| event.name.as_deref() == Some("blocks");
+        s.coroutine().name("blocks").spawn(async move { events.iter().find(here) }).await
+    }));
+    assert!(event.is_some());
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn where_coroutines_have_blocked_twice_the_next_one_has_lent_its_processor() {
+    let (hook, events) = blocked_events();
+    let rt = builder(1)
+        .blocked_threshold(Duration::from_millis(2))
+        .on_worker_blocked(hook)
+        .build()
+        .unwrap();
+    let events = Arc::new(Mutex::new(events));
+    let handle = rt.handle();
+    rt.run_blocking(scope(async |s| {
+        for times in 0..3 {
+            let (events, handle) = (events.clone(), handle.clone());
+            // One site. The first two return when they have been told of.
+            s.spawn(async move {
+                if times < 2 {
+                    let events = events.lock().unwrap();
+                    events.iter().find(|event| !event.ended).unwrap();
+                } else {
+                    // A thread of its own makes up for it, or is still on its way.
+                    assert_eq!(handle.metrics().compensated, 0);
+                    assert_eq!(handle.metrics().permits, 1);
+                    let (tx, rx) = channel::<()>();
+                    launch_detached(async move { tx.send(()).unwrap() });
+                    rx.recv().unwrap();
+                    assert_eq!(handle.metrics().compensated, 0);
+                }
+            })
+            .await;
+        }
+    }));
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn what_the_blocked_one_has_queued_is_run_after_it_gave_up_its_processor() {
+    let (hook, events) = blocked_events();
+    let rt = builder(1)
+        .blocked_threshold(Duration::from_millis(2))
+        .on_worker_blocked(hook)
+        .build()
+        .unwrap();
+    let done = Arc::new(AtomicUsize::new(0));
+    rt.run_blocking(scope(async |s| {
+        let done = done.clone();
+        s.launch(async move {
+            // The other processor is in service when the second event is there, at the latest.
+            assert!(!events.recv().unwrap().ended);
+            scope(async |inner| {
+                for _ in 0..100 {
+                    let done = done.clone();
+                    inner.launch(async move {
+                        yield_now().await;
+                        done.fetch_add(1, Ordering::SeqCst);
+                    });
+                }
+            })
+            .await;
+        });
+    }));
+    assert_eq!(done.load(Ordering::SeqCst), 100);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn permits_come_back_to_the_parallelism() {
+    let (hook, events) = blocked_events();
+    let rt = builder(2)
+        .blocked_threshold(Duration::from_millis(2))
+        .on_worker_blocked(hook)
+        .build()
+        .unwrap();
+    let gate = Arc::new(Barrier::new(5));
+    rt.run_blocking(scope(async |s| {
+        for _ in 0..5 {
+            let gate = gate.clone();
+            s.launch(async move {
+                gate.wait();
+            });
+        }
+    }));
+    // Each of those that were told of has ended, and whoever ended it gives up what it has.
+    let told = rt.metrics().blocked_polls;
+    let ended = events.iter().filter(|event| event.ended).take(usize::try_from(told).unwrap());
+    assert_eq!(ended.count() as u64, told);
+    let is_back = |metrics: Metrics| metrics.permits == 2 && metrics.compensated == 0;
+    while !is_back(rt.metrics()) {
+        rt.run_blocking(yield_now());
+    }
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn threads_without_work_end() {
+    let (stopped, stops) = channel();
+    let stopped = Mutex::new(stopped);
+    let rt = builder(1)
+        .keep_alive(Duration::from_millis(1))
+        .on_thread_stop(move || {
+            let _heard = stopped.lock().unwrap().send(());
+        })
+        .build()
+        .unwrap();
+    let all = Arc::new(Barrier::new(4));
+    rt.run_blocking(scope(async |s| {
+        for _ in 0..4 {
+            let all = all.clone();
+            s.coroutine().context(Dispatcher::Io).launch(async move {
+                all.wait();
+            });
+        }
+    }));
+    for _ in 0..4 {
+        stops.recv_timeout(LONG).unwrap();
+    }
+    assert_eq!(rt.run_blocking(rt.detached(async { 3 })), 3);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn the_smallest_pool_runs_everything() {
+    let rt = builder(1).max_pool_size(2).io_parallelism(8).build().unwrap();
+    let done = Arc::new(AtomicUsize::new(0));
+    rt.run_blocking(scope(async |s| {
+        for i in 0..100 {
+            let done = done.clone();
+            let body = async move {
+                in_place(|| spin(100));
+                yield_now().await;
+                done.fetch_add(1, Ordering::SeqCst);
+            };
+            if i % 2 == 0 {
+                s.launch(body);
+            } else {
+                s.coroutine().context(Dispatcher::Io).launch(body);
+            }
+        }
+    }));
+    assert_eq!(done.load(Ordering::SeqCst), 100);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn a_shutdown_in_the_midst_of_it_drops_what_is_queued() {
+    for round in 0..30 {
+        let rt = builder(2).io_parallelism(2).build().unwrap();
+        let ended = Arc::new(AtomicUsize::new(0));
+        struct Count(Arc<AtomicUsize>);
+        impl Drop for Count {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let (started, start) = channel();
+        for i in 0..40 {
+            let count = Count(ended.clone());
+            let started = started.clone();
+            drop(rt.detached(async move {
+                let _count = count;
+                let _heard = started.send(());
+                scope(async |s| {
+                    s.coroutine().context(Dispatcher::Io).launch(async move {
+                        while !is_cancelled() {
+                            spin(i * 10);
+                            yield_now().await;
+                        }
+                    });
+                    while !is_cancelled() {
+                        in_place(|| spin(i * 100));
+                        yield_now().await;
+                    }
+                })
+                .await;
+            }));
+        }
+        for _ in 0..round {
+            start.recv().unwrap();
+        }
+        drop(start);
+        assert!(rt.shutdown(LONG).is_empty());
+        assert_eq!(ended.load(Ordering::SeqCst), 40);
+    }
+}

@@ -153,6 +153,8 @@ pub(crate) struct Poll {
     wished: Cell<bool>,
     /// It is to go there now.
     moving: Cell<bool>,
+    /// It is bound to this thread.
+    bound: Cell<bool>,
     /// No other poll on this thread has it.
     number: u64,
 }
@@ -166,6 +168,7 @@ impl Poll {
             yielded: Cell::new(false),
             wished: Cell::new(false),
             moving: Cell::new(false),
+            bound: Cell::new(false),
             number: runtime.level.number,
         }
     }
@@ -384,7 +387,7 @@ fn current_poll() -> *const Poll {
 pub(crate) enum Place<'a> {
     /// In a coroutine, which its dispatcher polls.
     Coroutine(&'a Poll),
-    /// In what a thread blocks on.
+    /// In what a thread blocks on, or in a coroutine that is bound to it.
     Bound,
     /// In something that corymb does not poll.
     Outside,
@@ -394,6 +397,7 @@ pub(crate) enum Place<'a> {
 #[inline]
 pub(crate) fn place<'a>() -> Place<'a> {
     match frames().next().map(Frame::poll) {
+        Some(Some(poll)) if poll.bound.get() => Place::Bound,
         Some(Some(poll)) => Place::Coroutine(poll),
         Some(None) if frames().any(|frame| matches!(frame.node, FrameNode::Bound)) => Place::Bound,
         _ => Place::Outside,
@@ -407,6 +411,13 @@ pub(crate) fn is_started_inline() -> bool {
         // SAFETY: polled, so unended.
         Place::Coroutine(poll) => unsafe { poll.node().context() }.starts_inline,
         _ => false,
+    }
+}
+
+/// The coroutine that is polled is bound to this thread.
+pub(crate) fn bind_poll() {
+    if let Some(poll) = frames().next().and_then(Frame::poll) {
+        poll.bound.set(true);
     }
 }
 

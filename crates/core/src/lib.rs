@@ -11,6 +11,7 @@ mod error;
 mod failure;
 pub mod hooks;
 mod job;
+mod local;
 #[cfg(all(test, loom))]
 mod loom;
 mod moves;
@@ -34,6 +35,7 @@ pub use dispatch::Dispatch;
 pub use error::{CancelCause, Cancelled, JoinError, Panic, Who};
 pub use failure::{Failure, FailureHandler};
 pub use job::{Completion, Job, JobId, JobState, Join, Registration};
+pub use local::{LocalDeferred, LocalOutcome};
 pub use scope::{
     CancelScope, CoroutineBuilder, Failures, Scope, TryScope, cancel_scope, scope,
     supervisor_scope, try_scope, try_scope_all,

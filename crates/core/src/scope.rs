@@ -15,6 +15,7 @@ use crate::current::{self, Frame};
 use crate::deferred::Deferred;
 use crate::error::{CancelCause, Cancelled};
 use crate::job::Job;
+use crate::local::{self, LocalDeferred};
 use crate::node::cancel::cancel;
 use crate::node::side::Policy;
 use crate::node::{NodeRef, state, tree};
@@ -520,6 +521,54 @@ impl<T, E, Fut: Future<Output = Result<T, Failures<E>>>> Future for First<Fut> {
 pub struct Scope(NodeRef);
 
 impl Scope {
+    /// As [`spawn`](Self::spawn), of a coroutine that is bound to this thread: future and value need
+    /// not be `Send`.
+    ///
+    /// It is polled and dropped on this thread, by the loop of the `run_blocking` or
+    /// [`LocalRuntime`](https://docs.rs/corymb/latest/corymb/struct.LocalRuntime.html) that runs here.
+    /// When the outermost loop of the thread ends, what is still bound to it is cancelled. Its
+    /// children are on this thread too, unless told otherwise. It cannot change its thread by
+    /// [`with_context`](crate::with_context()): [`spawn_on`](crate::spawn_on) does it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use corymb::prelude::*;
+    ///
+    /// let value = Rc::new(42);
+    /// let same = Rc::clone(&value);
+    /// let child = run_blocking(scope(async |s| s.spawn_local(async move { same }).await));
+    /// assert!(Rc::ptr_eq(&child, &value));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If this thread has no loop: outside of `run_blocking`, and in coroutines of the pool.
+    #[track_caller]
+    pub fn spawn_local<F>(&self, future: F) -> LocalDeferred<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let site = Location::caller();
+        LocalDeferred::new(local::spawn(&self.0, None, state::HANDLE, site, future), site)
+    }
+
+    /// As [`spawn_local`](Self::spawn_local), of a coroutine without a value.
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn_local`](Self::spawn_local).
+    #[track_caller]
+    pub fn launch_local<F>(&self, future: F) -> Job
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let site = Location::caller();
+        Job::from_node(local::spawn(&self.0, None, 0, site, future))
+    }
+
     /// Launches a child that gives a value.
     ///
     /// # Examples
@@ -867,6 +916,57 @@ impl<S> CoroutineBuilder<S> {
 }
 
 impl CoroutineBuilder<Scope> {
+    /// As [`spawn`](Self::spawn), of a coroutine that is bound to this thread: future and value need
+    /// not be `Send`. A dispatcher that was set has no effect.
+    ///
+    /// It is polled and dropped on this thread, by the loop of the `run_blocking` or
+    /// [`LocalRuntime`](https://docs.rs/corymb/latest/corymb/struct.LocalRuntime.html) that runs here.
+    /// When the outermost loop of the thread ends, what is still bound to it is cancelled. Its
+    /// children are on this thread too, unless told otherwise. It cannot change its thread by
+    /// [`with_context`](crate::with_context()): [`spawn_on`](crate::spawn_on) does it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use corymb::prelude::*;
+    ///
+    /// let value = Rc::new(42);
+    /// let same = Rc::clone(&value);
+    /// let child = run_blocking(scope(async |s| s.coroutine().name("child").spawn_local(async move { same }).await));
+    /// assert!(Rc::ptr_eq(&child, &value));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If this thread has no loop: outside of `run_blocking`, and in coroutines of the pool.
+    #[track_caller]
+    pub fn spawn_local<F>(self, future: F) -> LocalDeferred<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let site = Location::caller();
+        LocalDeferred::new(
+            local::spawn(&self.scope.0, self.context, state::HANDLE, site, future),
+            site,
+        )
+    }
+
+    /// As [`spawn_local`](Self::spawn_local), of a coroutine without a value.
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn_local`](Self::spawn_local).
+    #[track_caller]
+    pub fn launch_local<F>(self, future: F) -> Job
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let site = Location::caller();
+        Job::from_node(local::spawn(&self.scope.0, self.context, 0, site, future))
+    }
+
     /// Launches the child; see [`Scope::spawn`].
     ///
     /// # Examples
@@ -986,7 +1086,7 @@ where
 
 /// The region's context with `change` applied; none if the region has ended, and with it, maybe,
 /// its context.
-fn resolve(
+pub(crate) fn resolve(
     region: &NodeRef,
     change: Context,
     site: &'static Location<'static>,

@@ -176,7 +176,9 @@ impl Section {
                 Stage::There(Journey::new(Some(self.resolve(dispatcher))))
             }
             (Some(dispatcher), Here::Bound) if self.resolve(dispatcher).is_here() => Stage::Here,
-            (_, Here::Bound) => self.refuse("what a thread blocks on cannot go on elsewhere"),
+            (_, Here::Bound) => self.refuse(
+                "what is bound to a thread, as the body of run_blocking is, cannot go on elsewhere",
+            ),
             (_, Here::Outside) => self.refuse("there is no coroutine here that could move"),
         }
     }

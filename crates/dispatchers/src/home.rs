@@ -14,31 +14,50 @@
 //! | --- | --- |
 //! | `mailbox` | how the thread sleeps, and is told of a coroutine |
 //! | `block_on` | the loop |
+//! | `local` | a home that lasts for several runs |
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
 
-use corymb_core::{Coroutine, Dispatch};
+use corymb_core::hooks::{self, Garbage};
+use corymb_core::internal::prim::Mutex;
+use corymb_core::internal::report_here;
+use corymb_core::{CancelCause, Coroutine, Dispatch, Job};
+use slab::Slab;
 
 mod block_on;
+mod local;
 mod mailbox;
 
 pub(crate) use block_on::block_on;
+pub use local::{LocalRuntime, spawn_local};
 use mailbox::Mailbox;
 
 /// A thread as a place for coroutines, for as long as it serves them.
 pub(crate) struct Home {
     thread: ThreadId,
-    mailbox: Mailbox<Coroutine>,
+    mailbox: Mailbox<Letter>,
+    /// The jobs whose futures are bound to the thread.
+    bound: Mutex<Slab<Option<Job>>>,
+}
+
+/// What is sent to a thread.
+enum Letter {
+    /// To be run.
+    Coroutine(Coroutine),
+    /// To be dropped.
+    Garbage(Garbage),
 }
 
 impl Home {
     /// One of this thread.
     fn new() -> Arc<Self> {
-        Arc::new(Self { thread: thread::current().id(), mailbox: Mailbox::new() })
+        let thread = thread::current().id();
+        Arc::new(Self { thread, mailbox: Mailbox::new(), bound: Mutex::new(Slab::new()) })
     }
 
     /// Whether the thread serves it no more.
@@ -48,11 +67,37 @@ impl Home {
 
     /// Runs one coroutine, if one is ready.
     fn run_one(&self) -> bool {
-        self.mailbox.pop().map(Coroutine::run).is_some()
+        let letter = self.mailbox.pop();
+        letter
+            .map(|letter| match letter {
+                Letter::Coroutine(coroutine) => coroutine.run(),
+                Letter::Garbage(garbage) => bury(garbage),
+            })
+            .is_some()
     }
 
-    /// Refuses what comes from now on, and lets go of what is there.
+    /// Ends what is bound to the thread, which is this one, and refuses what comes later.
     fn close(&self) {
+        loop {
+            let jobs: Vec<Job> =
+                self.bound.lock().iter().filter_map(|(_, job)| job.clone()).collect();
+            for job in jobs {
+                job.cancel_with(CancelCause::Shutdown);
+            }
+            while let Some(letter) = self.mailbox.pop() {
+                match letter {
+                    Letter::Coroutine(coroutine) => coroutine.discard(),
+                    Letter::Garbage(garbage) => bury(garbage),
+                }
+            }
+            if self.bound.lock().is_empty() {
+                break;
+            }
+            if self.mailbox.is_empty() {
+                // Another thread has taken one in a wake, and has not sent it yet.
+                thread::park();
+            }
+        }
         drop(self.mailbox.close());
     }
 }
@@ -60,12 +105,53 @@ impl Home {
 impl Dispatch for Home {
     fn dispatch(&self, coroutine: Coroutine) {
         // Dropping it cancels it.
-        drop(self.mailbox.push(coroutine));
+        drop(self.mailbox.push(Letter::Coroutine(coroutine)));
     }
 
     fn is_here(&self) -> bool {
         self.thread == thread::current().id()
     }
+}
+
+impl hooks::Home for Home {
+    fn bind(&self) -> usize {
+        self.bound.lock().insert(None)
+    }
+
+    fn bound(&self, number: usize, job: Job) {
+        let mut bound = self.bound.lock();
+        // A launch into a scope that has ended has dropped its future already.
+        let _job = match bound.get_mut(number) {
+            Some(place) => place.replace(job),
+            None => Some(job),
+        };
+        drop(bound);
+    }
+
+    fn release(&self, number: usize) {
+        let _job = self.bound.lock().try_remove(number);
+    }
+
+    fn bury(&self, garbage: Garbage) -> Option<Garbage> {
+        match self.mailbox.push(Letter::Garbage(garbage)) {
+            Some(Letter::Garbage(garbage)) => Some(garbage),
+            _ => None,
+        }
+    }
+}
+
+/// Drops a value whose home this is; its panic is reported.
+fn bury(garbage: Garbage) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(garbage))) {
+        report_here("destructor of a value", payload);
+    }
+}
+
+/// What this thread serves now.
+pub(crate) fn innermost() -> Option<Arc<dyn hooks::Home>> {
+    // SAFETY: null, or a link that is valid until this thread drops it.
+    let link = unsafe { INNERMOST.get().as_ref() }?;
+    Some(Arc::<Home>::clone(&link.home))
 }
 
 thread_local! {

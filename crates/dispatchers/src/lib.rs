@@ -9,6 +9,7 @@ mod pool;
 pub mod reactor;
 mod runtime;
 
+pub use home::{LocalRuntime, spawn_local};
 pub use main_loop::{Main, MainError};
 pub use pool::WorkerBlocked;
 pub use runtime::{

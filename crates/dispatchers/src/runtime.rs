@@ -15,7 +15,7 @@ use corymb_core::{
     CancelCause, Cancelled, Deferred, Dispatch, Failure, Job, JoinError, Who, is_cancelled,
 };
 
-use crate::home::{Home, Serving, block_on};
+use crate::home::{self, Home, Serving, block_on};
 use crate::main_loop;
 use crate::pool::{self, Pool, WithoutProcessor};
 use crate::reactor::Reactor;
@@ -693,6 +693,10 @@ impl RuntimeHooks for Shared {
 
     fn default_dispatch(&self) -> Arc<dyn Dispatch> {
         Arc::<Pool>::clone(&self.pool)
+    }
+
+    fn home(&self) -> Option<Arc<dyn hooks::Home>> {
+        home::innermost()
     }
 
     fn main_dispatch(&self) -> Option<Arc<dyn Dispatch>> {

@@ -2,9 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, ThreadId};
 
-use corymb_core::hooks::{self, Choice, RuntimeHooks};
+use corymb_core::hooks::{self, Choice, Garbage, Home, RuntimeHooks};
 use corymb_core::internal::prim::Mutex;
 use corymb_core::internal::runs_as;
 use corymb_core::time::{Clock, Instant, TimerShard};
@@ -17,6 +18,7 @@ use crate::clock::VirtualClock;
 pub(crate) struct World {
     queue: Arc<Queue>,
     main: Arc<Main>,
+    bound: Arc<Bound>,
     shuffled: bool,
     pub(crate) clock: VirtualClock,
     pub(crate) choices: Mutex<Choices>,
@@ -48,11 +50,45 @@ impl Dispatch for Queue {
     }
 }
 
+/// The same queue as that of the test's thread, for what is bound to it.
+struct Bound {
+    queue: Arc<Queue>,
+    /// The one where the first of them was launched: a test has no other.
+    thread: OnceLock<ThreadId>,
+}
+
+impl Dispatch for Bound {
+    fn dispatch(&self, coroutine: Coroutine) {
+        self.queue.dispatch(coroutine);
+    }
+
+    fn is_here(&self) -> bool {
+        self.thread.get() == Some(&thread::current().id())
+    }
+}
+
+/// What is alive in the end is ended by the test runtime itself.
+impl Home for Bound {
+    fn bind(&self) -> usize {
+        self.thread.get_or_init(|| thread::current().id());
+        0
+    }
+
+    fn bound(&self, _: usize, _: Job) {}
+
+    fn release(&self, _: usize) {}
+
+    fn bury(&self, garbage: Garbage) -> Option<Garbage> {
+        Some(garbage)
+    }
+}
+
 impl World {
     pub(crate) fn new(seed: u64, shuffled: bool) -> Self {
         let queue = Arc::new(Queue(Mutex::new(VecDeque::new())));
         Self {
             main: Arc::new(Main(Arc::clone(&queue))),
+            bound: Arc::new(Bound { queue: Arc::clone(&queue), thread: OnceLock::new() }),
             queue,
             shuffled,
             clock: VirtualClock::new(),
@@ -113,6 +149,10 @@ impl RuntimeHooks for World {
 
     fn default_dispatch(&self) -> Arc<dyn Dispatch> {
         Arc::<Queue>::clone(&self.queue)
+    }
+
+    fn home(&self) -> Option<Arc<dyn Home>> {
+        Some(Arc::<Bound>::clone(&self.bound))
     }
 
     fn main_dispatch(&self) -> Option<Arc<dyn Dispatch>> {

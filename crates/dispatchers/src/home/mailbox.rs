@@ -47,6 +47,10 @@ impl<T> Mailbox<T> {
         self.letters.lock().queue.pop_front()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.letters.lock().queue.is_empty()
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.letters.lock().closed
     }

@@ -115,7 +115,7 @@ pub mod time {
 /// What the attributes expand to: no promise holds here.
 #[doc(hidden)]
 pub mod __private {
-    pub use corymb_dispatchers::entry::{Options, main};
+    pub use corymb_dispatchers::entry::{Options, main, main_local};
     #[cfg(feature = "testing")]
     pub use corymb_testing::run_real as test_real;
 }

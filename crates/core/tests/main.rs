@@ -3,6 +3,7 @@
 mod common;
 mod dispatch;
 mod handlers;
+mod local;
 mod memory;
 mod moved;
 mod panics;

@@ -296,6 +296,19 @@ impl Runtime {
         }
     }
 
+    /// As [`run_main`](Self::run_main), with the future on this thread, as by
+    /// [`run_blocking`](Self::run_blocking): what `#[corymb::main(local)]` does.
+    ///
+    /// # Panics
+    ///
+    /// As [`run_main`](Self::run_main).
+    #[track_caller]
+    pub fn run_main_local<F: Future>(&self, future: F) -> F::Output {
+        let serving = Serving::enter();
+        self.shared.serve_main(serving.home());
+        self.run_blocking(future)
+    }
+
     /// Makes this the runtime of the calling thread, until the guard is dropped: for threads that
     /// poll corymb's futures by other means.
     ///

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 
-use corymb_core::hooks::{Choice, Entered, RuntimeHooks, enter};
+use corymb_core::hooks::{Choice, Entered, Garbage, Home, RuntimeHooks, enter};
 use corymb_core::internal::{Root, scope_of};
 use corymb_core::time::{Clock, Instant, TimerShard};
 use corymb_core::{Coroutine, Deferred, Dispatch, Failure, Job, Scope};
@@ -50,6 +51,36 @@ impl Queue {
     }
 }
 
+/// The queue as that of one thread, which runs all there is.
+struct Bound {
+    queue: Arc<Queue>,
+    thread: ThreadId,
+}
+
+impl Dispatch for Bound {
+    fn dispatch(&self, coroutine: Coroutine) {
+        self.queue.dispatch(coroutine);
+    }
+
+    fn is_here(&self) -> bool {
+        self.thread == thread::current().id()
+    }
+}
+
+impl Home for Bound {
+    fn bind(&self) -> usize {
+        0
+    }
+
+    fn bound(&self, _: usize, _: Job) {}
+
+    fn release(&self, _: usize) {}
+
+    fn bury(&self, garbage: Garbage) -> Option<Garbage> {
+        Some(garbage)
+    }
+}
+
 impl Clock for Fifo {
     fn now(&self) -> Instant {
         unreachable!("these tests know no time")
@@ -63,6 +94,10 @@ impl RuntimeHooks for Fifo {
 
     fn default_dispatch(&self) -> Arc<dyn Dispatch> {
         self.queue.clone()
+    }
+
+    fn home(&self) -> Option<Arc<dyn Home>> {
+        Some(Arc::new(Bound { queue: self.queue.clone(), thread: thread::current().id() }))
     }
 
     fn timer_shard(&self) -> &'static TimerShard {
@@ -130,14 +165,14 @@ impl Harness {
 
     /// Runs what is queued on so many threads until `job` has ended.
     pub(crate) fn run_on(&self, threads: usize, job: &Job) {
-        std::thread::scope(|s| {
+        thread::scope(|s| {
             for _ in 0..threads {
                 s.spawn(|| {
                     let _inside = self.enter();
                     while !job.is_completed() {
                         match self.pop() {
                             Some(coroutine) => coroutine.run(),
-                            None => std::thread::yield_now(),
+                            None => thread::yield_now(),
                         }
                     }
                 });
@@ -165,7 +200,7 @@ impl Harness {
         *self.hooks.on_report.lock().unwrap() = Some(f);
     }
 
-    fn pop(&self) -> Option<Coroutine> {
+    pub(crate) fn pop(&self) -> Option<Coroutine> {
         self.hooks.queue.pop()
     }
 
@@ -217,7 +252,7 @@ impl Drop for Harness {
         root.close();
         self.run();
         *self.hooks.root.lock().unwrap() = None;
-        if !std::thread::panicking() {
+        if !thread::panicking() {
             assert!(root.job().is_completed(), "something did not end: {:?}", root.job());
         }
     }

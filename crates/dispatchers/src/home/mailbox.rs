@@ -87,7 +87,7 @@ mod loom_tests {
                     None => thread::park(),
                 }
             }
-            senders.map(|sender| sender.join().unwrap());
+            let _ended = senders.map(|sender| sender.join().unwrap());
         });
     }
 

@@ -93,14 +93,14 @@ impl<F: Future> Future for Bound<F> {
     type Output = Homed<F::Output>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        assert!(self.home.is_here(), "a bound future is polled at home");
-        current::bind_poll();
-        // SAFETY: the future is not moved out of its place, which is pinned; and this is its
-        // thread.
+        // SAFETY: the future is not moved out of its place, which is pinned. The fields are taken
+        // apart without a reference to the whole: the future may have references into itself.
         let (future, home) = unsafe {
             let this = self.get_unchecked_mut();
             (Pin::new_unchecked(&mut *this.future), &this.home)
         };
+        assert!(home.is_here(), "a bound future is polled at home");
+        current::bind_poll();
         future
             .poll(cx)
             .map(|value| Homed { value: ManuallyDrop::new(value), home: Arc::clone(home) })

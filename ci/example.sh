@@ -3,3 +3,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo run --release --example gateway -- --self-check
+cargo run --release --example event_loop

@@ -73,15 +73,16 @@ mod dispatchers {}
 pub use corymb_core::{
     Abandoned, CancelCause, CancelScope, Cancelled, Completion, Context, Continuation, Coroutine,
     CoroutineBuilder, Deferred, Dispatch, Dispatcher, Failure, FailureHandler, Failures, Job,
-    JobId, JobState, Join, JoinError, Name, Outcome, Panic, Registration, Scope, Suspend, TryScope,
-    Who, WithContext, YieldNow, blocking, cancel_scope, check_cancelled, consume_budget,
-    is_cancelled, scope, spawn_on, supervisor_scope, suspend_cancellable, try_scope, try_scope_all,
-    with_context, yield_now,
+    JobId, JobState, Join, JoinError, LocalDeferred, LocalOutcome, Name, Outcome, Panic,
+    Registration, Scope, Suspend, TryScope, Who, WithContext, YieldNow, blocking, cancel_scope,
+    check_cancelled, consume_budget, is_cancelled, scope, spawn_on, supervisor_scope,
+    suspend_cancellable, try_scope, try_scope_all, with_context, yield_now,
 };
 #[doc(inline)]
 pub use corymb_dispatchers::{
-    BuildError, Builder, Entered, Metrics, Runtime, RuntimeHandle, ShutdownReport, WorkerBlocked,
-    detached, launch_detached, run_blocking, try_run_blocking,
+    BuildError, Builder, Entered, LocalRuntime, Main, MainError, Metrics, Runtime, RuntimeHandle,
+    ShutdownReport, WorkerBlocked, detached, launch_detached, run_blocking, spawn_local,
+    try_run_blocking,
 };
 #[doc(inline)]
 pub use corymb_macros::main;
@@ -124,7 +125,7 @@ pub mod time {
 /// What the attributes expand to: no promise holds here.
 #[doc(hidden)]
 pub mod __private {
-    pub use corymb_dispatchers::entry::{Options, main};
+    pub use corymb_dispatchers::entry::{Options, main, main_local};
     #[cfg(feature = "testing")]
     pub use corymb_testing::run_real as test_real;
 }

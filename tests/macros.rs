@@ -57,3 +57,28 @@ async fn main() -> Result<(), std::fmt::Error> {
 fn main_runs() {
     assert_eq!(format!("{:?}", main()), format!("{:?}", std::process::ExitCode::SUCCESS));
 }
+
+mod local {
+    use std::rc::Rc;
+
+    use corymb::prelude::*;
+
+    #[corymb::main(local)]
+    async fn main() {
+        let here = std::thread::current().id();
+        let shared = Rc::new(1);
+        yield_now().await;
+        let child = scope(async |s| {
+            let shared = Rc::clone(&shared);
+            s.spawn_local(async move { (shared, std::thread::current().id()) }).await
+        });
+        assert_eq!(child.await, (shared, here));
+        let on_main = corymb::spawn_on(Dispatcher::Main, async { std::thread::current().id() });
+        assert_eq!(on_main.await, here);
+    }
+
+    #[test]
+    fn main_stays_on_its_thread() {
+        assert_eq!(format!("{:?}", main()), format!("{:?}", std::process::ExitCode::SUCCESS));
+    }
+}

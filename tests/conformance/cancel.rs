@@ -385,3 +385,23 @@ async fn cancel_054_to_drop_a_handle_neither_ends_nor_detaches() {
     })
     .await;
 }
+
+#[test]
+fn cancel_050_what_is_bound_to_a_thread_is_dropped_there_by_a_cancel_from_elsewhere() {
+    struct Here(std::rc::Rc<std::cell::Cell<Option<std::thread::ThreadId>>>);
+    impl Drop for Here {
+        fn drop(&mut self) {
+            self.0.set(Some(std::thread::current().id()));
+        }
+    }
+    let dropped = std::rc::Rc::new(std::cell::Cell::new(None));
+    run_blocking(scope(async |s| {
+        let held = Here(std::rc::Rc::clone(&dropped));
+        let job = s.launch_local(async move {
+            let _held = held;
+            pending::<()>().await;
+        });
+        std::thread::spawn(move || job.cancel()).join().unwrap();
+    }));
+    assert_eq!(dropped.get(), Some(std::thread::current().id()));
+}

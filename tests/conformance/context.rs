@@ -14,18 +14,18 @@ fn kind(context: &Context) -> &'static str {
         None => "none",
         Some(Dispatcher::Default) => "default",
         Some(Dispatcher::Io) => "io",
-        Some(_) => "custom",
+        Some(Dispatcher::Unconfined) => "unconfined",
+        Some(_) => "other",
     }
 }
 
-/// With a dispatcher of one's own in the place of the unconfined one.
 #[corymb::test]
 async fn context_010_the_right_dispatcher_wins_and_default_is_what_there_is_without_one() {
     let contexts = [
         || Context::new(),
         || Dispatcher::Default.into(),
         || Dispatcher::Io.into(),
-        || Dispatcher::custom(drop).into(),
+        || Dispatcher::Unconfined.into(),
     ];
     for left in contexts {
         for right in contexts {

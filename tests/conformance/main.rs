@@ -4,6 +4,7 @@ mod builder;
 mod cancel;
 mod common;
 mod context;
+mod dispatch;
 mod job;
 mod pools;
 mod scope;

@@ -1,6 +1,7 @@
 //! What a coroutine inherits: its dispatcher, its name, its failure handler.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 
 use crate::current;
@@ -8,6 +9,7 @@ use crate::dispatch::Dispatch;
 use crate::error::NameOf;
 use crate::failure::FailureHandler;
 use crate::hooks::RuntimeHooks;
+use crate::unconfined;
 
 /// Which threads resume a coroutine.
 ///
@@ -46,6 +48,60 @@ pub enum Dispatcher {
     /// }));
     /// ```
     Io,
+    /// No thread in particular: each poll is done where its reason was.
+    ///
+    /// - A launch begins inside the call that launches. What is launched in there queues up behind
+    ///   it, and has begun when the outermost of these calls returns; so the stack does not grow.
+    /// - A wake never polls inside of the call: who wakes may hold a lock. On a thread that polls
+    ///   a coroutine or blocks in `run_blocking`, the coroutine goes on when the poll in progress
+    ///   there has returned. From any other thread it goes to [`Default`](Self::Default).
+    /// - Who gives way, by [`yield_now`](crate::yield_now()), goes to the end of `Default`'s queue;
+    ///   so does what is woken where many have been resumed in a row.
+    /// - [`with_context`](crate::with_context()) of it changes nothing but what children inherit.
+    ///
+    /// It is for short pieces of code between suspensions, for they hold up the thread that they
+    /// were woken on.
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let child = s.coroutine().on(Dispatcher::Unconfined).spawn(async { 42 });
+    ///     assert!(child.job().is_completed()); // it ran inside of `spawn`
+    ///     assert_eq!(child.await, 42);
+    /// }));
+    /// ```
+    Unconfined,
+    /// The loop of the program's main thread: the one of `#[corymb::main]`, which runs on the
+    /// thread that called `main`, or the event loop that was installed with `Main::install`. In a
+    /// test in virtual time it is served by the test.
+    ///
+    /// Where there is none, a launch and a [`with_context`](crate::with_context()) panic. When it
+    /// has ended, what is given to it is cancelled with
+    /// [`Shutdown`](crate::CancelCause::Shutdown).
+    ///
+    /// ```
+    /// use std::thread;
+    /// use corymb::{prelude::*, with_context};
+    ///
+    /// // On the thread that called `main`; the body of `main` runs elsewhere.
+    /// async fn show(text: &str) -> thread::ThreadId {
+    ///     with_context(Dispatcher::Main, async {
+    ///         println!("{text}");
+    ///         thread::current().id()
+    ///     })
+    ///     .await
+    /// }
+    ///
+    /// #[corymb::main]
+    /// async fn main() {
+    ///     assert_ne!(show("hello").await, thread::current().id());
+    /// }
+    /// ```
+    Main,
+    /// As [`Main`](Self::Main), but a launch on the main thread begins inside of the call that
+    /// launches, as with [`Unconfined`](Self::Unconfined). A wake queues.
+    MainImmediate,
     /// Whatever runs [`Coroutine`](crate::Coroutine)s.
     Custom(Arc<dyn Dispatch>),
 }
@@ -74,13 +130,31 @@ impl Dispatcher {
         Self::Custom(Arc::new(dispatch))
     }
 
-    /// What it stands for in `runtime`.
-    pub(crate) fn resolve(&self, runtime: &dyn RuntimeHooks) -> Arc<dyn Dispatch> {
-        match self {
+    /// What it stands for in `runtime`; none for a main loop that is missing.
+    pub(crate) fn resolve(&self, runtime: &dyn RuntimeHooks) -> Option<Arc<dyn Dispatch>> {
+        Some(match self {
             Self::Default => runtime.default_dispatch(),
             Self::Io => runtime.io_dispatch(),
+            Self::Unconfined => unconfined::dispatch(),
+            Self::Main | Self::MainImmediate => return runtime.main_dispatch(),
             Self::Custom(dispatch) => Arc::clone(dispatch),
-        }
+        })
+    }
+
+    /// # Panics
+    ///
+    /// Always: [`resolve`](Self::resolve) has given nothing.
+    #[cold]
+    pub(crate) fn panic_missing(&self, place: &Location<'_>) -> ! {
+        panic!(
+            "{self:?} is used at {place}, and there is no main loop: run the program by #[corymb::main] or \
+             Runtime::run_main, or install its event loop with corymb::Main::install first"
+        )
+    }
+
+    /// Whether a launch may begin in the caller.
+    fn starts_inline(&self) -> bool {
+        matches!(self, Self::Unconfined | Self::MainImmediate)
     }
 
     /// A context of this dispatcher and what `other` sets.
@@ -109,6 +183,9 @@ impl fmt::Debug for Dispatcher {
         f.write_str(match self {
             Self::Default => "Dispatcher::Default",
             Self::Io => "Dispatcher::Io",
+            Self::Unconfined => "Dispatcher::Unconfined",
+            Self::Main => "Dispatcher::Main",
+            Self::MainImmediate => "Dispatcher::MainImmediate",
             Self::Custom(_) => "Dispatcher::Custom(..)",
         })
     }
@@ -252,6 +329,8 @@ pub(crate) struct ContextInner {
     pub(crate) runtime: Arc<dyn RuntimeHooks>,
     /// [`RuntimeHooks::lists_at_launch`].
     pub(crate) lists_at_launch: bool,
+    /// A launch begins in the caller, if that is on the right thread.
+    pub(crate) starts_inline: bool,
     dispatcher: Dispatcher,
     pub(crate) dispatch: Arc<dyn Dispatch>,
     name: Option<Arc<str>>,
@@ -267,7 +346,16 @@ impl ContextInner {
         let lists_at_launch = runtime.lists_at_launch();
         let dispatcher = Dispatcher::Default;
         let names = name.is_some();
-        Self { runtime, lists_at_launch, dispatcher, dispatch, name, names, handler: None }
+        Self {
+            runtime,
+            lists_at_launch,
+            starts_inline: false,
+            dispatcher,
+            dispatch,
+            name,
+            names,
+            handler: None,
+        }
     }
 
     /// The name of a node that has this context, as its own or through an ancestor.
@@ -283,26 +371,40 @@ impl ContextInner {
     }
 
     /// The context of what serves a view of `dispatcher`.
+    #[track_caller]
     pub(crate) fn of_view(runtime: Arc<dyn RuntimeHooks>, dispatcher: &Dispatcher) -> Self {
+        let place = Location::caller();
         let context = Self::root(runtime, None).with(dispatcher.clone().into());
+        let context = context.unwrap_or_else(|it| it.panic_missing(place));
         match dispatcher {
             Dispatcher::Io => Self { dispatch: context.runtime.elastic_io_dispatch(), ..context },
             _ => context,
         }
     }
 
-    /// This one with `change` applied.
-    pub(crate) fn with(&self, change: Context) -> Self {
-        let dispatcher = change.dispatcher.unwrap_or_else(|| self.dispatcher.clone());
-        let dispatch = dispatcher.resolve(&*self.runtime);
-        Self {
+    /// Whether a launch begins in the caller, on this thread.
+    pub(crate) fn starts_here(&self) -> bool {
+        matches!(self.dispatcher, Dispatcher::Unconfined) || self.dispatch.is_here()
+    }
+
+    /// This one with `change` applied; the dispatcher that is missing if there is no such.
+    pub(crate) fn with(&self, change: Context) -> Result<Self, Dispatcher> {
+        let (dispatcher, dispatch) = match change.dispatcher {
+            None => (self.dispatcher.clone(), Arc::clone(&self.dispatch)),
+            Some(dispatcher) => match dispatcher.resolve(&*self.runtime) {
+                Some(dispatch) => (dispatcher, dispatch),
+                None => return Err(dispatcher),
+            },
+        };
+        Ok(Self {
             runtime: Arc::clone(&self.runtime),
             lists_at_launch: self.lists_at_launch,
+            starts_inline: dispatcher.starts_inline(),
             dispatcher,
             dispatch,
             names: change.name.is_some(),
             name: change.name.or_else(|| self.name.clone()),
             handler: change.handler.or_else(|| self.handler.clone()),
-        }
+        })
     }
 }

@@ -24,10 +24,12 @@ use crate::current::{self, Frame, Poll as InPoll};
 use crate::dispatch::Dispatch;
 use crate::error::{CancelCause, Cancelled, Who};
 use crate::failure::{self, Failure, Panic};
+use crate::local;
 use crate::moves;
 use crate::node::state::{self, Snapshot, State, Suspend, Wake};
 use crate::node::{Kind, Node, NodeRef, Polled, VTable, cancel, free_own_context, tree};
 use crate::prim::UnsafeCell;
+use crate::unconfined;
 
 mod waker;
 
@@ -98,12 +100,16 @@ impl Coroutine {
         let poll = InPoll::new(node, &runtime);
         // SAFETY: unfinished. (A coroutine that is linked has been marked by the cancel itself.)
         let is_cancelled = unsafe { this.is_cancelled() };
-        if is_cancelled || seen.has(state::CANCELLED | state::MOVES) {
+        if is_cancelled || seen.has(state::CANCELLED | state::MOVES | state::BOUND) {
             // SAFETY: this thread polls, and the future is there.
-            return unsafe { run_special(&poll, node, seen) };
+            unsafe { run_special(&poll, node, seen) };
+        } else {
+            // SAFETY: this thread polls, and the future is there.
+            unsafe { run_body(&poll, node) };
         }
-        // SAFETY: this thread polls, and the future is there.
-        unsafe { run_body(&poll, node) };
+        if current::has_unconfined() {
+            unconfined::after_poll(runtime.level());
+        }
     }
 
     /// Drops the coroutine's future here and completes it as cancelled: for dispatchers that
@@ -269,6 +275,16 @@ impl Coroutine {
         }
     }
 
+    /// Hands it to the runtime's default dispatcher, whatever its own is.
+    pub(crate) fn dispatch_to_default(self, f: impl FnOnce(&dyn Dispatch, Self)) {
+        // SAFETY: unfinished.
+        let this = unsafe { self.0.as_ref() };
+        let site = this.site;
+        // SAFETY: unfinished.
+        let default = unsafe { this.context() }.runtime.default_dispatch();
+        failure::guard_drop("dispatcher", site, || f(&*default, self));
+    }
+
     /// A coroutine outside of the tree: nobody sees it, cancels it from above or awaits it. Whoever
     /// keeps a reference to it resumes it by [`wake_orphan`](Self::wake_orphan).
     pub(crate) fn orphan<F>(
@@ -303,6 +319,21 @@ impl Coroutine {
         }
     }
 
+    /// Completes a bound one whose home is gone, and leaks its future.
+    #[cold]
+    fn lose(self) {
+        let node = ManuallyDrop::new(self).0;
+        // SAFETY: unfinished.
+        let this = unsafe { node.as_ref() };
+        let _polling = this.state.start_poll();
+        // SAFETY: unfinished.
+        let _runtime = current::enter_runtime(unsafe { &this.context().runtime });
+        local::report_lost();
+        tree::record_cause(this);
+        // SAFETY: polled by this thread; nobody touches the future any more.
+        unsafe { tree::body_done(node, 0) };
+    }
+
     fn mark_shutdown(&self) {
         // SAFETY: unfinished.
         let this = unsafe { self.0.as_ref() };
@@ -320,14 +351,20 @@ impl Drop for Coroutine {
         let this = unsafe { self.0.as_ref() };
         let again = Self(self.0);
         // SAFETY: unfinished.
-        let default = unsafe { this.context() }.is_default();
-        if this.state.set(state::REFUSED).has(state::REFUSED) || default {
-            // The default dispatcher does not want it.
-            return again.run();
+        let context = unsafe { this.context() };
+        let seen = this.state.set(state::REFUSED);
+        if seen.has(state::REFUSED) || context.is_default() {
+            // The fallback does not want it.
+            return match seen.has(state::BOUND) && !context.dispatch.is_here() {
+                true => again.lose(),
+                false => again.run(),
+            };
         }
         let site = this.site;
-        // SAFETY: unfinished.
-        let fallback = unsafe { this.context() }.runtime.default_dispatch();
+        let fallback = match seen.has(state::BOUND) {
+            true => Arc::clone(&context.dispatch),
+            false => context.runtime.default_dispatch(),
+        };
         // If this panics, the coroutine comes here again.
         failure::guard_drop("dispatcher", site, || fallback.dispatch(again));
     }
@@ -376,6 +413,15 @@ unsafe fn run_body(poll: &InPoll, node: NonNull<Node>) {
 unsafe fn run_special(poll: &InPoll, node: NonNull<Node>, seen: Snapshot) {
     // SAFETY: polled, so unfinished.
     let this = unsafe { node.as_ref() };
+    // SAFETY: unfinished.
+    if seen.has(state::BOUND) && !unsafe { this.context() }.dispatch.is_here() {
+        this.state.requeue(state::WOKEN);
+        // SAFETY: `requeue` made it SCHEDULED, for this call.
+        let coroutine = unsafe { Coroutine::from_node(node) };
+        let who = coroutine.who();
+        drop(coroutine);
+        panic!("{who} is bound to a thread by spawn_local, and was run on another one");
+    }
     if seen.has(state::MOVES) {
         poll.arrive(seen);
     }
@@ -758,7 +804,13 @@ where
         }
     }
     // SAFETY: born SCHEDULED.
-    unsafe { Coroutine::from_node(node) }.dispatch_by(|dispatch, it| dispatch.dispatch_new(it));
+    let coroutine = unsafe { Coroutine::from_node(node) };
+    // SAFETY: the region's, or the node's own; nobody has polled the coroutine.
+    if unsafe { (*context).starts_inline && (*context).starts_here() } {
+        unconfined::start(coroutine);
+    } else {
+        coroutine.dispatch_by(|dispatch, it| dispatch.dispatch_new(it));
+    }
     // SAFETY: the second of the two references that it was born with.
     unsafe { NodeRef::from_owned(node) }
 }

@@ -33,6 +33,8 @@ struct Current {
     levels: Cell<u64>,
     /// How many calls of the runtime are on the stack.
     in_use: Cell<usize>,
+    /// Something waits for the end of the outermost poll.
+    unconfined: Cell<bool>,
 }
 
 // Without a destructor, so that it works in destructors of other thread-locals, and costs one
@@ -45,6 +47,7 @@ thread_local! {
             level: Cell::new(0),
             levels: Cell::new(0),
             in_use: Cell::new(0),
+            unconfined: Cell::new(false),
         }
     };
 }
@@ -53,7 +56,8 @@ thread_local! {
 ///
 /// Its number is never used again on its thread. So a guard that was left behind, at a level that
 /// is gone, is not taken for one of those that are there now; and one from outside of a poll ends
-/// nothing inside of it.
+/// nothing inside of it. An odd number says that the thread has an unconfined loop: a poll, or a
+/// thread's own loop, is further out or this level itself.
 pub(crate) struct Level {
     number: u64,
     outer: Option<NonNull<dyn RuntimeHooks>>,
@@ -64,12 +68,54 @@ pub(crate) struct Level {
 /// true, or [`restore_runtime`] has been called.
 #[inline]
 pub(crate) fn push_runtime(runtime: NonNull<dyn RuntimeHooks>) -> Level {
-    CURRENT.with(|current| {
-        let number = current.levels.get() + 1;
-        current.levels.set(number);
-        let outer = current.runtime.replace(Some(runtime));
-        Level { number, outer, outer_number: current.level.replace(number) }
-    })
+    CURRENT.with(|current| current.push(Some(runtime), current.level.get() & HAS_LOOP))
+}
+
+/// As [`push_runtime`], of a poll.
+#[inline]
+fn push_poll(runtime: NonNull<dyn RuntimeHooks>) -> Level {
+    CURRENT.with(|current| current.push(Some(runtime), HAS_LOOP))
+}
+
+/// Notes that this thread has a loop of its own, until the level is popped.
+pub(crate) fn push_loop() -> Level {
+    CURRENT.with(|current| current.push(current.runtime.get(), HAS_LOOP))
+}
+
+/// In a level's number: something on this thread runs what is unconfined, before it returns.
+const HAS_LOOP: u64 = 1;
+
+impl Current {
+    #[inline]
+    fn push(&self, runtime: Option<NonNull<dyn RuntimeHooks>>, has_loop: u64) -> Level {
+        let levels = self.levels.get() + 2;
+        self.levels.set(levels);
+        let number = levels | has_loop;
+        let outer = self.runtime.replace(runtime);
+        Level { number, outer, outer_number: self.level.replace(number) }
+    }
+}
+
+impl Level {
+    /// Whether it is the outermost poll or loop of its thread.
+    pub(crate) fn is_outermost(&self) -> bool {
+        self.outer_number & HAS_LOOP == 0
+    }
+}
+
+/// Whether a poll or a loop is in progress on this thread.
+pub(crate) fn has_loop() -> bool {
+    CURRENT.with(|current| current.level.get() & HAS_LOOP != 0)
+}
+
+/// Whether something waits for the end of the outermost poll on this thread.
+#[inline]
+pub(crate) fn has_unconfined() -> bool {
+    CURRENT.with(|current| current.unconfined.get())
+}
+
+pub(crate) fn set_unconfined(waits: bool) {
+    CURRENT.with(|current| current.unconfined.set(waits));
 }
 
 /// Sets the runtime of this thread back, if it was entered last: false, and no change, if not.
@@ -84,7 +130,7 @@ pub(crate) fn pop_runtime(level: &Level) -> bool {
 
 /// Sets the runtime of this thread back, past those that were entered after it.
 #[inline]
-fn restore_runtime(level: &Level) {
+pub(crate) fn restore_runtime(level: &Level) {
     CURRENT.with(|current| {
         current.level.set(level.outer_number);
         current.runtime.set(level.outer);
@@ -110,6 +156,8 @@ pub(crate) struct Poll {
     moving: Cell<bool>,
     /// Set back with it.
     _budget: Budget,
+    /// It is bound to this thread.
+    bound: Cell<bool>,
     /// No other poll on this thread has it.
     number: u64,
 }
@@ -124,6 +172,7 @@ impl Poll {
             wished: Cell::new(false),
             moving: Cell::new(false),
             _budget: Budget::begin(),
+            bound: Cell::new(false),
             number: runtime.level.number,
         }
     }
@@ -346,7 +395,7 @@ fn current_poll() -> *const Poll {
 pub(crate) enum Place<'a> {
     /// In a coroutine, which its dispatcher polls.
     Coroutine(&'a Poll),
-    /// In what a thread blocks on.
+    /// In what a thread blocks on, or in a coroutine that is bound to it.
     Bound,
     /// In something that corymb does not poll.
     Outside,
@@ -356,9 +405,35 @@ pub(crate) enum Place<'a> {
 #[inline]
 pub(crate) fn place<'a>() -> Place<'a> {
     match frames().next().map(Frame::poll) {
+        Some(Some(poll)) if poll.bound.get() => Place::Bound,
         Some(Some(poll)) => Place::Coroutine(poll),
         Some(None) if frames().any(|frame| matches!(frame.node, FrameNode::Bound)) => Place::Bound,
         _ => Place::Outside,
+    }
+}
+
+/// Whether the code that asks runs in a coroutine whose launch began in its caller: what it
+/// launches in the same way begins after it.
+pub(crate) fn is_started_inline() -> bool {
+    match place() {
+        // SAFETY: polled, so unended.
+        Place::Coroutine(poll) => unsafe { poll.node().context() }.starts_inline,
+        _ => false,
+    }
+}
+
+/// The coroutine that is polled is bound to this thread.
+pub(crate) fn bind_poll() {
+    if let Some(poll) = frames().next().and_then(Frame::poll) {
+        poll.bound.set(true);
+    }
+}
+
+/// Whether the code that asks runs in a coroutine that `dispatch` has resumed.
+pub fn runs_as(dispatch: &dyn Dispatch) -> bool {
+    match place() {
+        Place::Coroutine(poll) => ptr::addr_eq(Arc::as_ptr(poll.here()), dispatch),
+        _ => false,
     }
 }
 
@@ -504,8 +579,14 @@ pub(crate) fn enter_runtime(runtime: &Arc<dyn RuntimeHooks>) -> RuntimeGuard {
     // The coroutine that is polled may end and free its context, so the guard counts its own.
     let kept = (!is_runtime(runtime)).then(|| Arc::clone(runtime));
     // A level also where it is the same: the guard that keeps it may be dropped in the poll.
-    let level = push_runtime(NonNull::from(&**runtime));
+    let level = push_poll(NonNull::from(&**runtime));
     RuntimeGuard { level, kept: ManuallyDrop::new(kept) }
+}
+
+impl RuntimeGuard {
+    pub(crate) fn level(&self) -> &Level {
+        &self.level
+    }
 }
 
 /// Leaves an [`enter_runtime`], and whatever runtimes the poll has entered and not left.

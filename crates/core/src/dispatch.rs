@@ -53,6 +53,12 @@ pub trait Dispatch: Send + Sync + 'static {
         self.dispatch(coroutine);
     }
 
+    /// Whether the calling thread is the one that runs this dispatcher's coroutines: for those that
+    /// have one thread.
+    fn is_here(&self) -> bool {
+        false
+    }
+
     /// Makes the calling thread, which runs a coroutine as one of this dispatcher's, one of `to`'s
     /// in the middle of the poll, without a queue; false, and no change, if that cannot be done.
     /// `to.switch(self)` is the way back, and may fail too. Callers go through `hop`, which knows

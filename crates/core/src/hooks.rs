@@ -14,6 +14,7 @@ use crate::current;
 use crate::dispatch::Dispatch;
 use crate::failure::Failure;
 use crate::job::Job;
+pub use crate::local::{Garbage, Home};
 use crate::time::{Clock, Instant, LateTimeout, TimerShard};
 
 /// A decision that the runtime makes while it runs.
@@ -46,6 +47,16 @@ pub trait RuntimeHooks: Clock + Any {
     /// What [`Dispatcher::Io`](crate::Dispatcher::Io) stands for, under the same conditions.
     fn io_dispatch(&self) -> Arc<dyn Dispatch> {
         self.default_dispatch()
+    }
+
+    /// What [`Dispatcher::Main`](crate::Dispatcher::Main) stands for; none if there is no such loop.
+    fn main_dispatch(&self) -> Option<Arc<dyn Dispatch>> {
+        None
+    }
+
+    /// The calling thread as a place for coroutines that are bound to it; none if it has no loop.
+    fn home(&self) -> Option<Arc<dyn Home>> {
+        None
     }
 
     /// As [`io_dispatch`](Self::io_dispatch), without its limit: for views of it that have limits

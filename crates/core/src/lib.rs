@@ -12,6 +12,7 @@ mod error;
 mod failure;
 pub mod hooks;
 mod job;
+mod local;
 #[cfg(all(test, loom))]
 mod loom;
 mod moves;
@@ -22,6 +23,7 @@ mod root;
 mod scope;
 mod suspend;
 pub mod time;
+mod unconfined;
 mod wait;
 mod waker_word;
 mod with_context;
@@ -35,6 +37,7 @@ pub use dispatch::Dispatch;
 pub use error::{CancelCause, Cancelled, JoinError, Panic, Who};
 pub use failure::{Failure, FailureHandler};
 pub use job::{Completion, Job, JobId, JobState, Join, Registration};
+pub use local::{LocalDeferred, LocalOutcome};
 pub use scope::{
     CancelScope, CoroutineBuilder, Failures, Scope, TryScope, cancel_scope, scope,
     supervisor_scope, try_scope, try_scope_all,
@@ -48,6 +51,7 @@ pub mod internal {
     pub use crate::budget::{budgeted, poll_budget, spend_budget};
     pub use crate::continuation::slot;
     pub use crate::coroutine::unwind_cancelled;
+    pub use crate::current::runs_as;
     pub use crate::dispatch::hop;
     pub use crate::dump::name_of_cell;
     pub use crate::error::refused_by_shutdown;
@@ -56,6 +60,7 @@ pub mod internal {
     pub use crate::root::Root;
     pub use crate::scope::{enclose, scope_of};
     pub use crate::time::{TimerShard, real_now};
+    pub use crate::unconfined::Loop as UnconfinedLoop;
     pub use crate::wait::{WaitKind, waiting_on};
     pub use crate::waker_word::WakerWord;
 }

@@ -15,6 +15,7 @@ use crate::current::{self, Frame};
 use crate::deferred::Deferred;
 use crate::error::{CancelCause, Cancelled};
 use crate::job::Job;
+use crate::local::{self, LocalDeferred};
 use crate::node::cancel::cancel;
 use crate::node::side::Policy;
 use crate::node::{NodeRef, state, tree};
@@ -533,6 +534,54 @@ impl<T, E, Fut: Future<Output = Result<T, Failures<E>>>> Future for First<Fut> {
 pub struct Scope(NodeRef);
 
 impl Scope {
+    /// As [`spawn`](Self::spawn), of a coroutine that is bound to this thread: future and value need
+    /// not be `Send`.
+    ///
+    /// It is polled and dropped on this thread, by the loop of the `run_blocking` or
+    /// [`LocalRuntime`](https://docs.rs/corymb/latest/corymb/struct.LocalRuntime.html) that runs here.
+    /// When the outermost loop of the thread ends, what is still bound to it is cancelled. Its
+    /// children are on this thread too, unless told otherwise. It cannot change its thread by
+    /// [`with_context`](crate::with_context()): [`spawn_on`](crate::spawn_on) does it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use corymb::prelude::*;
+    ///
+    /// let value = Rc::new(42);
+    /// let same = Rc::clone(&value);
+    /// let child = run_blocking(scope(async |s| s.spawn_local(async move { same }).await));
+    /// assert!(Rc::ptr_eq(&child, &value));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If this thread has no loop: outside of `run_blocking`, and in coroutines of the pool.
+    #[track_caller]
+    pub fn spawn_local<F>(&self, future: F) -> LocalDeferred<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let site = Location::caller();
+        LocalDeferred::new(local::spawn(&self.0, None, state::HANDLE, site, future), site)
+    }
+
+    /// As [`spawn_local`](Self::spawn_local), of a coroutine without a value.
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn_local`](Self::spawn_local).
+    #[track_caller]
+    pub fn launch_local<F>(&self, future: F) -> Job
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let site = Location::caller();
+        Job::from_node(local::spawn(&self.0, None, 0, site, future))
+    }
+
     /// Launches a child that gives a value.
     ///
     /// # Examples
@@ -880,6 +929,57 @@ impl<S> CoroutineBuilder<S> {
 }
 
 impl CoroutineBuilder<Scope> {
+    /// As [`spawn`](Self::spawn), of a coroutine that is bound to this thread: future and value need
+    /// not be `Send`. A dispatcher that was set has no effect.
+    ///
+    /// It is polled and dropped on this thread, by the loop of the `run_blocking` or
+    /// [`LocalRuntime`](https://docs.rs/corymb/latest/corymb/struct.LocalRuntime.html) that runs here.
+    /// When the outermost loop of the thread ends, what is still bound to it is cancelled. Its
+    /// children are on this thread too, unless told otherwise. It cannot change its thread by
+    /// [`with_context`](crate::with_context()): [`spawn_on`](crate::spawn_on) does it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use corymb::prelude::*;
+    ///
+    /// let value = Rc::new(42);
+    /// let same = Rc::clone(&value);
+    /// let child = run_blocking(scope(async |s| s.coroutine().name("child").spawn_local(async move { same }).await));
+    /// assert!(Rc::ptr_eq(&child, &value));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If this thread has no loop: outside of `run_blocking`, and in coroutines of the pool.
+    #[track_caller]
+    pub fn spawn_local<F>(self, future: F) -> LocalDeferred<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let site = Location::caller();
+        LocalDeferred::new(
+            local::spawn(&self.scope.0, self.context, state::HANDLE, site, future),
+            site,
+        )
+    }
+
+    /// As [`spawn_local`](Self::spawn_local), of a coroutine without a value.
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn_local`](Self::spawn_local).
+    #[track_caller]
+    pub fn launch_local<F>(self, future: F) -> Job
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let site = Location::caller();
+        Job::from_node(local::spawn(&self.scope.0, self.context, 0, site, future))
+    }
+
     /// Launches the child; see [`Scope::spawn`].
     ///
     /// # Examples
@@ -979,7 +1079,7 @@ where
     F: Future + Send + 'static,
     S: Settle<F::Output>,
 {
-    let context = context.and_then(|context| resolve(region, context));
+    let context = context.and_then(|context| resolve(region, context, site));
     Deferred::new(coroutine::spawn::<F, S>(region, context, state::HANDLE, site, future), site)
 }
 
@@ -993,16 +1093,21 @@ where
     F: Future + Send + 'static,
     S: Settle<F::Output>,
 {
-    let context = context.and_then(|context| resolve(region, context));
+    let context = context.and_then(|context| resolve(region, context, site));
     Job::from_node(coroutine::spawn::<F, S>(region, context, 0, site, future))
 }
 
 /// The region's context with `change` applied; none if the region has ended, and with it, maybe,
 /// its context.
-fn resolve(region: &NodeRef, change: Context) -> Option<Arc<ContextInner>> {
-    Job::from_node(region.clone())
+pub(crate) fn resolve(
+    region: &NodeRef,
+    change: Context,
+    site: &'static Location<'static>,
+) -> Option<Arc<ContextInner>> {
+    let context = Job::from_node(region.clone())
         // SAFETY: unended during the call.
-        .pinned(|node| Arc::new(unsafe { node.context() }.with(change)))
+        .pinned(|node| unsafe { node.context() }.with(change))?;
+    Some(Arc::new(context.unwrap_or_else(|missing| missing.panic_missing(site))))
 }
 
 macro_rules! debug_by_job {

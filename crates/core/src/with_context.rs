@@ -212,7 +212,9 @@ impl Section {
     ) -> Option<Arc<ContextInner>> {
         if self.context.get().is_none() {
             // What `outer` calls may have come here meanwhile.
-            let _first = self.context.set(Arc::new(outer()?.with(self.change.clone())));
+            let inner = outer()?.with(self.change.clone());
+            let inner = inner.unwrap_or_else(|missing| missing.panic_missing(self.place));
+            let _first = self.context.set(Arc::new(inner));
         }
         self.context.get().cloned()
     }
@@ -220,17 +222,24 @@ impl Section {
     /// Compares the dispatcher that is asked for with the one that is here.
     fn enter(&self, here: &Here<'_>) -> Stage {
         match (self.change.dispatcher(), here) {
-            (None, _) => Stage::Here,
+            (None | Some(Dispatcher::Unconfined), _) => Stage::Here,
             (Some(Dispatcher::Default), Here::Coroutine(poll)) if poll.is_from_default() => {
                 Stage::Home
             }
             (Some(dispatcher), Here::Coroutine(_)) => {
-                let to = hooks::with(|runtime| dispatcher.resolve(runtime));
-                Stage::There(Journey::new(Some(to)))
+                Stage::There(Journey::new(Some(self.resolve(dispatcher))))
             }
-            (_, Here::Bound) => self.refuse("what a thread blocks on cannot go on elsewhere"),
+            (Some(dispatcher), Here::Bound) if self.resolve(dispatcher).is_here() => Stage::Here,
+            (_, Here::Bound) => self.refuse(
+                "what is bound to a thread, as the body of run_blocking is, cannot go on elsewhere",
+            ),
             (_, Here::Outside) => self.refuse("there is no coroutine here that could move"),
         }
+    }
+
+    fn resolve(&self, dispatcher: &Dispatcher) -> Arc<dyn Dispatch> {
+        let dispatch = hooks::with(|runtime| dispatcher.resolve(runtime));
+        dispatch.unwrap_or_else(|| dispatcher.panic_missing(self.place))
     }
 
     #[cold]

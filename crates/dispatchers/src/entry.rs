@@ -48,6 +48,26 @@ where
     T: Termination,
     F: Future<Output = T> + Send + 'static,
 {
+    // The report is made in the coroutine, so that what it reports need not be `Send`.
+    runtime(options).run_main(async { future.await.report() })
+}
+
+/// As [`main`], with the future on the calling thread, which serves the main loop beside it.
+///
+/// # Panics
+///
+/// As [`main`].
+#[track_caller]
+pub fn main_local<T, F>(options: Options, future: F) -> ExitCode
+where
+    T: Termination,
+    F: Future<Output = T>,
+{
+    runtime(options).run_main_local(async { future.await.report() })
+}
+
+#[track_caller]
+fn runtime(options: Options) -> Runtime {
     let mut builder = Runtime::builder().drop_grace(GRACE);
     if let Some(parallelism) = options.parallelism {
         builder = builder.parallelism(parallelism);
@@ -55,7 +75,5 @@ where
     if let Some(name) = options.name {
         builder = builder.name(name);
     }
-    let runtime = builder.build().unwrap_or_else(|error| panic!("#[corymb::main]: {error}"));
-    // The report is made in the coroutine, so that what it reports need not be `Send`.
-    runtime.run_main(async { future.await.report() })
+    builder.build().unwrap_or_else(|error| panic!("#[corymb::main]: {error}"))
 }

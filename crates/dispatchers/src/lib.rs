@@ -2,11 +2,15 @@
 
 #[doc(hidden)]
 pub mod entry;
+mod home;
+mod main_loop;
 mod pool;
 #[doc(hidden)]
 pub mod reactor;
 mod runtime;
 
+pub use home::{LocalRuntime, spawn_local};
+pub use main_loop::{Main, MainError};
 pub use pool::WorkerBlocked;
 pub use runtime::{
     BuildError, Builder, Entered, Metrics, Runtime, RuntimeHandle, ShutdownReport, detached,

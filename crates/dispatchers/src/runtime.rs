@@ -2,14 +2,11 @@
 
 use std::any::Any;
 use std::fmt;
-use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread, ThreadId};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant as Moment};
 
 use corymb_core::hooks::{self, Choice, RuntimeHooks};
-use corymb_core::internal::prim::atomic::{AtomicBool, Ordering};
 use corymb_core::internal::{
     Root, TimerShard, enclose, real_now, refused_by_shutdown, scope_of, unwind_cancelled,
 };
@@ -18,6 +15,8 @@ use corymb_core::{
     CancelCause, Cancelled, Deferred, Dispatch, Failure, Job, JoinError, Who, is_cancelled,
 };
 
+use crate::home::{self, Home, Serving, block_on};
+use crate::main_loop;
 use crate::pool::{self, Pool, WithoutProcessor};
 use crate::reactor::Reactor;
 
@@ -68,6 +67,8 @@ pub(crate) struct Shared {
     shutter: Mutex<Option<ThreadId>>,
     /// Set when all has ended, after a shutdown.
     ended: Arc<Ended>,
+    /// The loop of the thread that is, or was, in `run_main`.
+    main: Mutex<Option<Arc<Home>>>,
     /// This object, for threads that enter the runtime.
     this: Weak<Self>,
 }
@@ -135,6 +136,7 @@ impl Runtime {
             shutting: Mutex::new(()),
             shutter: Mutex::new(None),
             ended: Arc::default(),
+            main: Mutex::new(None),
             this: Weak::clone(this),
         });
         let hooks: Arc<dyn RuntimeHooks> = Arc::<Shared>::clone(&shared);
@@ -254,20 +256,57 @@ impl Runtime {
         scope_of(&self.shared.root()).launch(future)
     }
 
-    /// Runs `future` as a coroutine on the workers, and blocks this thread until it has ended. Its
-    /// panic goes on here.
+    /// Runs `future` as a coroutine on the workers, while this thread serves
+    /// [`Dispatcher::Main`](corymb_core::Dispatcher::Main): what `#[corymb::main]` does, for a
+    /// runtime of one's own.
+    ///
+    /// When it has returned there is no main loop any more: what is given to it then is cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use corymb::prelude::*;
+    ///
+    /// let runtime = corymb::Runtime::new()?;
+    /// let main = runtime.run_main(async {
+    ///     corymb::with_context(Dispatcher::Main, async { thread::current().id() }).await
+    /// });
+    /// assert_eq!(main, thread::current().id());
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// With a panic of the future; if the runtime has shut down or does so meanwhile; and if another
+    /// thread is in a `run_main` of this runtime.
     #[track_caller]
-    pub(crate) fn run_main<F>(&self, future: F) -> F::Output
+    pub fn run_main<F>(&self, future: F) -> F::Output
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        let serving = Serving::enter();
+        self.shared.serve_main(serving.home());
         let main = self.detached(future).outcome();
         match self.run_blocking(main) {
             Ok(value) => value,
             Err(JoinError::Panicked(panic)) => panic.resume(),
             Err(error) => panic!("the main coroutine was {error}"),
         }
+    }
+
+    /// As [`run_main`](Self::run_main), with the future on this thread, as by
+    /// [`run_blocking`](Self::run_blocking): what `#[corymb::main(local)]` does.
+    ///
+    /// # Panics
+    ///
+    /// As [`run_main`](Self::run_main).
+    #[track_caller]
+    pub fn run_main_local<F: Future>(&self, future: F) -> F::Output {
+        let serving = Serving::enter();
+        self.shared.serve_main(serving.home());
+        self.run_blocking(future)
     }
 
     /// Makes this the runtime of the calling thread, until the guard is dropped: for threads that
@@ -579,6 +618,22 @@ impl Shared {
         run_blocking_in(&job, future)
     }
 
+    /// Makes the loop of this thread the runtime's main loop.
+    #[track_caller]
+    fn serve_main(&self, home: &Arc<Home>) {
+        let mut main = lock(&self.main);
+        let is_free = main.as_ref().is_none_or(|old| old.is_closed() || old.is_here());
+        if is_free {
+            *main = Some(Arc::clone(home));
+        }
+        drop(main);
+        assert!(
+            is_free,
+            "run_main was called while another thread is in it: a runtime has one main loop, so \
+             use run_blocking here"
+        );
+    }
+
     fn dump_to(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         match self.try_root() {
             Some(root) => root.dump(out),
@@ -652,6 +707,15 @@ impl RuntimeHooks for Shared {
 
     fn default_dispatch(&self) -> Arc<dyn Dispatch> {
         Arc::<Pool>::clone(&self.pool)
+    }
+
+    fn home(&self) -> Option<Arc<dyn hooks::Home>> {
+        home::innermost()
+    }
+
+    fn main_dispatch(&self) -> Option<Arc<dyn Dispatch>> {
+        let own = lock(&self.main).clone();
+        own.map(|own| -> Arc<dyn Dispatch> { own }).or_else(main_loop::installed)
     }
 
     fn io_dispatch(&self) -> Arc<dyn Dispatch> {
@@ -744,41 +808,5 @@ fn uncancelled<T>(result: Result<T, Cancelled>) -> T {
              shut down later, or use try_run_blocking to go on"
         ),
         Err(cancelled) => panic!("run_blocking was {cancelled}: use try_run_blocking to go on"),
-    }
-}
-
-/// Polls `future` on this thread until it is ready.
-fn block_on<F: Future>(future: F) -> F::Output {
-    let unpark = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) });
-    let waker = Waker::from(Arc::clone(&unpark));
-    let mut cx = Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut cx) {
-            return value;
-        }
-        // Ordering: Acquire pairs with the Release in `wake`.
-        while !unpark.woken.swap(false, Ordering::Acquire) {
-            thread::park();
-        }
-    }
-}
-
-/// The waker of a thread. The flag is there because anybody may take the thread's own token.
-struct Unpark {
-    thread: Thread,
-    woken: AtomicBool,
-}
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        // Ordering: Release publishes the waker's writes to the poll that follows.
-        if !self.woken.swap(true, Ordering::Release) {
-            self.thread.unpark();
-        }
     }
 }

@@ -10,7 +10,7 @@
 //!
 //! - for `#[test]`: `testing::{run_test, run_test_with, TestRuntime}`, as `corymb_testing` does;
 //! - for `#[test(real)]`: `__private::test_real`;
-//! - for `#[main]`: `__private::{main, Options}`.
+//! - for `#[main]`: `__private::{main, main_local, Options}`.
 
 #![forbid(unsafe_code)]
 
@@ -30,7 +30,11 @@ use proc_macro::TokenStream;
 /// | --- | --- |
 /// | `parallelism = 4` | the number of processors, by default the machine's |
 /// | `name = "x"` | the name of the runtime, for dumps, errors and threads |
+/// | `local` | the body stays on the thread that called `main`, and need not be `Send` |
 /// | `crate = "path"` | the module that stands for `corymb`: see the page of `corymb_macros` |
+///
+/// Without `local` the body is a coroutine of the pool. Either way the thread that called `main`
+/// serves `Dispatcher::Main`.
 ///
 /// # Examples
 ///

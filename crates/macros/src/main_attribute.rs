@@ -12,6 +12,7 @@ const NAME: &str = "#[corymb::main]";
 const KNOWN: &[Known] = &[
     Known { name: "parallelism", takes: Takes::Integer },
     Known { name: "name", takes: Takes::Text },
+    Known { name: "local", takes: Takes::Nothing },
     Known { name: "crate", takes: Takes::Text },
 ];
 
@@ -35,12 +36,16 @@ fn try_expand(args: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let args = Args::parse(NAME, KNOWN, args)?;
     let corymb = args.krate()?;
     let options = options(&args)?;
+    let main = match args.span("local") {
+        Some(_) => quote!(main_local),
+        None => quote!(main),
+    };
     // What the body returns need not be `Send`: its report is made in the coroutine, and the
     // exit code of that comes out.
     Ok(function::wrap(
         &function,
         &parse_quote!(-> ::std::process::ExitCode),
-        |future| quote!(#corymb::__private::main(#corymb::__private::Options::new() #options, #future)),
+        |future| quote!(#corymb::__private::#main(#corymb::__private::Options::new() #options, #future)),
     ))
 }
 

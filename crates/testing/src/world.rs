@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, ThreadId};
 
-use corymb_core::hooks::{self, Choice, RuntimeHooks};
+use corymb_core::hooks::{self, Choice, Garbage, Home, RuntimeHooks};
 use corymb_core::internal::prim::Mutex;
+use corymb_core::internal::runs_as;
 use corymb_core::time::{Clock, Instant, TimerShard};
 use corymb_core::{Coroutine, Dispatch, Failure, Job};
 
@@ -15,6 +17,8 @@ use crate::clock::VirtualClock;
 /// The runtime as the kernel sees it.
 pub(crate) struct World {
     queue: Arc<Queue>,
+    main: Arc<Main>,
+    bound: Arc<Bound>,
     shuffled: bool,
     pub(crate) clock: VirtualClock,
     pub(crate) choices: Mutex<Choices>,
@@ -26,16 +30,66 @@ pub(crate) struct World {
 
 struct Queue(Mutex<VecDeque<Coroutine>>);
 
+/// The same queue as that of [`Dispatcher::Main`](corymb_core::Dispatcher::Main).
+struct Main(Arc<Queue>);
+
+impl Dispatch for Main {
+    fn dispatch(&self, coroutine: Coroutine) {
+        self.0.dispatch(coroutine);
+    }
+
+    /// All is on one thread; so what counts is whose code it is.
+    fn is_here(&self) -> bool {
+        runs_as(self)
+    }
+}
+
 impl Dispatch for Queue {
     fn dispatch(&self, coroutine: Coroutine) {
         self.0.lock().push_back(coroutine);
     }
 }
 
+/// The same queue as that of the test's thread, for what is bound to it.
+struct Bound {
+    queue: Arc<Queue>,
+    /// The one where the first of them was launched: a test has no other.
+    thread: OnceLock<ThreadId>,
+}
+
+impl Dispatch for Bound {
+    fn dispatch(&self, coroutine: Coroutine) {
+        self.queue.dispatch(coroutine);
+    }
+
+    fn is_here(&self) -> bool {
+        self.thread.get() == Some(&thread::current().id())
+    }
+}
+
+/// What is alive in the end is ended by the test runtime itself.
+impl Home for Bound {
+    fn bind(&self) -> usize {
+        self.thread.get_or_init(|| thread::current().id());
+        0
+    }
+
+    fn bound(&self, _: usize, _: Job) {}
+
+    fn release(&self, _: usize) {}
+
+    fn bury(&self, garbage: Garbage) -> Option<Garbage> {
+        Some(garbage)
+    }
+}
+
 impl World {
     pub(crate) fn new(seed: u64, shuffled: bool) -> Self {
+        let queue = Arc::new(Queue(Mutex::new(VecDeque::new())));
         Self {
-            queue: Arc::new(Queue(Mutex::new(VecDeque::new()))),
+            main: Arc::new(Main(Arc::clone(&queue))),
+            bound: Arc::new(Bound { queue: Arc::clone(&queue), thread: OnceLock::new() }),
+            queue,
             shuffled,
             clock: VirtualClock::new(),
             choices: Mutex::new(Choices::new(seed)),
@@ -95,6 +149,14 @@ impl RuntimeHooks for World {
 
     fn default_dispatch(&self) -> Arc<dyn Dispatch> {
         Arc::<Queue>::clone(&self.queue)
+    }
+
+    fn home(&self) -> Option<Arc<dyn Home>> {
+        Some(Arc::<Bound>::clone(&self.bound))
+    }
+
+    fn main_dispatch(&self) -> Option<Arc<dyn Dispatch>> {
+        Some(Arc::<Main>::clone(&self.main))
     }
 
     fn timer_shard(&self) -> &'static TimerShard {

@@ -79,7 +79,7 @@ impl Dispatcher {
     ///
     /// # Panics
     ///
-    /// If `n` is 0, or if there is no runtime.
+    /// If `n` is 0, if there is no runtime, of `Unconfined`, and of `Main` where there is none.
     #[must_use]
     #[track_caller]
     pub fn limited_parallelism(&self, n: usize) -> Self {
@@ -87,6 +87,11 @@ impl Dispatcher {
             n > 0,
             "limited_parallelism(0): a view without a place would never run what it is given; \
              use 1 or more"
+        );
+        assert!(
+            !matches!(self, Self::Unconfined),
+            "Dispatcher::Unconfined has no threads that could be limited: make the view of \
+             Dispatcher::Default"
         );
         let root = hooks::with(|runtime| runtime.root());
         // SAFETY: a root owns its context.

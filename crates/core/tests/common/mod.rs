@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use corymb_core::hooks::{Choice, Entered, RuntimeHooks, enter};
+use corymb_core::hooks::{Choice, Entered, Garbage, Home, RuntimeHooks, enter};
 use corymb_core::internal::{Root, scope_of};
 use corymb_core::time::{Clock, Instant, LateTimeout, TimerShard};
 use corymb_core::{Coroutine, Deferred, Dispatch, Failure, Job, Scope};
@@ -62,6 +63,36 @@ impl Fifo {
     }
 }
 
+/// The queue as that of one thread, which runs all there is.
+struct Bound {
+    queue: Arc<Queue>,
+    thread: ThreadId,
+}
+
+impl Dispatch for Bound {
+    fn dispatch(&self, coroutine: Coroutine) {
+        self.queue.dispatch(coroutine);
+    }
+
+    fn is_here(&self) -> bool {
+        self.thread == thread::current().id()
+    }
+}
+
+impl Home for Bound {
+    fn bind(&self) -> usize {
+        0
+    }
+
+    fn bound(&self, _: usize, _: Job) {}
+
+    fn release(&self, _: usize) {}
+
+    fn bury(&self, garbage: Garbage) -> Option<Garbage> {
+        Some(garbage)
+    }
+}
+
 impl Clock for Fifo {
     fn now(&self) -> Instant {
         Instant::from_nanos(self.now.load(Ordering::SeqCst))
@@ -75,6 +106,10 @@ impl RuntimeHooks for Fifo {
 
     fn default_dispatch(&self) -> Arc<dyn Dispatch> {
         self.queue.clone()
+    }
+
+    fn home(&self) -> Option<Arc<dyn Home>> {
+        Some(Arc::new(Bound { queue: self.queue.clone(), thread: thread::current().id() }))
     }
 
     fn timer_shard(&self) -> &'static TimerShard {
@@ -148,14 +183,14 @@ impl Harness {
 
     /// Runs what is queued on so many threads until `job` has ended.
     pub(crate) fn run_on(&self, threads: usize, job: &Job) {
-        std::thread::scope(|s| {
+        thread::scope(|s| {
             for _ in 0..threads {
                 s.spawn(|| {
                     let _inside = self.enter();
                     while !job.is_completed() {
                         match self.pop() {
                             Some(coroutine) => coroutine.run(),
-                            None => std::thread::yield_now(),
+                            None => thread::yield_now(),
                         }
                     }
                 });
@@ -188,7 +223,7 @@ impl Harness {
         self.hooks.pass(time);
     }
 
-    fn pop(&self) -> Option<Coroutine> {
+    pub(crate) fn pop(&self) -> Option<Coroutine> {
         self.hooks.queue.pop()
     }
 
@@ -241,7 +276,7 @@ impl Drop for Harness {
         self.run();
         *self.hooks.root.lock().unwrap() = None;
         self.hooks.shard.release();
-        if !std::thread::panicking() {
+        if !thread::panicking() {
             assert!(root.job().is_completed(), "something did not end: {:?}", root.job());
         }
     }

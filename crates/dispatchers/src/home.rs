@@ -1,0 +1,215 @@
+//! The loop of a thread that blocks: beside what the thread blocks on, it runs the coroutines whose
+//! place that thread is.
+//!
+//! A thread that blocks in `run_blocking` or `run_main` is *serving* a [`Home`]. Nested calls serve
+//! the same one, and all others further out, so that what a thread waits for in such a call can
+//! always go on there:
+//!
+//! ```text
+//!   other threads ──► mailbox of the home ──► the innermost block_on of the thread: run
+//!                                   (closed when the outermost one returns)
+//! ```
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `mailbox` | how the thread sleeps, and is told of a coroutine |
+//! | `block_on` | the loop |
+//! | `local` | a home that lasts for several runs |
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::thread::{self, ThreadId};
+
+use corymb_core::hooks::{self, Garbage};
+use corymb_core::internal::prim::Mutex;
+use corymb_core::internal::report_here;
+use corymb_core::{CancelCause, Coroutine, Dispatch, Job};
+use slab::Slab;
+
+mod block_on;
+mod local;
+mod mailbox;
+
+pub(crate) use block_on::block_on;
+pub use local::{LocalRuntime, spawn_local};
+use mailbox::Mailbox;
+
+/// A thread as a place for coroutines, for as long as it serves them.
+pub(crate) struct Home {
+    thread: ThreadId,
+    mailbox: Mailbox<Letter>,
+    /// The jobs whose futures are bound to the thread.
+    bound: Mutex<Slab<Option<Job>>>,
+}
+
+/// What is sent to a thread.
+enum Letter {
+    /// To be run.
+    Coroutine(Coroutine),
+    /// To be dropped.
+    Garbage(Garbage),
+}
+
+impl Home {
+    /// One of this thread.
+    fn new() -> Arc<Self> {
+        let thread = thread::current().id();
+        Arc::new(Self { thread, mailbox: Mailbox::new(), bound: Mutex::new(Slab::new()) })
+    }
+
+    /// Whether the thread serves it no more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.mailbox.is_closed()
+    }
+
+    /// Runs one coroutine, if one is ready.
+    fn run_one(&self) -> bool {
+        let letter = self.mailbox.pop();
+        letter
+            .map(|letter| match letter {
+                Letter::Coroutine(coroutine) => coroutine.run(),
+                Letter::Garbage(garbage) => bury(garbage),
+            })
+            .is_some()
+    }
+
+    /// Ends what is bound to the thread, which is this one, and refuses what comes later.
+    fn close(&self) {
+        loop {
+            let jobs: Vec<Job> =
+                self.bound.lock().iter().filter_map(|(_, job)| job.clone()).collect();
+            for job in jobs {
+                job.cancel_with(CancelCause::Shutdown);
+            }
+            while let Some(letter) = self.mailbox.pop() {
+                match letter {
+                    Letter::Coroutine(coroutine) => coroutine.discard(),
+                    Letter::Garbage(garbage) => bury(garbage),
+                }
+            }
+            if self.bound.lock().is_empty() {
+                break;
+            }
+            if self.mailbox.is_empty() {
+                // Another thread has taken one in a wake, and has not sent it yet.
+                thread::park();
+            }
+        }
+        drop(self.mailbox.close());
+    }
+}
+
+impl Dispatch for Home {
+    fn dispatch(&self, coroutine: Coroutine) {
+        // Dropping it cancels it.
+        drop(self.mailbox.push(Letter::Coroutine(coroutine)));
+    }
+
+    fn is_here(&self) -> bool {
+        self.thread == thread::current().id()
+    }
+}
+
+impl hooks::Home for Home {
+    fn bind(&self) -> usize {
+        self.bound.lock().insert(None)
+    }
+
+    fn bound(&self, number: usize, job: Job) {
+        let mut bound = self.bound.lock();
+        // A launch into a scope that has ended has dropped its future already.
+        let _job = match bound.get_mut(number) {
+            Some(place) => place.replace(job),
+            None => Some(job),
+        };
+        drop(bound);
+    }
+
+    fn release(&self, number: usize) {
+        let _job = self.bound.lock().try_remove(number);
+    }
+
+    fn bury(&self, garbage: Garbage) -> Option<Garbage> {
+        match self.mailbox.push(Letter::Garbage(garbage)) {
+            Some(Letter::Garbage(garbage)) => Some(garbage),
+            _ => None,
+        }
+    }
+}
+
+/// Drops a value whose home this is; its panic is reported.
+fn bury(garbage: Garbage) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(garbage))) {
+        report_here("destructor of a value", payload);
+    }
+}
+
+/// What this thread serves now.
+pub(crate) fn innermost() -> Option<Arc<dyn hooks::Home>> {
+    // SAFETY: null, or a link that is valid until this thread drops it.
+    let link = unsafe { INNERMOST.get().as_ref() }?;
+    Some(Arc::<Home>::clone(&link.home))
+}
+
+thread_local! {
+    /// What this thread serves.
+    static INNERMOST: Cell<*const Link> = const { Cell::new(ptr::null()) };
+}
+
+struct Link {
+    home: Arc<Home>,
+    outer: *const Self,
+    /// The home ends with this.
+    owned: bool,
+}
+
+/// Notes that this thread serves a home, until it is dropped.
+pub(crate) struct Serving(NonNull<Link>, PhantomData<*const ()>);
+
+impl Serving {
+    /// Serves the home that the thread serves already, or a new one, which is closed in the end.
+    pub(crate) fn enter() -> Self {
+        // SAFETY: null, or a link that is valid until this thread drops it.
+        let outer = unsafe { INNERMOST.get().as_ref() };
+        match outer {
+            Some(outer) => Self::link(Arc::clone(&outer.home), false),
+            None => Self::link(Home::new(), true),
+        }
+    }
+
+    fn link(home: Arc<Home>, owned: bool) -> Self {
+        let link = Box::into_raw(Box::new(Link { home, outer: INNERMOST.get(), owned }));
+        INNERMOST.set(link);
+        // SAFETY: not null, as it came from a box.
+        Self(unsafe { NonNull::new_unchecked(link) }, PhantomData)
+    }
+
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        // SAFETY: the link is freed when this is dropped.
+        &unsafe { self.0.as_ref() }.home
+    }
+
+    /// Runs one coroutine of a home that this thread serves.
+    fn run_one(&self) -> bool {
+        // SAFETY: links further out are dropped after this one.
+        let outer = |link: &&Link| unsafe { link.outer.as_ref() };
+        // SAFETY: as in `home`.
+        let innermost = unsafe { self.0.as_ref() };
+        let mut links = std::iter::successors(Some(innermost), outer);
+        links.any(|link| link.home.run_one())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // SAFETY: it came from a box, and nobody looks at it when it is out of the chain.
+        let link = unsafe { Box::from_raw(self.0.as_ptr()) };
+        if link.owned {
+            link.home.close();
+        }
+        INNERMOST.set(link.outer);
+    }
+}

@@ -1,0 +1,101 @@
+//! A runtime of one thread, for futures that are not `Send`.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use corymb_core::LocalDeferred;
+use corymb_core::hooks;
+use corymb_core::internal::scope_of;
+
+use super::{Home, Serving};
+
+/// The calling thread as a place for coroutines that are bound to it.
+///
+/// What is launched by [`spawn_local`] in one [`run_blocking`](Self::run_blocking) goes on in the
+/// next one; when this is dropped, it is cancelled and dropped, here. Timers and sockets are those
+/// of the surrounding runtime, or of the global one, on whose pool all runs that is not bound.
+///
+/// A plain [`run_blocking`](crate::run_blocking) is such a place too, for its own time.
+///
+/// # Examples
+///
+/// ```
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+/// use corymb::{LocalRuntime, prelude::*, spawn_local};
+///
+/// let local = LocalRuntime::new();
+/// let count = Rc::new(Cell::new(0));
+/// let counter = {
+///     let count = Rc::clone(&count);
+///     local.run_blocking(async {
+///         spawn_local(async move {
+///             while count.get() < 3 {
+///                 count.set(count.get() + 1);
+///                 yield_now().await;
+///             }
+///         })
+///         .job()
+///     })
+/// };
+/// local.run_blocking(counter.join());
+/// assert_eq!(count.get(), 3);
+/// ```
+pub struct LocalRuntime {
+    home: Arc<Home>,
+    _bound: PhantomData<*const ()>,
+}
+
+impl LocalRuntime {
+    /// One of the calling thread.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { home: Home::new(), _bound: PhantomData }
+    }
+
+    /// As [`run_blocking`](crate::run_blocking), and runs meanwhile what is bound to this.
+    ///
+    /// # Panics
+    ///
+    /// As [`run_blocking`](crate::run_blocking).
+    #[track_caller]
+    pub fn run_blocking<F: Future>(&self, future: F) -> F::Output {
+        let _serving = Serving::link(Arc::clone(&self.home), false);
+        crate::run_blocking(future)
+    }
+}
+
+impl Default for LocalRuntime {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for LocalRuntime {
+    fn drop(&mut self) {
+        self.home.close();
+    }
+}
+
+impl fmt::Debug for LocalRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LocalRuntime")
+    }
+}
+
+/// Launches a coroutine that is bound to this thread, under the runtime itself: it ends with the
+/// thread's outermost loop, or its [`LocalRuntime`], at the latest. For a child of a scope there is
+/// [`Scope::spawn_local`](corymb_core::Scope::spawn_local).
+///
+/// # Panics
+///
+/// If this thread has no loop: outside of `run_blocking`, and in coroutines of the pool.
+#[track_caller]
+pub fn spawn_local<F>(future: F) -> LocalDeferred<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    scope_of(&hooks::with(|runtime| runtime.root())).spawn_local(future)
+}

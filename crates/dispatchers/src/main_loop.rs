@@ -1,0 +1,141 @@
+//! The event loop of a program that has one of its own, as `Dispatcher::Main`.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, ThreadId};
+
+use corymb_core::internal::prim::Mutex;
+use corymb_core::{Coroutine, Dispatch};
+
+/// Makes a program's event loop what [`Dispatcher::Main`](corymb_core::Dispatcher::Main) stands
+/// for.
+///
+/// A toolkit's loop owns the main thread and takes closures, messages or events from others. To
+/// install it is to say how a [`Coroutine`] gets there; the loop [runs](Coroutine::run) it. A
+/// runtime whose main loop is that of `#[corymb::main]` keeps that one.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::mpsc;
+/// use std::thread;
+/// use corymb::{Coroutine, Main, prelude::*};
+///
+/// // Whatever the toolkit has: here, a loop over a channel.
+/// let (proxy, events) = mpsc::channel::<Coroutine>();
+/// Main::install(move |coroutine| drop(proxy.send(coroutine)))?;
+///
+/// let main = thread::current().id();
+/// let shown = detached(async move {
+///     let result = corymb::blocking(|| 6 * 7).await; // not on the main thread
+///     corymb::with_context(Dispatcher::Main, async move {
+///         assert_eq!(thread::current().id(), main);
+///         result
+///     })
+///     .await
+/// });
+/// while !shown.job().is_completed() {
+///     // With a time, as nothing else ends this loop.
+///     let wait = std::time::Duration::from_millis(10);
+///     events.recv_timeout(wait).map(Coroutine::run).ok();
+/// }
+/// assert_eq!(run_blocking(shown), 42);
+/// # Ok::<(), corymb::MainError>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Main {}
+
+type Sender = dyn Fn(Coroutine) + Send + Sync;
+
+/// The loop that was installed.
+struct Installed {
+    thread: ThreadId,
+    /// None when it was uninstalled.
+    send: Mutex<Option<Arc<Sender>>>,
+}
+
+static INSTALLED: OnceLock<Arc<Installed>> = OnceLock::new();
+
+impl Main {
+    /// Installs the event loop of the calling thread, for the rest of the program.
+    ///
+    /// `send` is called on any thread, and hands the coroutine over to the loop, which runs it: on
+    /// its thread, and not inside of `send`. One that it drops is cancelled, so a loop that has
+    /// ended needs no more care. Where the loop's thread is to be another one than the caller's, use
+    /// [`install_for`](Self::install_for).
+    ///
+    /// # Errors
+    ///
+    /// If there was one already: a process has one main loop.
+    pub fn install(send: impl Fn(Coroutine) + Send + Sync + 'static) -> Result<(), MainError> {
+        Self::install_for(thread::current().id(), send)
+    }
+
+    /// As [`install`](Self::install), for the event loop of the thread `thread`.
+    ///
+    /// # Errors
+    ///
+    /// As [`install`](Self::install).
+    pub fn install_for(
+        thread: ThreadId,
+        send: impl Fn(Coroutine) + Send + Sync + 'static,
+    ) -> Result<(), MainError> {
+        let send: Arc<Sender> = Arc::new(send);
+        let installed = Installed { thread, send: Mutex::new(Some(send)) };
+        INSTALLED.set(Arc::new(installed)).map_err(|_| MainError(()))
+    }
+
+    /// Lets go of the closure that was installed. From then on, what is given to
+    /// [`Dispatcher::Main`](corymb_core::Dispatcher::Main) is cancelled. False if there is none.
+    pub fn uninstall() -> bool {
+        let send = INSTALLED.get().and_then(|installed| installed.send.lock().take());
+        // Dropped without the lock.
+        send.is_some()
+    }
+
+    /// Whether the calling thread is the one of the installed loop.
+    pub fn is_here() -> bool {
+        INSTALLED.get().is_some_and(|installed| installed.is_here())
+    }
+}
+
+/// The loop that was installed, if one was.
+pub(crate) fn installed() -> Option<Arc<dyn Dispatch>> {
+    INSTALLED.get().map(|installed| -> Arc<dyn Dispatch> { Arc::<Installed>::clone(installed) })
+}
+
+impl Dispatch for Installed {
+    fn dispatch(&self, coroutine: Coroutine) {
+        let send = self.send.lock().clone();
+        // Dropping it cancels it.
+        if let Some(send) = send {
+            send(coroutine);
+        }
+    }
+
+    fn is_here(&self) -> bool {
+        self.thread == thread::current().id()
+    }
+}
+
+/// [`Main::install`] was called a second time.
+pub struct MainError(());
+
+impl fmt::Display for MainError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a main loop was installed before: a process has one, so call Main::install once, \
+             where the program's event loop is made",
+        )
+    }
+}
+
+/// What `unwrap` and `main` print.
+impl fmt::Debug for MainError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MainError({self})")
+    }
+}
+
+impl std::error::Error for MainError {}

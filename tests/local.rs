@@ -1,0 +1,289 @@
+//! Coroutines that are bound to a thread.
+
+use std::cell::Cell;
+use std::future::{pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context as TaskContext, Poll, Waker};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use corymb::prelude::*;
+use corymb::{CancelCause, JoinError, LocalRuntime, blocking, spawn_local, spawn_on, with_context};
+
+fn here() -> ThreadId {
+    thread::current().id()
+}
+
+/// Looks in each poll, and when it is dropped, whether it is at home.
+struct AtHome<F> {
+    future: Pin<Box<F>>,
+    home: ThreadId,
+    dropped: Rc<Cell<usize>>,
+}
+
+impl<F: Future> AtHome<F> {
+    fn new(dropped: &Rc<Cell<usize>>, future: F) -> Self {
+        Self { future: Box::pin(future), home: here(), dropped: Rc::clone(dropped) }
+    }
+}
+
+impl<F: Future> Future for AtHome<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
+        assert_eq!(here(), self.home);
+        self.future.as_mut().poll(cx)
+    }
+}
+
+impl<F> Drop for AtHome<F> {
+    fn drop(&mut self) {
+        if here() != self.home {
+            std::process::abort(); // no test may catch it
+        }
+        self.dropped.set(self.dropped.get() + 1);
+    }
+}
+
+type Slot = Arc<Mutex<Option<Waker>>>;
+
+/// Suspends `times` times, and leaves its waker.
+async fn suspend(slot: Slot, times: usize) {
+    let mut left = times;
+    poll_fn(move |cx| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        *slot.lock().unwrap() = Some(cx.waker().clone());
+        Poll::Pending
+    })
+    .await;
+}
+
+#[test]
+fn a_child_shares_what_is_not_send_and_is_awaited_with_its_scope() {
+    let count = Rc::new(Cell::new(0));
+    run_blocking(scope(async |s| {
+        for _ in 0..10 {
+            let count = Rc::clone(&count);
+            s.launch_local(async move {
+                yield_now().await;
+                sleep(Duration::from_millis(1)).await;
+                count.set(count.get() + 1);
+            });
+        }
+    }));
+    assert_eq!(count.get(), 10);
+}
+
+#[test]
+fn values_that_are_not_send_are_given_and_failures_too() {
+    run_blocking(supervisor_scope(async |s| {
+        assert_eq!(*s.spawn_local(async { Rc::new(1) }).await, 1);
+        let failed =
+            s.spawn_local(async { if here() == here() { panic!("oops") } else { Rc::new(1) } });
+        let Err(JoinError::Panicked(panic)) = failed.outcome().await else { unreachable!() };
+        assert_eq!(panic.message(), "oops");
+        let child = s.coroutine().name("child").spawn_local(pending::<Rc<()>>());
+        assert_eq!(child.job().name().as_deref(), Some("child"));
+        child.job().cancel();
+        assert!(matches!(child.outcome().await, Err(JoinError::Cancelled(_))));
+    }));
+}
+
+#[test]
+fn a_bound_coroutine_launches_bound_ones_and_others() {
+    let home = here();
+    run_blocking(scope(async |s| {
+        s.spawn_local(scope(async move |s| {
+            assert_eq!(s.spawn_local(async { Rc::new(here()) }).await.as_ref(), &home);
+            assert_eq!(s.spawn(async { here() }).await, home, "children stay");
+            let pool = s.coroutine().on(Dispatcher::Default);
+            assert_ne!(pool.spawn(async { here() }).await, home);
+            assert_ne!(spawn_on(Dispatcher::Default, async { here() }).await, home);
+            assert_eq!(blocking(here).await, home);
+        }))
+        .await;
+    }));
+}
+
+#[test]
+fn a_section_elsewhere_is_refused_and_names_the_remedy() {
+    let failed = run_blocking(supervisor_scope(async |s| {
+        let section = with_context(Dispatcher::Default, async {});
+        s.spawn_local(section).outcome().await.unwrap_err()
+    }));
+    let JoinError::Panicked(panic) = failed else { unreachable!() };
+    assert!(panic.message().contains("spawn_on"), "{panic:?}");
+}
+
+#[test]
+fn without_a_loop_the_panic_names_the_remedy() {
+    let failed = run_blocking(supervisor_scope(async |s| {
+        let inner = s.clone();
+        s.spawn(async move { drop(inner.launch_local(async {})) }).outcome().await.unwrap_err()
+    }));
+    let JoinError::Panicked(panic) = failed else { unreachable!() };
+    assert!(panic.message().contains("inside of run_blocking"), "{panic:?}");
+}
+
+#[test]
+fn the_end_of_the_outermost_loop_drops_what_is_left() {
+    let dropped = Rc::new(Cell::new(0));
+    let child = run_blocking(async {
+        let child = spawn_local(AtHome::new(&dropped, pending::<Rc<()>>()));
+        // A nested loop ends nothing.
+        run_blocking(async {});
+        assert_eq!(dropped.get(), 0);
+        Some(child)
+    });
+    assert_eq!(dropped.get(), 1);
+    let child = child.unwrap();
+    let Err(JoinError::Cancelled(cancelled)) = run_blocking(child.outcome()) else {
+        unreachable!()
+    };
+    assert!(matches!(cancelled.cause(), CancelCause::Shutdown));
+}
+
+#[test]
+fn a_local_runtime_lasts_for_several_runs() {
+    let dropped = Rc::new(Cell::new(0));
+    let slot = Slot::default();
+    let local = LocalRuntime::new();
+    let job = local.run_blocking(async {
+        let _never = spawn_local(AtHome::new(&dropped, pending::<()>()));
+        spawn_local(AtHome::new(&dropped, suspend(Arc::clone(&slot), 1))).job()
+    });
+    local.run_blocking(async {
+        while slot.lock().unwrap().is_none() {
+            yield_now().await;
+        }
+    });
+    assert_eq!(dropped.get(), 0);
+    thread::spawn(move || slot.lock().unwrap().take().unwrap().wake()).join().unwrap();
+    local.run_blocking(job.join());
+    assert_eq!(dropped.get(), 1);
+    drop(local);
+    assert_eq!(dropped.get(), 2);
+}
+
+/// The value of a child that nobody takes is dropped when the last grandchild ends: on the pool.
+#[test]
+fn a_value_that_nobody_takes_is_dropped_at_home() {
+    let dropped = Rc::new(Cell::new(0));
+    let local = LocalRuntime::new();
+    let slot = Slot::default();
+    let job = local.run_blocking(async {
+        let value = AtHome::new(&dropped, async {});
+        let slot = Arc::clone(&slot);
+        let child = spawn_local(async move {
+            let mut open = Box::pin(scope(async |s| {
+                s.coroutine().on(Dispatcher::Default).launch(async move {
+                    let _held = blocking(|| suspend_thread(slot)).await;
+                });
+                pending::<()>().await;
+            }));
+            poll_fn(|cx| {
+                assert!(open.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            Some(value)
+        });
+        yield_now().await;
+        child.job()
+    });
+    local.run_blocking(job.join());
+    local.run_blocking(yield_now());
+    drop(local);
+    assert_eq!(dropped.get(), 1);
+}
+
+fn suspend_thread(_: Slot) {
+    let (tell, told) = std::sync::mpsc::channel::<()>();
+    assert!(told.recv_timeout(Duration::from_millis(20)).is_err());
+    drop(tell);
+}
+
+#[test]
+fn a_panic_of_the_body_ends_what_is_bound() {
+    let dropped = Rc::new(Cell::new(0));
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        run_blocking(scope(async |s| {
+            s.launch_local(AtHome::new(&dropped, pending()));
+            yield_now().await;
+            panic!("E");
+        }));
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(dropped.get(), 1);
+}
+
+/// Wakes from other threads, cancels and shutdowns, in a random order.
+#[test]
+fn whatever_happens_a_bound_future_stays_at_home() {
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move |n: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % n
+    };
+    for _ in 0..200 {
+        let dropped = Rc::new(Cell::new(0));
+        let runtime = corymb::Runtime::builder().parallelism(1).build().unwrap();
+        let (count, shut) = (1 + next(6), next(3) == 0);
+        let plan: Vec<_> = (0..count).map(|_| (next(4) as usize, next(3))).collect();
+        let waking = thread::scope(|threads| {
+            let run = runtime.try_run_blocking(supervisor_scope(async |s| {
+                for (times, fate) in plan {
+                    let slot = Slot::default();
+                    let child = s.spawn_local(AtHome::new(&dropped, suspend(slot.clone(), times)));
+                    let job = child.job();
+                    threads.spawn(move || {
+                        for _ in 0..8 {
+                            let waker = slot.lock().unwrap().take();
+                            waker.inspect(Waker::wake_by_ref);
+                            thread::yield_now();
+                        }
+                        if fate == 0 {
+                            job.cancel();
+                        }
+                        while !job.is_completed() {
+                            let waker = slot.lock().unwrap().take();
+                            waker.inspect(Waker::wake_by_ref);
+                            thread::yield_now();
+                        }
+                    });
+                    drop(child);
+                }
+                if shut {
+                    let runtime = &runtime;
+                    threads.spawn(move || drop(runtime.shutdown(Duration::from_secs(5))));
+                }
+            }));
+            run.is_ok()
+        });
+        assert!(waking || shut);
+        assert_eq!(dropped.get() as u64, count);
+    }
+}
+
+#[corymb::test]
+async fn the_test_runtime_has_bound_ones_too() {
+    scope(async |s| {
+        // What is awaited must not be held by a body that is `Send`.
+        let done = s.launch_local(async {
+            let count = Rc::new(Cell::new(1));
+            sleep(Duration::from_secs(60)).await;
+            count.set(2);
+        });
+        done.join().await;
+    })
+    .await;
+    assert_eq!(corymb::testing::elapsed(), Duration::from_secs(60));
+}

@@ -1,0 +1,216 @@
+//! `Dispatcher::Main`, by `run_main` and by an event loop of the program's own.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use corymb::prelude::*;
+use corymb::{CancelCause, Coroutine, JoinError, Main, Runtime, blocking, spawn_on, with_context};
+
+fn here() -> ThreadId {
+    thread::current().id()
+}
+
+fn on_main(s: &Scope) -> corymb::CoroutineBuilder<Scope> {
+    s.coroutine().on(Dispatcher::Main)
+}
+
+#[test]
+fn main_is_the_thread_that_runs_it_and_the_body_is_elsewhere() {
+    let runtime = Runtime::new().unwrap();
+    let main = here();
+    runtime.run_main(async move {
+        assert_ne!(here(), main);
+        let child = scope(async |s| {
+            on_main(&s)
+                .spawn(async {
+                    let before = here();
+                    sleep(Duration::from_millis(1)).await;
+                    yield_now().await;
+                    (before, here())
+                })
+                .await
+        });
+        assert_eq!(child.await, (main, main));
+        assert_eq!(with_context(Dispatcher::Main, async { here() }).await, main);
+        assert_eq!(spawn_on(Dispatcher::Main, async { here() }).await, main);
+        // From Main to what blocks, and back.
+        with_context(Dispatcher::Main, async move {
+            assert_eq!(blocking(|| 2).await, 2);
+            assert_eq!(here(), main);
+        })
+        .await;
+    });
+}
+
+#[test]
+fn an_immediate_launch_begins_inside_on_main_and_queues_elsewhere() {
+    let runtime = Runtime::new().unwrap();
+    let main = here();
+    runtime.run_main(scope(async move |s| {
+        let immediate = |s: &Scope| s.coroutine().on(Dispatcher::MainImmediate);
+        assert_eq!(immediate(&s).spawn(async { here() }).await, main);
+        let outer = s.clone();
+        on_main(&s).launch(async move {
+            let (inner, slot) = (outer.clone(), Arc::new(Mutex::new(None)));
+            let nested = Arc::clone(&slot);
+            let child = immediate(&outer).launch(async move {
+                let job = immediate(&inner).launch(async {});
+                assert!(!job.is_completed(), "what is nested queues up");
+                *nested.lock().unwrap() = Some(job);
+            });
+            assert!(child.is_completed());
+            assert!(slot.lock().unwrap().take().unwrap().is_completed());
+        });
+    }));
+}
+
+#[test]
+fn a_blocking_run_on_main_serves_main() {
+    let runtime = Runtime::new().unwrap();
+    let main = here();
+    runtime.run_main(async move {
+        with_context(Dispatcher::Main, async move {
+            let inner = run_blocking(scope(async |s| on_main(&s).spawn(async { here() }).await));
+            assert_eq!(inner, main);
+        })
+        .await;
+    });
+}
+
+#[test]
+fn in_what_main_blocks_on_a_section_of_main_stays() {
+    let runtime = Runtime::new().unwrap();
+    let main = here();
+    runtime.run_main(async move {
+        with_context(Dispatcher::Main, async move {
+            run_blocking(with_context(Dispatcher::Main, async { assert_eq!(here(), main) }));
+        })
+        .await;
+    });
+}
+
+#[test]
+fn what_is_given_to_main_after_its_end_is_cancelled() {
+    let runtime = Runtime::new().unwrap();
+    let (left, waker) = runtime.run_main(async {
+        let (tell, told) = corymb::sync::oneshot::channel::<()>();
+        (detached_on_main(told), tell)
+    });
+    waker.send(()).unwrap(); // dispatches it to a loop that has ended
+    let is_shutdown = |outcome: Result<(), JoinError>| match outcome {
+        Err(JoinError::Cancelled(cancelled)) => matches!(cancelled.cause(), CancelCause::Shutdown),
+        _ => false,
+    };
+    assert!(is_shutdown(runtime.run_blocking(left.outcome())));
+    let late = runtime
+        .run_blocking(supervisor_scope(async |s| on_main(&s).spawn(async {}).outcome().await));
+    assert!(is_shutdown(late));
+}
+
+fn detached_on_main(told: corymb::sync::oneshot::Receiver<()>) -> Deferred<()> {
+    // Under the runtime itself, on Main.
+    let (tell, deferred) = mpsc::channel();
+    drop(detached(supervisor_scope(async move |s| {
+        let child = on_main(&s).spawn(async move { told.await.unwrap_or(()) });
+        tell.send(child).unwrap();
+    })));
+    deferred.recv().unwrap()
+}
+
+#[test]
+fn the_panic_of_a_body_goes_on_and_main_has_ended() {
+    let runtime = Runtime::new().unwrap();
+    for _ in 0..2 {
+        let panicked = catch_unwind(AssertUnwindSafe(|| runtime.run_main(async { panic!("E") })));
+        assert!(panicked.is_err());
+    }
+    assert_eq!(runtime.run_main(async { 1 }), 1);
+}
+
+#[test]
+fn a_second_thread_is_refused_as_main() {
+    let runtime = Arc::new(Runtime::new().unwrap());
+    let (running, ended) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let first = {
+        let (runtime, running, ended) = (runtime.clone(), running.clone(), ended.clone());
+        thread::spawn(move || {
+            runtime.run_main(async move {
+                running.wait();
+                ended.wait();
+            });
+        })
+    };
+    running.wait();
+    let second = catch_unwind(AssertUnwindSafe(|| runtime.run_main(async {})));
+    ended.wait();
+    first.join().unwrap();
+    let message = *second.unwrap_err().downcast::<&str>().unwrap();
+    assert!(message.contains("use run_blocking"), "{message}");
+}
+
+#[corymb::test]
+async fn the_test_runtime_serves_main() {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    scope(async |s| {
+        let (seen, inner) = (Arc::clone(&order), s.clone());
+        on_main(&s).launch(async move {
+            seen.lock().unwrap().push("main");
+            let also = Arc::clone(&seen);
+            let immediate = inner.coroutine().on(Dispatcher::MainImmediate);
+            immediate.launch(async move { also.lock().unwrap().push("immediate") });
+            sleep(Duration::from_secs(60)).await;
+            seen.lock().unwrap().push("a minute later");
+        });
+        let seen = Arc::clone(&order);
+        let immediate = s.coroutine().on(Dispatcher::MainImmediate);
+        immediate.launch(async move { seen.lock().unwrap().push("queued") });
+        order.lock().unwrap().push("body");
+    })
+    .await;
+    let order = order.lock().unwrap();
+    assert_eq!(*order, ["body", "main", "immediate", "queued", "a minute later"]);
+}
+
+/// In one test, as a process has one such loop.
+#[test]
+fn a_program_installs_its_own_loop_once() {
+    let (proxy, events) = mpsc::channel::<Coroutine>();
+    Main::install(move |coroutine| drop(proxy.send(coroutine))).unwrap();
+    let again = Main::install(drop).unwrap_err();
+    assert!(again.to_string().contains("installed before"), "{again}");
+    assert!(Main::is_here());
+    assert!(!thread::spawn(Main::is_here).join().unwrap());
+
+    let main = here();
+    let shown = detached(async move {
+        assert_ne!(here(), main);
+        with_context(Dispatcher::Main, async { here() }).await
+    });
+    events.recv().unwrap().run();
+    assert_eq!(run_blocking(shown), main);
+
+    // On its thread, an immediate launch begins at once, from plain code too.
+    run_blocking(scope(async |s| {
+        let child = s.coroutine().on(Dispatcher::MainImmediate).spawn(async { here() });
+        assert!(child.job().is_completed());
+        assert_eq!(child.await, main);
+    }));
+
+    // A loop of a runtime's own comes first.
+    let runtime = Runtime::new().unwrap();
+    let other = thread::spawn(move || {
+        let main = here();
+        runtime.run_main(async move {
+            assert_eq!(with_context(Dispatcher::Main, async { here() }).await, main);
+        });
+    });
+    other.join().unwrap();
+
+    assert!(Main::uninstall() && !Main::uninstall());
+    let late =
+        detached(supervisor_scope(async |s| on_main(&s).spawn(async {}).outcome().await.is_err()));
+    assert!(run_blocking(late));
+    assert!(Main::install(drop).is_err());
+}

@@ -11,7 +11,7 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use corymb::prelude::*;
-use corymb::{CancelCause, JoinError, LocalRuntime, blocking, spawn_local, spawn_on, with_context};
+use corymb::{CancelCause, JoinError, LocalRuntime, spawn_local};
 
 fn here() -> ThreadId {
     thread::current().id()

@@ -96,7 +96,10 @@ fn what_is_given_to_main_after_its_end_is_cancelled() {
     let runtime = Runtime::new().unwrap();
     let (left, waker) = runtime.run_main(async {
         let (tell, told) = corymb::sync::oneshot::channel::<()>();
-        (detached_on_main(told), tell)
+        let (begin, begun) = corymb::sync::oneshot::channel::<()>();
+        let left = detached_on_main(begin, told);
+        begun.await.unwrap(); // it waits on Main now
+        (left, tell)
     });
     waker.send(()).unwrap(); // dispatches it to a loop that has ended
     let is_shutdown = |outcome: Result<(), JoinError>| match outcome {
@@ -109,11 +112,17 @@ fn what_is_given_to_main_after_its_end_is_cancelled() {
     assert!(is_shutdown(late));
 }
 
-fn detached_on_main(told: corymb::sync::oneshot::Receiver<()>) -> Deferred<()> {
+fn detached_on_main(
+    begin: corymb::sync::oneshot::Sender<()>,
+    told: corymb::sync::oneshot::Receiver<()>,
+) -> Deferred<()> {
     // Under the runtime itself, on Main.
     let (tell, deferred) = mpsc::channel();
     drop(detached(supervisor_scope(async move |s| {
-        let child = on_main(&s).spawn(async move { told.await.unwrap_or(()) });
+        let child = on_main(&s).spawn(async move {
+            begin.send(()).unwrap();
+            told.await.unwrap_or(());
+        });
         tell.send(child).unwrap();
     })));
     deferred.recv().unwrap()

@@ -742,7 +742,8 @@ impl Join {
             return Poll::Pending;
         }
         if self.job.0.state.load().has(state::SETTLED) {
-            return Poll::Ready(());
+            // The job may have failed since the look above.
+            return if current::is_cancelled() { Poll::Pending } else { Poll::Ready(()) };
         }
         if self.number.is_none() {
             // SAFETY: unended during the call.

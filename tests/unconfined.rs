@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use corymb::prelude::*;
-use corymb::{CancelCause, JoinError, Runtime, with_context};
+use corymb::{CancelCause, JoinError, Runtime};
 
 fn unconfined(s: &Scope) -> corymb::CoroutineBuilder<Scope> {
     s.coroutine().on(Dispatcher::Unconfined)

@@ -17,7 +17,7 @@ use std::time::Duration;
 use calloop::EventLoop;
 use calloop::channel::{Event, channel};
 use corymb::prelude::*;
-use corymb::{Coroutine, Main, blocking, with_context};
+use corymb::{Coroutine, Main};
 
 /// What the program shows, and the loop's thread alone may touch.
 #[derive(Default)]

@@ -73,7 +73,7 @@ mod local {
             s.spawn_local(async move { (shared, std::thread::current().id()) }).await
         });
         assert_eq!(child.await, (shared, here));
-        let on_main = corymb::spawn_on(Dispatcher::Main, async { std::thread::current().id() });
+        let on_main = spawn_on(Dispatcher::Main, async { std::thread::current().id() });
         assert_eq!(on_main.await, here);
     }
 

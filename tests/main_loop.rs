@@ -6,7 +6,7 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use corymb::prelude::*;
-use corymb::{CancelCause, Coroutine, JoinError, Main, Runtime, blocking, spawn_on, with_context};
+use corymb::{CancelCause, Coroutine, JoinError, Main, Runtime};
 
 fn here() -> ThreadId {
     thread::current().id()

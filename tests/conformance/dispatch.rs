@@ -1,7 +1,6 @@
 //! Dispatchers: where coroutines go on, and in which order.
 
 use corymb::prelude::*;
-use corymb::with_context;
 
 use crate::common::{CANCELLED, Trace, flags, text};
 

@@ -1,7 +1,6 @@
 //! Moves of a whole coroutine against wake-ups and cancels.
 
 use std::future::poll_fn;
-use std::task::Waker;
 
 use super::*;
 use crate::{Dispatcher, with_context};

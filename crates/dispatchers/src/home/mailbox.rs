@@ -115,7 +115,7 @@ mod loom_tests {
                 wake |= woken.swap(false, Ordering::Acquire);
                 if mailbox.pop().is_some() {
                     letter = true;
-                } else if !(letter && wake) && !woken.load(Ordering::Relaxed) {
+                } else if !(woken.load(Ordering::Relaxed) || letter && wake) {
                     thread::park();
                 }
             }

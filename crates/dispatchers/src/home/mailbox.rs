@@ -67,7 +67,7 @@ impl<T> Mailbox<T> {
 mod loom_tests {
     use std::sync::Arc;
 
-    use loom::sync::atomic::{AtomicBool, Ordering};
+    use corymb_core::internal::prim::atomic::{AtomicBool, Ordering};
 
     use super::*;
 

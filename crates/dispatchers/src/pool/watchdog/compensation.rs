@@ -53,7 +53,7 @@ impl Rounds {
             watched.told = true;
             let name = self.pool.name_of(cell);
             let record = Record { name, site, since: watched.since, compensated: false };
-            if self.sites.blocked(site) {
+            if self.sites.blocked(site) && self.pool.watchdog.min_runnable > 0 {
                 self.pool.known.insert(site);
             }
             self.pool.tell_of(processor, polls, record);

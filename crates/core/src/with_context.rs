@@ -183,8 +183,6 @@ enum Stage {
     New,
     /// It runs wherever the code around it does.
     Here,
-    /// It runs on the coroutine's own dispatcher, and that is where it has been so far.
-    Home,
     /// It has a dispatcher.
     There(Journey),
 }
@@ -224,7 +222,7 @@ impl Section {
         match (self.change.dispatcher(), here) {
             (None | Some(Dispatcher::Unconfined), _) => Stage::Here,
             (Some(Dispatcher::Default), Here::Coroutine(poll)) if poll.is_from_default() => {
-                Stage::Home
+                Stage::There(Journey::new(None))
             }
             (Some(dispatcher), Here::Coroutine(_)) => {
                 Stage::There(Journey::new(Some(self.resolve(dispatcher))))
@@ -235,6 +233,15 @@ impl Section {
             ),
             (_, Here::Outside) => self.refuse("there is no coroutine here that could move"),
         }
+    }
+
+    /// Whether it is for the pool, and in a coroutine of the pool that nothing has taken away.
+    #[inline]
+    fn is_at_home(&self, poll: &InPoll) -> bool {
+        matches!(self.change.dispatcher(), Some(Dispatcher::Default))
+            && poll.is_from_default()
+            && !poll.is_away()
+            && !poll.has_wish()
     }
 
     fn resolve(&self, dispatcher: &Dispatcher) -> Arc<dyn Dispatch> {
@@ -434,25 +441,21 @@ impl<F: Future> Future for WithContext<F> {
         let here = current::place();
         let this = self.as_mut().project();
         if matches!(this.stage, Stage::New) {
-            *this.stage = this.section.enter(&here);
-        }
-        match (&*this.stage, here) {
-            (Stage::Home, Here::Coroutine(poll)) if !poll.is_away() && !poll.has_wish() => {
+            if let Here::Coroutine(poll) = here
+                && this.section.is_at_home(poll)
+            {
                 let polled = poll_body(this.body, this.section, cx);
                 if polled.is_pending() {
                     // Others may take the coroutine away before this is polled again.
                     *this.stage = Stage::There(Journey::at_home(poll));
                 }
-                polled
+                return polled;
             }
-            (Stage::Home, Here::Coroutine(poll)) => {
-                *this.stage = Stage::There(Journey::new(None));
-                self.poll_there(poll, cx)
-            }
+            *this.stage = this.section.enter(&here);
+        }
+        match (&*this.stage, here) {
             (Stage::There(_), Here::Coroutine(poll)) => self.poll_there(poll, cx),
-            (Stage::There(_) | Stage::Home, _) => {
-                this.section.refuse("it was moved out of its coroutine")
-            }
+            (Stage::There(_), _) => this.section.refuse("it was moved out of its coroutine"),
             (Stage::Here | Stage::New, _) => poll_body(this.body, this.section, cx),
         }
     }

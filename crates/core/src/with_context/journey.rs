@@ -1,0 +1,215 @@
+//! Where a section has to be, and how it gets there and back.
+
+use std::panic::Location;
+use std::sync::Arc;
+use std::task::{self, Waker};
+
+use super::foreign::Foreign;
+use crate::current::Poll as InPoll;
+use crate::dispatch::{Dispatch, hop};
+use crate::moves::{Wish, is_same};
+
+type Place = &'static Location<'static>;
+
+/// Where a section has to be.
+pub(super) struct Journey {
+    /// None for the coroutine's own dispatcher.
+    to: Option<Arc<dyn Dispatch>>,
+    /// Where it was entered; noted unless the body is ready in the first poll, in place.
+    from: Option<Arc<dyn Dispatch>>,
+    /// Where a section inside the body wants to be, which comes first.
+    inner: Option<Arc<dyn Dispatch>>,
+    /// The count of wakes at which the body was polled last.
+    polled: Option<u64>,
+    /// The visit at which it waited for the turn of another section.
+    turn: Option<u64>,
+    foreign: Option<Foreign>,
+}
+
+impl Journey {
+    pub(super) fn new(to: Option<Arc<dyn Dispatch>>) -> Self {
+        Self { to, from: None, inner: None, polled: None, turn: None, foreign: None }
+    }
+
+    /// The journey of a section whose body was polled at home, and is pending.
+    pub(super) fn at_home(poll: &InPoll) -> Self {
+        let mut journey = Self::new(None);
+        journey.enter_from(poll.home());
+        journey.polled = Some(poll.wakes());
+        // What a section inside wishes for, it is the one to hand up.
+        journey.suspend(true, poll, None);
+        journey
+    }
+
+    /// Where the body is to be polled.
+    #[inline]
+    pub(super) fn target<'a>(&'a self, poll: &'a InPoll) -> &'a Arc<dyn Dispatch> {
+        self.inner.as_ref().or(self.to.as_ref()).unwrap_or_else(|| poll.home())
+    }
+
+    /// Whether the thread is, or can become, what the body needs. If not, the coroutine moves.
+    pub(super) fn arrive(
+        &mut self,
+        poll: &InPoll,
+        cx: &mut task::Context<'_>,
+        place: Place,
+    ) -> Arrival {
+        let here = poll.here();
+        if is_same(here, self.target(poll)) {
+            self.polled = Some(poll.wakes());
+            poll.serve();
+            return Arrival::Moved;
+        }
+        if hop(&**here, &**self.target(poll)) {
+            return Arrival::Switched;
+        }
+        self.enter_from(here);
+        if self.is_woken(poll, cx) {
+            self.ask(Arc::clone(self.target(poll)), poll, cx, place);
+        } else {
+            // It was polled for the last wake already, and comes back with the next one.
+            poll.wish_unless(self.target(poll));
+        }
+        Arrival::Elsewhere
+    }
+
+    /// Whether the body is to be polled: for the first time, or since it was woken.
+    fn is_woken(&mut self, poll: &InPoll, cx: &task::Context<'_>) -> bool {
+        match &mut self.foreign {
+            Some(foreign) if !poll.is_woken_by(cx.waker()) => foreign.is_woken(cx.waker()),
+            _ => self.polled != Some(poll.wakes()),
+        }
+    }
+
+    /// The waker for a poll of the body, if it is not the one that the section has. One that has
+    /// never had to move needs none.
+    pub(super) fn waker(
+        &mut self,
+        moved: bool,
+        poll: &InPoll,
+        cx: &task::Context<'_>,
+    ) -> Option<Waker> {
+        if poll.is_woken_by(cx.waker()) || !moved && self.foreign.is_none() {
+            return None;
+        }
+        Some(self.foreign.get_or_insert_with(|| Foreign::new(poll)).waker(cx.waker()))
+    }
+
+    /// Notes where the section was entered, if this is the first time.
+    pub(super) fn enter_from(&mut self, here: &Arc<dyn Dispatch>) {
+        if self.from.is_none() {
+            self.from = Some(Arc::clone(here));
+        }
+    }
+
+    /// Asks for a move of the coroutine.
+    fn ask(
+        &mut self,
+        to: Arc<dyn Dispatch>,
+        poll: &InPoll,
+        cx: &mut task::Context<'_>,
+        place: Place,
+    ) {
+        self.turn = poll.ask(&to, self.turn);
+        if !poll.is_woken_by(cx.waker()) {
+            self.foreign.get_or_insert_with(|| Foreign::new(poll)).ask(poll, cx, place);
+        }
+    }
+
+    /// The body was polled and is pending; `around` is what was wished for before.
+    pub(super) fn suspend(&mut self, moved: bool, poll: &InPoll, around: Option<Wish>) {
+        let inside = poll.take_wish();
+        self.inner = inside.as_ref().map(|wish| Arc::clone(wish.to(poll)));
+        if inside.as_ref().is_some_and(Wish::is_now) {
+            // It is owed a poll, also if another one's move comes first.
+            self.polled = None;
+        }
+        if moved && inside.is_none() {
+            poll.wish_for(self.target(poll), false);
+        } else {
+            poll.put_wish(inside);
+        }
+        // Who asked for a move first has it first.
+        if around.as_ref().is_some_and(Wish::is_now) {
+            poll.put_wish(around);
+        }
+    }
+
+    /// Whether the thread is what it was when the section was entered, or can become that. If not,
+    /// the coroutine moves back.
+    pub(super) fn go_back(
+        &mut self,
+        poll: &InPoll,
+        cx: &mut task::Context<'_>,
+        place: Place,
+    ) -> bool {
+        let Some(from) = &self.from else { return true };
+        let here = poll.here();
+        if is_same(here, from) {
+            return true;
+        }
+        if hop(&**here, &**from) {
+            poll.stay_at(from);
+            return true;
+        }
+        self.ask(Arc::clone(from), poll, cx, place);
+        false
+    }
+}
+
+pub(super) enum Arrival {
+    /// The coroutine was brought here.
+    Moved,
+    /// The thread has changed its dispatcher, and is to be given back.
+    Switched,
+    /// The coroutine has to move.
+    Elsewhere,
+}
+
+/// Runs `f` while the thread has become one of `to`, and gives the thread back. Where that failed,
+/// it is kept for the rest of the poll, and what it is to become again is answered.
+pub(super) fn switched<R>(
+    poll: &InPoll,
+    to: &Arc<dyn Dispatch>,
+    f: impl FnOnce() -> R,
+) -> (R, Option<Arc<dyn Dispatch>>) {
+    let before = poll.is_away().then(|| Arc::clone(poll.here()));
+    // SAFETY: set back before this returns, and `to` is borrowed until then.
+    unsafe { poll.set_at(to) };
+    let back = SwitchBack { poll, to, before };
+    let result = f();
+    let lost = back.switch();
+    std::mem::forget(back);
+    (result, lost)
+}
+
+/// Gives a thread back.
+struct SwitchBack<'a> {
+    poll: &'a InPoll,
+    to: &'a Arc<dyn Dispatch>,
+    /// What it was before; none for the coroutine's own dispatcher.
+    before: Option<Arc<dyn Dispatch>>,
+}
+
+impl SwitchBack<'_> {
+    fn switch(&self) -> Option<Arc<dyn Dispatch>> {
+        let Self { poll, to, before } = self;
+        // Sections inside may have left the thread elsewhere.
+        let elsewhere = (!poll.is_at(*to)).then(|| Arc::clone(poll.here()));
+        let here = elsewhere.as_ref().unwrap_or(to);
+        let target = before.as_ref().unwrap_or_else(|| poll.home());
+        if is_same(here, target) || hop(&**here, &**target) {
+            poll.stay_at(target);
+            return None;
+        }
+        poll.stay_at(here);
+        Some(Arc::clone(target))
+    }
+}
+
+impl Drop for SwitchBack<'_> {
+    /// The body has panicked.
+    fn drop(&mut self) {
+        drop(self.switch());
+    }
+}

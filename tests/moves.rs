@@ -272,7 +272,7 @@ fn count(step: &Step) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// No coroutine is in a place where it does not belong, nor are there too many.
     #[test]

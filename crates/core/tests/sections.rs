@@ -631,6 +631,12 @@ impl Places {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: if cfg!(miri) { 4 } else { ProptestConfig::default().cases },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
     /// Whatever sections there are, and whether threads can switch or not: the coroutines end.
     #[test]
     fn random_sections_end(

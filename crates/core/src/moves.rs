@@ -33,6 +33,7 @@
 //! dispatchers cost a move each for a wake, and no wake is lost: one that comes while the
 //! coroutine is queued for a move sets `WOKEN` as well.
 
+use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -42,19 +43,38 @@ use crate::node::side::Side;
 use crate::node::{Node, state};
 
 /// Where a coroutine is, and where it wants to be; of the thread that polls it, or owns its
-/// schedule.
+/// schedule. In cells, as a pointer leads to the place during a poll.
 #[derive(Default)]
 pub(crate) struct Moves {
     /// Where it is dispatched next; none for its own dispatcher.
-    wish: Option<Arc<dyn Dispatch>>,
+    wish: Cell<Option<Arc<dyn Dispatch>>>,
     /// Where it is polled, if that is not at its own dispatcher.
-    is: Option<Arc<dyn Dispatch>>,
+    is: Cell<Option<Arc<dyn Dispatch>>>,
     /// How many polls had another reason than a move.
-    wakes: u64,
+    wakes: Cell<u64>,
     /// How often it came to another place.
-    visits: u64,
+    visits: Cell<u64>,
     /// A section has asked for the last move, and was not polled there yet.
-    unserved: bool,
+    unserved: Cell<bool>,
+}
+
+impl Moves {
+    fn wish(&self) -> Option<Arc<dyn Dispatch>> {
+        let wish = self.wish.take();
+        self.wish.set(wish.clone());
+        wish
+    }
+
+    /// Sets the place; answers where it is kept until it is set again, and the one before.
+    fn come_to(
+        &self,
+        place: Option<Arc<dyn Dispatch>>,
+    ) -> (*const Arc<dyn Dispatch>, Option<Arc<dyn Dispatch>>) {
+        let before = self.is.replace(place);
+        // SAFETY: one thread has the moves, and the reference ends here.
+        let kept = unsafe { &*self.is.as_ptr() }.as_ref();
+        (kept.map_or(std::ptr::null(), std::ptr::from_ref), before)
+    }
 }
 
 /// Where a section wants its coroutine to be.
@@ -75,7 +95,7 @@ impl Wish {
 }
 
 impl Poll {
-    fn with_moves<R>(&self, f: impl FnOnce(&mut Moves) -> R) -> R {
+    fn with_moves<R>(&self, f: impl FnOnce(&Moves) -> R) -> R {
         let (side, _) = self.node().make_side();
         // SAFETY: this is the poll; what is called with the moves calls nothing else.
         unsafe { side.with_moves(f) }
@@ -97,13 +117,14 @@ impl Poll {
         if self.is_moving() {
             return turn;
         }
-        let (visits, unserved) = self.with_moves(|moves| (moves.visits, moves.unserved));
+        let (visits, unserved) =
+            self.with_moves(|moves| (moves.visits.get(), moves.unserved.get()));
         if unserved && turn != Some(visits) {
             self.wish_for(&Arc::clone(self.here()), true);
             return Some(visits);
         }
         self.wish_for(to, true);
-        self.with_moves(|moves| moves.unserved = true);
+        self.with_moves(|moves| moves.unserved.set(true));
         None
     }
 
@@ -111,7 +132,7 @@ impl Poll {
     pub(crate) fn serve(&self) {
         if let Some(side) = self.node().side() {
             // SAFETY: as in `with_moves`.
-            unsafe { side.with_moves_if_any(|moves| moves.unserved = false) };
+            unsafe { side.with_moves_if_any(|moves| moves.unserved.set(false)) };
         }
     }
 
@@ -132,7 +153,7 @@ impl Poll {
     pub(crate) fn put_wish(&self, wish: Option<Wish>) {
         let Some(Wish { to, now }) = wish else { return };
         // Foreign code may run in the drop, so it does outside.
-        let _old = self.with_moves(|moves| std::mem::replace(&mut moves.wish, to));
+        let _old = self.with_moves(|moves| moves.wish.replace(to));
         self.wish(now);
     }
 
@@ -143,10 +164,7 @@ impl Poll {
             return unsafe { self.set_at(std::ptr::null()) };
         }
         let at = Some(Arc::clone(at));
-        let (kept, _old) = self.with_moves(|moves| {
-            let old = std::mem::replace(&mut moves.is, at);
-            (moves.is.as_ref().map_or(std::ptr::null(), std::ptr::from_ref), old)
-        });
+        let (kept, _old) = self.with_moves(|moves| moves.come_to(at));
         // SAFETY: the node keeps the moves, and what is there is changed by this function alone,
         // until the next poll.
         unsafe { self.set_at(kept) };
@@ -155,7 +173,7 @@ impl Poll {
     /// How many polls had another reason than a move, this one included.
     pub(crate) fn wakes(&self) -> u64 {
         // SAFETY: as in `with_moves`.
-        let wakes = |side: &Side| unsafe { side.with_moves_if_any(|moves| moves.wakes) };
+        let wakes = |side: &Side| unsafe { side.with_moves_if_any(|moves| moves.wakes.get()) };
         self.node().side().and_then(wakes).unwrap_or(0)
     }
 
@@ -163,13 +181,14 @@ impl Poll {
     #[cold]
     pub(crate) fn arrive(&self, seen: state::Snapshot) {
         let (at, _old) = self.with_moves(|moves| {
-            moves.wakes += u64::from(seen.has(state::WOKEN));
+            moves.wakes.set(moves.wakes.get() + u64::from(seen.has(state::WOKEN)));
             let wish = moves.wish.take();
             let address =
                 |it: &Option<Arc<dyn Dispatch>>| it.as_ref().map(|it| Arc::as_ptr(it).addr());
-            moves.visits += u64::from(address(&wish) != address(&moves.is));
-            let old = std::mem::replace(&mut moves.is, wish);
-            (moves.is.as_ref().map_or(std::ptr::null(), std::ptr::from_ref), old)
+            let there = address(&wish);
+            let (at, old) = moves.come_to(wish);
+            moves.visits.set(moves.visits.get() + u64::from(there != address(&old)));
+            (at, old)
         });
         // SAFETY: as in `stay_at`.
         unsafe { self.set_at(at) };
@@ -202,5 +221,5 @@ pub(crate) unsafe fn destination(
         return None;
     }
     // SAFETY: as above.
-    unsafe { side.with_moves(|moves| moves.wish.clone()) }
+    unsafe { side.with_moves(Moves::wish) }
 }

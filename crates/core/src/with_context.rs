@@ -277,7 +277,7 @@ impl<F: Future> Future for WithContext<F> {
 #[pinned_drop]
 impl<F: Future> PinnedDrop for WithContext<F> {
     fn drop(self: Pin<&mut Self>) {
-        if matches!(self.stage, Stage::There(_)) {
+        if matches!(self.project().stage, Stage::There(_)) {
             forget_wish();
         }
     }
@@ -319,7 +319,8 @@ impl<F: Future> WithContext<F> {
         let mut this = self.project();
         let Stage::There(journey) = this.stage else { unreachable!("it is there") };
         let place = this.section.place;
-        if this.body.is_some() {
+        // Not by a look at the body: a shared reference to it would end its borrows of itself.
+        if this.value.is_none() {
             let arrival = journey.arrive(poll, cx, place);
             if matches!(arrival, Arrival::Elsewhere) {
                 return Poll::Pending;

@@ -140,9 +140,14 @@ impl Side {
     /// # Safety
     ///
     /// The caller polls the coroutine or owns its schedule; `f` does not call this.
-    pub(crate) unsafe fn with_moves<R>(&self, f: impl FnOnce(&mut Moves) -> R) -> R {
+    pub(crate) unsafe fn with_moves<R>(&self, f: impl FnOnce(&Moves) -> R) -> R {
         // SAFETY: the caller's promise.
-        self.moves.with_mut(|moves| f(unsafe { &mut *moves }.get_or_insert_default()))
+        if self.moves.with(|moves| unsafe { &*moves }.is_none()) {
+            // SAFETY: as above, and nothing leads into what is not there yet.
+            self.moves.with_mut(|moves| unsafe { *moves = Some(Box::default()) });
+        }
+        // SAFETY: as above.
+        self.moves.with(|moves| f(unsafe { &*moves }.as_ref().expect("made above")))
     }
 
     /// As [`with_moves`](Self::with_moves), if the coroutine has ever moved.
@@ -150,9 +155,9 @@ impl Side {
     /// # Safety
     ///
     /// As there.
-    pub(crate) unsafe fn with_moves_if_any<R>(&self, f: impl FnOnce(&mut Moves) -> R) -> Option<R> {
+    pub(crate) unsafe fn with_moves_if_any<R>(&self, f: impl FnOnce(&Moves) -> R) -> Option<R> {
         // SAFETY: the caller's promise.
-        self.moves.with_mut(|moves| unsafe { &mut *moves }.as_deref_mut().map(f))
+        self.moves.with(|moves| unsafe { &*moves }.as_deref().map(f))
     }
 
     #[inline]

@@ -176,9 +176,10 @@ pub(super) fn switched<R>(
     let before = poll.is_away().then(|| Arc::clone(poll.here()));
     // SAFETY: set back before this returns, and `to` is borrowed until then.
     unsafe { poll.set_at(to) };
-    let back = SwitchBack { poll, to, before };
+    let mut back = SwitchBack { poll, to, before };
     let result = f();
     let lost = back.switch();
+    drop(back.before.take());
     std::mem::forget(back);
     (result, lost)
 }

@@ -161,6 +161,8 @@ pub(crate) struct Region<F: Future> {
     value: Option<F::Output>,
     panic: Option<Panic>,
     started: bool,
+    /// The body is gone.
+    over: bool,
     closed: bool,
     /// Called when the future is dropped, for what its kind of scope has left.
     give_up: fn(&NodeRef),
@@ -172,7 +174,8 @@ impl<F: Future> Region<F> {
     }
 
     fn with(node: NodeRef, body: Option<F>, panic: Option<Panic>, give_up: fn(&NodeRef)) -> Self {
-        Self { node, body, value: None, panic, started: false, closed: false, give_up }
+        let over = body.is_none();
+        Self { node, body, value: None, panic, started: false, over, closed: false, give_up }
     }
 
     /// Calls the closure that makes the body, in the region's frame; its panic is the body's.
@@ -199,8 +202,10 @@ impl<F: Future> Region<F> {
         cx: &mut Context<'_>,
         settle: impl FnOnce(&NodeRef, F::Output) -> Option<F::Output>,
     ) -> Poll<End<F::Output>> {
-        self.check_not_abandoned();
-        if self.body.is_some() {
+        let this = self.as_mut().project();
+        check_not_abandoned(this.node);
+        // Not by a look at the body: a shared reference to it would end its borrows of itself.
+        if !*this.over {
             ready!(self.as_mut().poll_body(cx, settle));
         }
         let this = self.project();
@@ -247,19 +252,10 @@ impl<F: Future> Region<F> {
         Poll::Ready(())
     }
 
-    fn check_not_abandoned(&self) {
-        assert!(
-            !self.node.state.load().has(state::ABANDONED),
-            "the scope opened at {} was polled after the coroutine that opened it had ended: \
-             a scope belongs to the job it was first polled in, so poll it there to its end, or \
-             open it in the job that needs it",
-            self.node.site,
-        );
-    }
-
     /// Drops the body in its frame; a panic in that is one of the body.
     fn drop_body(mut self: Pin<&mut Self>) {
         let mut this = self.as_mut().project();
+        *this.over = true;
         let dropped = Frame::region(this.node.as_ptr()).catch(|| this.body.set(None));
         if let Err(payload) = dropped {
             self.fail(payload);
@@ -282,6 +278,17 @@ impl<F: Future> Region<F> {
             failure::report_in_context(&Failure::Panic(panic));
         }
     }
+}
+
+/// The opener's end closes what was moved away.
+fn check_not_abandoned(node: &Node) {
+    assert!(
+        !node.state.load().has(state::ABANDONED),
+        "the scope opened at {} was polled after the coroutine that opened it had ended: \
+         a scope belongs to the job it was first polled in, so poll it there to its end, or \
+         open it in the job that needs it",
+        node.site,
+    );
 }
 
 /// The panic of a region's body, for which the region is cancelled.

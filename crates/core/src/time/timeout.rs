@@ -196,6 +196,8 @@ pub struct Timeout<F: Future> {
     /// Was pending before its deadline.
     armed: bool,
     expired: bool,
+    /// The body is gone.
+    over: bool,
     closed: bool,
     /// The value has been given to the caller.
     taken: bool,
@@ -241,6 +243,7 @@ impl<F: Future> Timeout<F> {
             place,
             armed: false,
             expired: false,
+            over: false,
             closed: false,
             taken: false,
         }
@@ -249,10 +252,10 @@ impl<F: Future> Timeout<F> {
     /// The body's value, if it came in time; the body is done or gone then.
     #[inline]
     fn poll_body(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
-        if let Some(node) = self.node.get() {
+        let mut this = self.as_mut().project();
+        if let Some(node) = this.node.get() {
             check_not_abandoned(node);
         }
-        let mut this = self.as_mut().project();
         let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         let limit = Limit { sleep: &this.sleep, node: this.node, place: this.place };
         let frame = Frame::timeout(&raw const limit);
@@ -281,6 +284,7 @@ impl<F: Future> Timeout<F> {
             // SAFETY: we have a reference.
             unsafe { cancel(node.as_ptr(), &cause) };
         }
+        *this.over = true;
         let limit = Limit { sleep: &this.sleep, node: this.node, place: this.place };
         if let Err(payload) = Frame::timeout(&raw const limit).catch(|| this.body.set(None)) {
             keep_panic(this.node.get(), this.place, payload);
@@ -347,15 +351,17 @@ impl<F: Future> Future for Timeout<F> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.body.is_none() {
+        // Not by a look at the body: a shared reference to it would end its borrows of itself.
+        if *self.as_mut().project().over {
             return self.poll_end(cx);
         }
         let value = ready!(self.as_mut().poll_body(cx));
-        if self.node.get().is_none() {
+        if self.as_mut().project().node.get().is_none() {
             return Poll::Ready(value.ok_or_else(|| self.elapsed()));
         }
         let mut this = self.as_mut().project();
         *this.value = value;
+        *this.over = true;
         this.body.set(None);
         self.poll_end(cx)
     }
@@ -364,8 +370,9 @@ impl<F: Future> Future for Timeout<F> {
 #[pinned_drop]
 impl<F: Future> PinnedDrop for Timeout<F> {
     #[inline]
-    fn drop(self: Pin<&mut Self>) {
-        if self.node.get().is_some() || self.sleep.is_registered() {
+    fn drop(mut self: Pin<&mut Self>) {
+        let this = self.as_mut().project();
+        if this.node.get().is_some() || this.sleep.is_registered() {
             drop_armed(self);
         }
     }
@@ -396,7 +403,7 @@ fn drop_armed<F: Future>(timeout: Pin<&mut Timeout<F>>) {
     }
 
     let mut armed = Armed(timeout);
-    if armed.0.node.get().is_some() {
+    if armed.0.as_mut().project().node.get().is_some() {
         drop_region(armed.0.as_mut());
     }
 }

@@ -234,14 +234,17 @@ fn blocked_events() -> (impl Fn(&WorkerBlocked) + Send + Sync, Receiver<WorkerBl
     (hook, rx)
 }
 
+/// A runtime that tells of polls longer than 2 ms.
+fn watched(parallelism: usize) -> (Runtime, Receiver<WorkerBlocked>) {
+    let (hook, events) = blocked_events();
+    let threshold = Duration::from_millis(2);
+    let builder = builder(parallelism).blocked_threshold(threshold).on_worker_blocked(hook);
+    (builder.build().unwrap(), events)
+}
+
 #[test]
 fn a_poll_that_blocks_is_told_of_and_made_up_for() {
-    let (hook, events) = blocked_events();
-    let rt = builder(1)
-        .blocked_threshold(Duration::from_millis(2))
-        .on_worker_blocked(hook)
-        .build()
-        .unwrap();
+    let (rt, events) = watched(1);
     let line = line!() + 1;
     let blocked = rt.detached(async move {
         scope(async move |s| {
@@ -269,12 +272,7 @@ fn a_poll_that_blocks_is_told_of_and_made_up_for() {
 
 #[test]
 fn a_blocked_coroutine_is_told_of_by_its_name() {
-    let (hook, events) = blocked_events();
-    let rt = builder(1)
-        .blocked_threshold(Duration::from_millis(2))
-        .on_worker_blocked(hook)
-        .build()
-        .unwrap();
+    let (rt, events) = watched(1);
     let event = rt.run_blocking(scope(async |s| {
         // On a busy machine others may be told of too.
         let here = |event: &WorkerBlocked| event.name.as_deref() == Some("blocks");
@@ -286,12 +284,7 @@ fn a_blocked_coroutine_is_told_of_by_its_name() {
 
 #[test]
 fn where_coroutines_have_blocked_twice_the_next_one_has_lent_its_processor() {
-    let (hook, events) = blocked_events();
-    let rt = builder(1)
-        .blocked_threshold(Duration::from_millis(2))
-        .on_worker_blocked(hook)
-        .build()
-        .unwrap();
+    let (rt, events) = watched(1);
     let line = line!() + 9;
     let here = move |event: &WorkerBlocked| {
         (event.launched_at.file(), event.launched_at.line()) == (file!(), line)
@@ -322,12 +315,7 @@ fn where_coroutines_have_blocked_twice_the_next_one_has_lent_its_processor() {
 
 #[test]
 fn what_the_blocked_one_has_queued_is_run_after_it_gave_up_its_processor() {
-    let (hook, events) = blocked_events();
-    let rt = builder(1)
-        .blocked_threshold(Duration::from_millis(2))
-        .on_worker_blocked(hook)
-        .build()
-        .unwrap();
+    let (rt, events) = watched(1);
     let done = Arc::new(AtomicUsize::new(0));
     rt.run_blocking(scope(async |s| {
         let done = done.clone();
@@ -352,12 +340,7 @@ fn what_the_blocked_one_has_queued_is_run_after_it_gave_up_its_processor() {
 
 #[test]
 fn permits_come_back_to_the_parallelism() {
-    let (hook, events) = blocked_events();
-    let rt = builder(2)
-        .blocked_threshold(Duration::from_millis(2))
-        .on_worker_blocked(hook)
-        .build()
-        .unwrap();
+    let (rt, events) = watched(2);
     let gate = Arc::new(Barrier::new(5));
     rt.run_blocking(scope(async |s| {
         for _ in 0..5 {

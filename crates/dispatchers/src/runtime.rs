@@ -554,7 +554,8 @@ pub struct Metrics {
     pub sleeping: usize,
     /// Coroutines that are ready and wait for a worker.
     pub queued: usize,
-    /// Polls of coroutines since the start.
+    /// Polls of coroutines on processors since the start; those of coroutines that run as IO are not
+    /// counted, and a poll of a view's coroutines counts as one.
     pub polls: u64,
     /// Batches that workers have taken from each other.
     pub steals: u64,

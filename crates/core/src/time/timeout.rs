@@ -196,11 +196,21 @@ pub struct Timeout<F: Future> {
     /// Was pending before its deadline.
     armed: bool,
     expired: bool,
-    /// The body is gone.
-    over: bool,
     closed: bool,
+    // With one flag more, the compiler clears them by a store that overlaps `node`, and a load of
+    // `node` right after it waits for both stores to reach the cache: that doubled the time of a
+    // timeout around what is ready.
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The body is there.
+    Open,
+    /// The body is gone.
+    Over,
     /// The value has been given to the caller.
-    taken: bool,
+    Taken,
 }
 
 /// A timeout, as the frame of its body's poll sees it.
@@ -243,9 +253,8 @@ impl<F: Future> Timeout<F> {
             place,
             armed: false,
             expired: false,
-            over: false,
             closed: false,
-            taken: false,
+            stage: Stage::Open,
         }
     }
 
@@ -284,7 +293,7 @@ impl<F: Future> Timeout<F> {
             // SAFETY: we have a reference.
             unsafe { cancel(node.as_ptr(), &cause) };
         }
-        *this.over = true;
+        *this.stage = Stage::Over;
         let limit = Limit { sleep: &this.sleep, node: this.node, place: this.place };
         if let Err(payload) = Frame::timeout(&raw const limit).catch(|| this.body.set(None)) {
             keep_panic(this.node.get(), this.place, payload);
@@ -299,7 +308,11 @@ impl<F: Future> Timeout<F> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<F::Output, Elapsed>> {
         // What it belonged to may be gone, and it has no cause to tell its caller of.
-        assert!(!self.taken, "the timeout made at {} was polled after it had ended", self.place);
+        assert!(
+            self.stage != Stage::Taken,
+            "the timeout made at {} was polled after it had ended",
+            self.place
+        );
         if let Some(node) = self.node.get().cloned() {
             ready!(self.as_mut().poll_drain(&node, cx));
             if let Some(Failure::Panic(panic)) = node.side().and_then(|it| it.lock().failure.take())
@@ -313,7 +326,9 @@ impl<F: Future> Timeout<F> {
         }
         let this = self.as_mut().project();
         let value = this.value.take();
-        *this.taken = value.is_some();
+        if value.is_some() {
+            *this.stage = Stage::Taken;
+        }
         Poll::Ready(value.ok_or_else(|| self.elapsed()))
     }
 
@@ -352,7 +367,7 @@ impl<F: Future> Future for Timeout<F> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // Not by a look at the body: a shared reference to it would end its borrows of itself.
-        if *self.as_mut().project().over {
+        if *self.as_mut().project().stage != Stage::Open {
             return self.poll_end(cx);
         }
         let value = ready!(self.as_mut().poll_body(cx));
@@ -361,7 +376,7 @@ impl<F: Future> Future for Timeout<F> {
         }
         let mut this = self.as_mut().project();
         *this.value = value;
-        *this.over = true;
+        *this.stage = Stage::Over;
         this.body.set(None);
         self.poll_end(cx)
     }

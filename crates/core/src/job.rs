@@ -1,24 +1,23 @@
 //! The handle of a job, whatever it is: a coroutine, a scope, a token, the root of a runtime.
 
 use std::fmt;
-use std::mem::ManuallyDrop;
 use std::panic::Location;
-use std::pin::Pin;
-use std::ptr::NonNull;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use crate::budget::budgeted;
 use crate::context::ContextInner;
 use crate::current;
 use crate::error::{CancelCause, Cancelled, NameOf, Who};
-use crate::failure;
 use crate::node::cancel::cancel;
-use crate::node::side::{Handler, Policy, Side};
-use crate::node::state::{self, State};
-use crate::node::{Kind, Node, NodeRef, VTable, no_future, tree};
+use crate::node::{Kind, Node, NodeRef, state, tree};
 use crate::prim::atomic::{AtomicU64, Ordering};
-use crate::wait::{WaitKind, waiting_on};
+
+mod handlers;
+mod join;
+mod token;
+
+pub use handlers::{Completion, Registration};
+pub use join::Join;
+use token::token;
 
 /// Where a job is in its life.
 ///
@@ -191,59 +190,6 @@ impl Job {
         self.list();
         // SAFETY: the handle is a reference.
         unsafe { cancel(self.0.as_ptr(), &cause) }
-    }
-
-    /// Waits until the job and all below it have ended, whatever became of it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use corymb::prelude::*;
-    ///
-    /// run_blocking(scope(async |s| {
-    ///     let job = s.launch(yield_now());
-    ///     job.join().await;
-    ///     assert!(job.is_completed());
-    /// }));
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If the job is the one that waits, or one of its ancestors: that would never end.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives up nothing but the wait.
-    #[track_caller]
-    pub fn join(&self) -> Join {
-        Join { job: self.clone(), number: None, place: Location::caller() }
-    }
-
-    /// Cancels the job and waits for its end.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use corymb::{JobState, prelude::*};
-    ///
-    /// run_blocking(scope(async |s| {
-    ///     let job = s.launch(std::future::pending());
-    ///     job.cancel_and_join().await;
-    ///     assert_eq!(job.state(), JobState::Cancelled);
-    /// }));
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// As [`join`](Self::join).
-    ///
-    /// # Cancel safety
-    ///
-    /// The job is cancelled by the call. Dropping the future gives up nothing but the wait.
-    #[track_caller]
-    pub fn cancel_and_join(&self) -> Join {
-        self.cancel();
-        self.join()
     }
 
     /// Where the job is in its life.
@@ -472,83 +418,6 @@ impl Job {
         side.census.count().saturating_sub(linked + body)
     }
 
-    /// Calls `f` once, when the job and all below it have ended and before anybody who joins it
-    /// goes on; at once if that is past.
-    ///
-    /// A panic in `f` is reported and harms nothing.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::mpsc;
-    /// use corymb::{Completion, prelude::*};
-    ///
-    /// let (tell, told) = mpsc::channel();
-    /// run_blocking(scope(async |s| {
-    ///     let job = s.launch(async {});
-    ///     job.on_completion(move |how| tell.send(matches!(how, Completion::Completed)).unwrap());
-    /// }));
-    /// assert_eq!(told.recv(), Ok(true));
-    /// ```
-    pub fn on_completion(&self, f: impl FnOnce(&Completion) + Send + 'static) -> Registration {
-        let call = move |node: &Node| f(&Completion::of(node));
-        self.register(Handler::Completion(Box::new(call)), state::ENDED)
-    }
-
-    /// Calls `f` once, with the cause, as soon as the job is cancelled or fails; at once if that
-    /// is past. It never runs if the job completes.
-    ///
-    /// A panic in `f` is reported and harms nothing. `f` runs in the middle of the cancellation,
-    /// on whatever thread that happens: it should be short.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::mpsc;
-    /// use corymb::Job;
-    ///
-    /// let (tell, told) = mpsc::channel();
-    /// let job = Job::new(None);
-    /// job.on_cancelling(move |cancelled| tell.send(cancelled.cause().to_string()).unwrap());
-    /// job.cancel();
-    /// assert_eq!(told.recv().as_deref(), Ok("on request"));
-    /// ```
-    pub fn on_cancelling(&self, f: impl FnOnce(&Cancelled) + Send + 'static) -> Registration {
-        self.register(Handler::Cancelling(Box::new(f)), state::CANCELLED)
-    }
-
-    /// Keeps `handler`, or runs it if `late` has happened.
-    fn register(&self, handler: Handler, late: u64) -> Registration {
-        let (side, _) = self.0.make_side();
-        if matches!(handler, Handler::Cancelling(_)) {
-            self.list();
-        }
-        let number = side.lock().register(handler);
-        // Whoever sets `late` looks at the handlers afterwards, if it sees SIDE; so look at
-        // `late` after SIDE and the handler are there. After its end it looks no more.
-        if self.0.state.set(state::SIDE).has(late | state::ENDED) {
-            let handler = side.lock().remove(number);
-            self.run_late(handler);
-        }
-        Registration { job: self.clone(), number }
-    }
-
-    fn run_late(&self, handler: Option<Handler>) {
-        match handler {
-            Some(Handler::Completion(f)) => {
-                tree::guarded(&self.0, "completion handler", || f(&self.0));
-            }
-            Some(Handler::Cancelling(f)) => {
-                let cause = self.0.state.load().has(state::CANCELLED).then(|| self.cause());
-                tree::guarded(&self.0, "cancelling handler", || match cause.flatten() {
-                    Some(cause) => f(&cause),
-                    None => drop(f),
-                });
-            }
-            Some(Handler::Join(_)) | None => {}
-        }
-    }
-
     /// Puts a coroutine that has not suspended yet into its parent's list, so that a cancel finds
     /// it at once.
     fn list(&self) {
@@ -587,23 +456,6 @@ impl Job {
         }
         Some(result)
     }
-
-    /// Whether this job is `node` or an ancestor of it.
-    ///
-    /// # Safety
-    ///
-    /// `node` does not end during the call.
-    unsafe fn is_ancestor_of(&self, node: &Node) -> bool {
-        let mut at = Some(node);
-        while let Some(node) = at {
-            if std::ptr::eq(node, &raw const *self.0) {
-                return true;
-            }
-            // SAFETY: unended, and so are the ancestors of an unended node.
-            at = unsafe { node.pinned_parent() };
-        }
-        false
-    }
 }
 
 impl fmt::Debug for Job {
@@ -613,240 +465,5 @@ impl fmt::Debug for Job {
             .field("name", &self.who().name())
             .field("launched_at", &format_args!("{}", self.0.site))
             .finish_non_exhaustive()
-    }
-}
-
-/// How a job ended.
-///
-/// # Examples
-///
-/// ```
-/// use std::sync::mpsc;
-/// use corymb::{Completion, prelude::*};
-///
-/// let (tell, told) = mpsc::channel();
-/// run_blocking(scope(async |s| {
-///     let job = s.launch(std::future::pending());
-///     job.on_completion(move |how| tell.send(how.clone()).unwrap());
-///     job.cancel();
-/// }));
-/// assert!(matches!(told.recv(), Ok(Completion::Cancelled(_))));
-/// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Completion {
-    /// It returned.
-    Completed,
-    /// It was cancelled.
-    Cancelled(Cancelled),
-    /// It returned an error to its scope, or panicked.
-    Failed(Who),
-}
-
-impl Completion {
-    fn of(node: &Node) -> Self {
-        let seen = node.state.load();
-        if seen.has(state::FAILED | state::PANICKED) {
-            return Self::Failed(node.who());
-        }
-        if !seen.has(state::CANCELLED) {
-            return Self::Completed;
-        }
-        let cause = node.side().and_then(|side| side.lock().cause.clone());
-        Self::Cancelled(cause.unwrap_or_else(|| Cancelled::new(CancelCause::Requested, node.site)))
-    }
-}
-
-/// A handler's registration. Dropping it changes nothing; [`dispose`](Self::dispose) ends it.
-///
-/// # Examples
-///
-/// ```
-/// use corymb::Job;
-///
-/// let job = Job::new(None);
-/// let registration = job.on_cancelling(|_| unreachable!("it was taken back"));
-/// assert!(registration.dispose());
-/// job.cancel();
-/// ```
-#[derive(Clone, Debug)]
-pub struct Registration {
-    job: Job,
-    number: u64,
-}
-
-impl Registration {
-    /// Takes the handler back; false if it has run or is about to.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use corymb::Job;
-    ///
-    /// let job = Job::new(None);
-    /// let registration = job.on_cancelling(|_| {});
-    /// job.cancel();
-    /// assert!(!registration.dispose()); // it has run
-    /// ```
-    pub fn dispose(self) -> bool {
-        let removed = self.job.0.side().and_then(|side| side.lock().remove(self.number));
-        // Dropped here, outside of the lock.
-        removed.is_some()
-    }
-}
-
-/// The future of [`Job::join`].
-#[must_use = "futures do nothing unless polled"]
-#[derive(Debug)]
-pub struct Join {
-    job: Job,
-    /// The number of the registered waker.
-    number: Option<u64>,
-    place: &'static Location<'static>,
-}
-
-impl Join {
-    /// Registers or replaces the waker; true if the job had settled before that.
-    fn register(&mut self, cx: &Context<'_>) -> bool {
-        let (side, _) = self.job.0.make_side();
-        let fresh = Handler::Join(cx.waker().clone());
-        let mut inner = side.lock();
-        let stale = match self.number.and_then(|number| inner.handler_mut(number)) {
-            Some(Handler::Join(waker)) if waker.will_wake(cx.waker()) => Some(fresh),
-            Some(handler) => Some(std::mem::replace(handler, fresh)),
-            None => {
-                self.number = Some(inner.register(fresh));
-                None
-            }
-        };
-        drop(inner);
-        drop(stale);
-        // As in `Job::register`.
-        self.job.0.state.set(state::SIDE).has(state::SETTLED)
-    }
-}
-
-impl Future for Join {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        budgeted(cx, |cx| self.poll_settled(cx))
-    }
-}
-
-impl Join {
-    fn poll_settled(&mut self, cx: &Context<'_>) -> Poll<()> {
-        // A job that failed has cancelled its scope before it settled: who is being cancelled
-        // never sees the join return.
-        if current::is_cancelled() {
-            return Poll::Pending;
-        }
-        if self.job.0.state.load().has(state::SETTLED) {
-            // The job may have failed since the look above.
-            return if current::is_cancelled() { Poll::Pending } else { Poll::Ready(()) };
-        }
-        if self.number.is_none() {
-            // SAFETY: unended during the call.
-            let own = current::with_unended(|here| unsafe { self.job.is_ancestor_of(here) });
-            assert!(
-                own != Some(true),
-                "join of the job launched at {} by itself or one of its own children at {}: it \
-                 would wait for ever; join it from outside, or let the scope wait",
-                self.job.0.site,
-                self.place,
-            );
-        }
-        waiting_on(WaitKind::Join, self.place);
-        if self.register(cx) && !current::is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
-    }
-}
-
-impl Drop for Join {
-    fn drop(&mut self) {
-        if let (Some(number), Some(side)) = (self.number, self.job.0.side()) {
-            let waker = side.lock().remove(number);
-            drop(waker);
-        }
-    }
-}
-
-/// A token's allocation.
-#[repr(C)]
-struct Token {
-    node: Node,
-    side: Side,
-}
-
-static TOKEN: VTable = VTable {
-    kind: Kind::Token,
-    poll: no_future::poll,
-    drop_future: no_future::nothing,
-    put_panic: no_future::put_panic,
-    take_panic: no_future::take_panic,
-    drop_output: no_future::nothing,
-    take_output: no_future::take_output,
-    dealloc: dealloc_token,
-};
-
-/// A token owns a reference to its parent, and stands in its list without one of its own.
-fn token(parent: Option<&NodeRef>, site: &'static Location<'static>) -> NodeRef {
-    let parent = parent.cloned();
-    let node = Node::new(
-        State::new(state::SIDE | state::COUNTED, 1),
-        &TOKEN,
-        std::ptr::null(),
-        parent.as_ref().map(NodeRef::as_ptr),
-        site,
-    );
-    let token = Box::into_raw(Box::new(Token { node, side: Side::new(Policy::Supervise) }));
-    // SAFETY: just allocated; the place lives as long as the node.
-    unsafe { (*token).node.side.init(NonNull::new_unchecked(&raw mut (*token).side)) };
-    // SAFETY: as above; the one reference that it was born with.
-    let token = unsafe { NodeRef::from_owned(NonNull::new_unchecked(token.cast())) };
-    if let Some(parent) = parent {
-        let owner = Job(parent);
-        owner.list();
-        {
-            let (side, _) = owner.0.make_side();
-            let mut inner = side.lock();
-            // SAFETY: unlinked under the same lock before it is freed.
-            unsafe { inner.link(token.as_ptr()) };
-            token.state.set(state::LINKED);
-        }
-        if let Some(cause) = owner.cause() {
-            // SAFETY: we have a reference.
-            unsafe { cancel(token.as_ptr(), &cause.inherited()) };
-        }
-        // The parent's reference now belongs to the token.
-        owner.0.into_owned();
-    }
-    token
-}
-
-unsafe fn dealloc_token(node: NonNull<Node>) {
-    let mut last = node;
-    // A token may be the last to keep its parent, and that one its own: a loop, for they may be
-    // many.
-    loop {
-        // SAFETY: its last reference is gone, but it may still be in its parent's list.
-        let (parent, site) = unsafe { (last.as_ref().parent, last.as_ref().site) };
-        // SAFETY: the token's reference to its parent.
-        if let Some(side) = parent.as_ref().and_then(|it| unsafe { it.as_ref() }.side()) {
-            // SAFETY: linked at birth, unlinked once.
-            unsafe { side.lock().unlink(last) };
-        }
-        // SAFETY: came from a box of this type.
-        let token = unsafe { Box::from_raw(last.cast::<Token>().as_ptr()) };
-        failure::guard_drop("cause or handler", site, || drop(token));
-        let Some(parent) = parent else { return };
-        // SAFETY: the token's reference, given up here, and not used again.
-        let parent = ManuallyDrop::new(unsafe { NodeRef::from_owned(parent) });
-        if parent.kind() != Kind::Token {
-            return drop(ManuallyDrop::into_inner(parent));
-        }
-        if !parent.state.drop_ref() {
-            return;
-        }
-        last = parent.as_ptr();
     }
 }

@@ -1,0 +1,70 @@
+//! The region of what a thread blocks on.
+
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project::pin_project;
+
+use super::cancelling::Cancellable;
+use super::region::{self, End, Region};
+use super::{ScopeKind, Scoped};
+use crate::current::{self, Frame};
+use crate::error::Cancelled;
+use crate::job::Job;
+use crate::node::side::Policy;
+use crate::node::{NodeRef, tree};
+
+/// As [`cancel_scope`], opened at once and under `job`: what a thread blocks on. If `job` is a
+/// coroutine, it is the current one. None if `job` has ended: the runtime has shut down.
+#[doc(hidden)]
+#[track_caller]
+pub fn enclose<Fut: Future>(
+    job: &Job,
+    body: Fut,
+) -> Option<impl Future<Output = Result<Fut::Output, Cancelled>> + use<Fut>> {
+    // Not that of another runtime's coroutine.
+    let inside = current::node().is_some_and(|here| here == *job.node());
+    let context = inside.then(current::region_context).flatten();
+    let site = Location::caller();
+    let region = region::open_in(job.node(), context, Policy::FailFast, (), site).ok()?;
+    let scoped = Scoped::<Enclosed, fn(NodeRef) -> Fut, Fut>::Open(Region::new(region, body));
+    Some(Bound(scoped))
+}
+
+/// [`enclose`]: whoever blocks on it has to learn of the end, also if it is cancelled itself.
+struct Enclosed;
+
+impl<T> ScopeKind<T> for Enclosed {
+    type Handle = NodeRef;
+    type Output = Result<T, Cancelled>;
+
+    fn open(site: &'static Location<'static>) -> NodeRef {
+        <Cancellable as ScopeKind<T>>::open(site)
+    }
+
+    fn handle(region: NodeRef) -> NodeRef {
+        region
+    }
+
+    fn end(region: &NodeRef, end: End<T>) -> Option<Self::Output> {
+        match end {
+            End::Cancelled => Some(Err(tree::own_cause(region))),
+            end => <Cancellable as ScopeKind<T>>::end(region, end),
+        }
+    }
+}
+
+/// What a thread blocks on, and what therefore cannot go on anywhere else.
+#[pin_project]
+struct Bound<Fut>(#[pin] Fut);
+
+impl<Fut: Future> Future for Bound<Fut> {
+    type Output = Fut::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let frame = Frame::bound();
+        let _inside = frame.enter();
+        self.project().0.poll(cx)
+    }
+}

@@ -1,0 +1,266 @@
+//! Scopes that the first error of a child ends.
+
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project::pin_project;
+
+use super::builder::{self, CoroutineBuilder};
+use super::errors::{Attempt, ErrorSlot, Failures};
+use super::region::{self, End};
+use super::{ScopeKind, Scoped};
+use crate::deferred::Deferred;
+use crate::error::{CancelCause, Cancelled};
+use crate::job::Job;
+use crate::node::NodeRef;
+use crate::node::cancel::cancel;
+use crate::node::side::Policy;
+
+/// As [`scope`], for children that return `Result`s: the first error cancels the rest.
+///
+/// A child's `Ok(value)` is what awaiting it gives. The first `Err`, of a child or of the body,
+/// cancels the others; when all have ended, that error is returned. Errors that come later are
+/// dropped here; [`try_scope_all`] keeps them.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+///
+/// let sum_of = |texts: [&'static str; 2]| {
+///     run_blocking(try_scope(async |s| {
+///         let [a, b] = texts.map(|text| s.spawn(async move { text.parse::<u32>() }));
+///         Ok(a.await + b.await)
+///     }))
+/// };
+/// assert_eq!(sum_of(["1", "2"]), Ok(3));
+/// assert!(sum_of(["1", "two"]).is_err());
+/// ```
+///
+/// # Errors
+///
+/// The first error of a child or of the body.
+///
+/// # Panics
+///
+/// With the first panic of the body or of a child: a panic wins over an error.
+///
+/// # Cancel safety
+///
+/// As for [`scope`].
+#[track_caller]
+pub fn try_scope<T, E, F, Fut>(body: F) -> impl Future<Output = Result<T, E>>
+where
+    F: FnOnce(TryScope<E>) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+    E: Send + 'static,
+{
+    let scoped = Scoped::<Trying<E>, F, Fut>::new(body);
+    First(scoped)
+}
+
+/// As [`try_scope`], and gives the later errors too.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+/// use corymb::try_scope_all;
+///
+/// let failures = run_blocking(try_scope_all(async |s| {
+///     let first = s.spawn(async { "one".parse::<u32>() });
+///     Ok(first.await)
+/// }))
+/// .unwrap_err();
+/// assert_eq!(failures.first().to_string(), "invalid digit found in string");
+/// assert!(failures.suppressed().is_empty()); // no other child failed
+/// ```
+///
+/// # Errors
+///
+/// The first error, with all that came after it, in the order in which they came.
+///
+/// # Panics
+///
+/// As [`try_scope`].
+///
+/// # Cancel safety
+///
+/// As for [`scope`].
+#[track_caller]
+pub fn try_scope_all<T, E, F, Fut>(body: F) -> impl Future<Output = Result<T, Failures<E>>>
+where
+    F: FnOnce(TryScope<E>) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+    E: Send + 'static,
+{
+    Scoped::<Trying<E>, F, Fut>::new(body)
+}
+
+/// [`try_scope`].
+struct Trying<E>(PhantomData<E>);
+
+impl<T, E: Send + 'static> ScopeKind<Result<T, E>> for Trying<E> {
+    type Handle = TryScope<E>;
+    type Output = Result<T, Failures<E>>;
+
+    fn open(site: &'static Location<'static>) -> NodeRef {
+        region::open(Policy::FailFast, ErrorSlot::<E>::new(site), site)
+    }
+
+    fn handle(region: NodeRef) -> TryScope<E> {
+        TryScope(region, PhantomData)
+    }
+
+    fn give_up(region: &NodeRef) {
+        // SAFETY: `open` made the region with a slot of this type.
+        unsafe { region::extra::<ErrorSlot<E>>(region.as_ptr()) }.give_up();
+    }
+
+    /// The body's error is one among the children's, and cancels them.
+    fn returned(region: &NodeRef, value: Result<T, E>) -> Option<Result<T, E>> {
+        let error = match value {
+            Ok(value) => return Some(Ok(value)),
+            Err(error) => error,
+        };
+        // SAFETY: `open` made the region with a slot of this type.
+        unsafe { region::extra::<ErrorSlot<E>>(region.as_ptr()) }.push(error);
+        let cause = Cancelled::new(CancelCause::SiblingFailed, region.site);
+        // SAFETY: we have a reference.
+        unsafe { cancel(region.as_ptr(), &cause) };
+        None
+    }
+
+    fn end(region: &NodeRef, end: End<Result<T, E>>) -> Option<Self::Output> {
+        // SAFETY: `open` made the region with a slot of this type.
+        let slot = unsafe { region::extra::<ErrorSlot<E>>(region.as_ptr()) };
+        match end {
+            End::Panicked(panic) => panic.resume(),
+            // A child may have failed after the body had returned.
+            End::Value(Ok(value)) => Some(slot.take().map_or(Ok(value), Err)),
+            End::Value(Err(_)) | End::Cancelled => slot.take().map(Err),
+        }
+    }
+}
+
+/// [`try_scope`]: the first error alone.
+#[pin_project]
+struct First<Fut>(#[pin] Fut);
+
+impl<T, E, Fut: Future<Output = Result<T, Failures<E>>>> Future for First<Fut> {
+    type Output = Result<T, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().0.poll(cx).map_err(Failures::into_first)
+    }
+}
+
+/// The handle of a [`try_scope`]: launches children that return `Result`s.
+///
+/// As for [`Scope`], clones are handles of the same scope.
+///
+/// # Examples
+///
+/// It has one type of errors. Where children have different ones, name a type that all of them
+/// convert to, and use `?`:
+///
+/// ```
+/// use std::error::Error;
+/// use corymb::prelude::*;
+///
+/// let read = run_blocking(try_scope(async |s| {
+///     let port = s.spawn(async { Ok("80".parse::<u16>()?) });
+///     let share = s.spawn(async { Ok("0.5".parse::<f32>()?) });
+///     Ok::<_, Box<dyn Error + Send + Sync>>((port.await, share.await))
+/// }));
+/// assert_eq!(read.unwrap(), (80, 0.5));
+/// ```
+pub struct TryScope<E>(pub(super) NodeRef, PhantomData<fn(E) -> E>);
+
+impl<E> Clone for TryScope<E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), PhantomData)
+    }
+}
+
+impl<E: Send + 'static> TryScope<E> {
+    /// Launches a child that gives a value, or fails the scope.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let sum = run_blocking(try_scope(async |s| {
+    ///     let a = s.spawn(async { "1".parse::<u32>() });
+    ///     let b = s.spawn(async { "2".parse::<u32>() });
+    ///     Ok(a.await + b.await) // each a `u32`
+    /// }));
+    /// assert_eq!(sum, Ok(3));
+    /// ```
+    #[track_caller]
+    pub fn spawn<T, F>(&self, future: F) -> Deferred<T>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+    {
+        builder::spawn::<_, Attempt<T, E>>(&self.0, None, Location::caller(), future)
+    }
+
+    /// Launches a child that gives no value, or fails the scope.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let result = run_blocking(try_scope(async |s| {
+    ///     s.launch(async { Err("the disk is full") });
+    ///     std::future::pending::<Result<(), _>>().await // cancelled
+    /// }));
+    /// assert_eq!(result, Err("the disk is full"));
+    /// ```
+    #[track_caller]
+    pub fn launch<F>(&self, future: F) -> Job
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        builder::launch::<_, Attempt<(), E>>(&self.0, None, Location::caller(), future)
+    }
+
+    /// Begins a child with a name, a dispatcher or another context of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let sum = run_blocking(try_scope(async |s| {
+    ///     let a = s.coroutine().name("first").spawn(async { "1".parse::<u32>() });
+    ///     Ok(a.await + 1)
+    /// }));
+    /// assert_eq!(sum, Ok(2));
+    /// ```
+    pub fn coroutine(&self) -> CoroutineBuilder<Self> {
+        CoroutineBuilder::new(self.clone())
+    }
+
+    /// The scope's job.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let done = run_blocking(try_scope(async |s| {
+    ///     assert!(s.job().is_active());
+    ///     Ok::<_, std::io::Error>(())
+    /// }));
+    /// assert!(done.is_ok());
+    /// ```
+    pub fn job(&self) -> Job {
+        Job::from_node(self.0.clone())
+    }
+}

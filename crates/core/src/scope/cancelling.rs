@@ -44,7 +44,7 @@ use crate::node::{NodeRef, tree};
 ///
 /// # Cancel safety
 ///
-/// As for [`scope`].
+/// As for [`scope`](super::scope).
 #[track_caller]
 pub fn cancel_scope<F, Fut>(body: F) -> impl Future<Output = Result<Fut::Output, Cancelled>>
 where

@@ -16,7 +16,7 @@ use crate::node::{NodeRef, state};
 ///
 /// Returns what the body returned, once the body and all children have ended. A panic in one of
 /// them cancels the others; when all have ended, it goes on in the caller. `Result`s of children
-/// are mere values here: see [`try_scope`].
+/// are mere values here: see [`try_scope`](super::try_scope).
 ///
 /// # Examples
 ///

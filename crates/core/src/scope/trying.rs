@@ -18,7 +18,7 @@ use crate::node::NodeRef;
 use crate::node::cancel::cancel;
 use crate::node::side::Policy;
 
-/// As [`scope`], for children that return `Result`s: the first error cancels the rest.
+/// As [`scope`](super::scope), for children that return `Result`s: the first error cancels the rest.
 ///
 /// A child's `Ok(value)` is what awaiting it gives. The first `Err`, of a child or of the body,
 /// cancels the others; when all have ended, that error is returned. Errors that come later are
@@ -49,7 +49,7 @@ use crate::node::side::Policy;
 ///
 /// # Cancel safety
 ///
-/// As for [`scope`].
+/// As for [`scope`](super::scope).
 #[track_caller]
 pub fn try_scope<T, E, F, Fut>(body: F) -> impl Future<Output = Result<T, E>>
 where
@@ -88,7 +88,7 @@ where
 ///
 /// # Cancel safety
 ///
-/// As for [`scope`].
+/// As for [`scope`](super::scope).
 #[track_caller]
 pub fn try_scope_all<T, E, F, Fut>(body: F) -> impl Future<Output = Result<T, Failures<E>>>
 where
@@ -159,7 +159,7 @@ impl<T, E, Fut: Future<Output = Result<T, Failures<E>>>> Future for First<Fut> {
 
 /// The handle of a [`try_scope`]: launches children that return `Result`s.
 ///
-/// As for [`Scope`], clones are handles of the same scope.
+/// As for [`Scope`](super::Scope), clones are handles of the same scope.
 ///
 /// # Examples
 ///

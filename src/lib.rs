@@ -38,6 +38,7 @@
 //! | to block, with what the function has borrowed | [`blocking`] |
 //! | to run a part elsewhere | [`with_context`]; where nothing can move, [`spawn_on`] |
 //! | at most so many at once | [`Dispatcher::limited_parallelism`] |
+//! | threads of their own for some coroutines | [`Threads`] |
 //! | a limit of time, a pause, ticks | [`with_timeout`](time::with_timeout), [`sleep`](time::sleep()), [`interval`](time::interval()) |
 //! | a limit of time for what blocks | [`timeout_abandon`](time::timeout_abandon) |
 //! | to cancel a part | [`cancel_scope`]; from outside, [`Job::cancel`] |
@@ -81,8 +82,8 @@ pub use corymb_core::{
 #[doc(inline)]
 pub use corymb_dispatchers::{
     BuildError, Builder, Entered, LocalRuntime, Main, MainError, Metrics, Runtime, RuntimeHandle,
-    ShutdownReport, WorkerBlocked, detached, launch_detached, run_blocking, spawn_local,
-    try_run_blocking,
+    ShutdownReport, Threads, ThreadsError, WorkerBlocked, detached, launch_detached, run_blocking,
+    spawn_local, try_run_blocking,
 };
 #[doc(inline)]
 pub use corymb_macros::main;

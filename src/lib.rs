@@ -52,6 +52,7 @@
 //!
 //! - `testing`, off by default: `#[corymb::test]` and `corymb::testing`. It is for
 //!   `[dev-dependencies]`.
+//! - `hyper`, off by default: a [`Scope`] is an executor for hyper's connections.
 //!
 //! # More
 //!

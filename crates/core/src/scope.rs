@@ -534,6 +534,10 @@ impl<T, E, Fut: Future<Output = Result<T, Failures<E>>>> Future for First<Fut> {
 pub struct Scope(NodeRef);
 
 impl Scope {
+    pub(crate) fn node(&self) -> &NodeRef {
+        &self.0
+    }
+
     /// As [`spawn`](Self::spawn), of a coroutine that is bound to this thread: future and value need
     /// not be `Send`.
     ///
@@ -696,6 +700,10 @@ impl<E> Clone for TryScope<E> {
 }
 
 impl<E: Send + 'static> TryScope<E> {
+    pub(crate) fn node(&self) -> &NodeRef {
+        &self.0
+    }
+
     /// Launches a child that gives a value, or fails the scope.
     ///
     /// # Examples
@@ -871,6 +879,11 @@ pub struct CoroutineBuilder<S> {
 }
 
 impl<S> CoroutineBuilder<S> {
+    /// The scope, and what was set.
+    pub(crate) fn parts(&self) -> (&S, Option<&Context>) {
+        (&self.scope, self.context.as_ref())
+    }
+
     /// Names the child, for dumps and errors.
     ///
     /// # Examples

@@ -14,6 +14,7 @@ use corymb_core::time::{Clock, Instant};
 use corymb_core::{
     CancelCause, Cancelled, Deferred, Dispatch, Failure, Job, JoinError, Who, is_cancelled,
 };
+use futures_task::{FutureObj, Spawn, SpawnError};
 
 use crate::home::{self, Home, Serving, block_on};
 use crate::main_loop;
@@ -458,6 +459,33 @@ impl Runtime {
     }
 }
 
+/// The future is a detached coroutine, as by [`launch_detached`](Self::launch_detached).
+///
+/// # Examples
+///
+/// ```
+/// use futures::task::SpawnExt;
+///
+/// let runtime = corymb::Runtime::new()?;
+/// let answer = runtime.spawn_with_handle(async { 42 }).unwrap();
+/// assert_eq!(runtime.run_blocking(answer), 42);
+/// # Ok::<(), corymb::BuildError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`SpawnError::shutdown`] if the runtime has shut down.
+impl Spawn for Runtime {
+    #[track_caller]
+    fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
+        self.shared.spawn_obj(future)
+    }
+
+    fn status(&self) -> Result<(), SpawnError> {
+        self.shared.status()
+    }
+}
+
 impl Drop for Runtime {
     fn drop(&mut self) {
         let report = self.shutdown(self.drop_grace);
@@ -688,6 +716,18 @@ fn current() -> Option<Arc<Shared>> {
         runtime.downcast_ref::<Shared>()?.this.upgrade()
     };
     hooks::try_with(shared).flatten()
+}
+
+impl Spawn for Shared {
+    #[track_caller]
+    fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
+        let root = self.try_root().ok_or_else(SpawnError::shutdown)?;
+        scope_of(&root).spawn_obj(future)
+    }
+
+    fn status(&self) -> Result<(), SpawnError> {
+        self.try_root().map(|_| ()).ok_or_else(SpawnError::shutdown)
+    }
 }
 
 impl Clock for Shared {

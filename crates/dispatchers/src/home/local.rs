@@ -7,6 +7,7 @@ use std::sync::Arc;
 use corymb_core::LocalDeferred;
 use corymb_core::hooks;
 use corymb_core::internal::scope_of;
+use futures_task::{LocalFutureObj, LocalSpawn, SpawnError};
 
 use super::{Home, Serving};
 
@@ -75,6 +76,39 @@ impl Default for LocalRuntime {
 impl Drop for LocalRuntime {
     fn drop(&mut self) {
         self.home.close();
+    }
+}
+
+/// The future is bound to this thread, as by [`spawn_local`], and runs in the next
+/// [`run_blocking`](Self::run_blocking) of this.
+///
+/// # Examples
+///
+/// ```
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+/// use corymb::LocalRuntime;
+/// use futures::task::LocalSpawnExt;
+///
+/// let local = LocalRuntime::new();
+/// let value = Rc::new(Cell::new(0));
+/// let same = Rc::clone(&value);
+/// let child = local.spawn_local_with_handle(async move { same.set(42) }).unwrap();
+/// assert_eq!(value.get(), 0);
+/// local.run_blocking(child);
+/// assert_eq!(value.get(), 42);
+/// ```
+///
+/// # Errors
+///
+/// [`SpawnError::shutdown`] if the current runtime has shut down.
+impl LocalSpawn for LocalRuntime {
+    #[track_caller]
+    fn spawn_local_obj(&self, future: LocalFutureObj<'static, ()>) -> Result<(), SpawnError> {
+        let _serving = Serving::link(Arc::clone(&self.home), false);
+        let _inside = hooks::try_with(|_| ()).is_none().then(|| crate::Runtime::global().enter());
+        let root = hooks::with(|runtime| runtime.try_root()).ok_or_else(SpawnError::shutdown)?;
+        scope_of(&root).spawn_local_obj(future)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures_task::{FutureObj, Spawn, SpawnError};
+
 use super::{Metrics, Shared, current};
 
 /// Looks at a runtime without owning it: its tree of jobs, its numbers.
@@ -53,6 +55,32 @@ impl RuntimeHandle {
     /// Numbers about the runtime.
     pub fn metrics(&self) -> Metrics {
         self.0.metrics()
+    }
+}
+
+/// As for [`Runtime`](super::Runtime).
+///
+/// # Examples
+///
+/// ```
+/// use futures::task::SpawnExt;
+///
+/// let runtime = corymb::Runtime::new()?;
+/// let handle = runtime.handle();
+/// let answer = handle.spawn_with_handle(async { 42 }).unwrap();
+/// assert_eq!(runtime.run_blocking(answer), 42);
+/// drop(runtime);
+/// assert!(handle.spawn(async {}).unwrap_err().is_shutdown());
+/// # Ok::<(), corymb::BuildError>(())
+/// ```
+impl Spawn for RuntimeHandle {
+    #[track_caller]
+    fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
+        self.0.spawn_obj(future)
+    }
+
+    fn status(&self) -> Result<(), SpawnError> {
+        self.0.status()
     }
 }
 

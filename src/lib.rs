@@ -129,7 +129,7 @@ pub mod time {
 pub mod __private {
     pub use corymb_dispatchers::entry::{Options, main, main_local};
     #[cfg(feature = "testing")]
-    pub use corymb_testing::run_real as test_real;
+    pub use corymb_testing::{run_real as test_real, run_real_local as test_real_local};
 }
 
 /// What most programs use.

@@ -1,17 +1,19 @@
 //! Coroutines that are bound to a thread.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use corymb::prelude::*;
-use corymb::{CancelCause, JoinError, LocalRuntime, spawn_local};
+use corymb::{
+    CancelCause, Failure, FailureHandler, JoinError, LocalRuntime, spawn_local, try_scope_all,
+};
 
 fn here() -> ThreadId {
     thread::current().id()
@@ -93,6 +95,108 @@ fn values_that_are_not_send_are_given_and_failures_too() {
         child.job().cancel();
         assert!(matches!(child.outcome().await, Err(JoinError::Cancelled(_))));
     }));
+}
+
+#[test]
+fn a_try_scope_gets_values_that_are_not_send_and_the_first_error() {
+    let dropped = Rc::new(Cell::new(0));
+    let home = here();
+    run_blocking(async {
+        let sum = try_scope(async |s| {
+            let one = s.spawn_local(async { Ok::<_, &str>(Rc::new(1)) });
+            let two = s.coroutine().name("two").spawn_local(async { Ok(Rc::new(2)) });
+            assert_eq!(two.job().name().as_deref(), Some("two"));
+            Ok(*one.await + *two.await)
+        });
+        assert_eq!(sum.await, Ok(3));
+        let failed = try_scope(async |s| {
+            s.launch_local(AtHome::new(&dropped, pending()));
+            let never = s.spawn_local(AtHome::new(&dropped, pending::<Result<Rc<()>, _>>()));
+            s.coroutine().launch_local(async move {
+                yield_now().await;
+                assert_eq!(here(), home);
+                Err("E")
+            });
+            drop(never.await);
+            Ok(())
+        });
+        assert_eq!(failed.await, Err("E"));
+    });
+    assert_eq!(dropped.get(), 2);
+}
+
+#[test]
+fn errors_of_bound_children_are_collected_and_their_panics_go_on() {
+    let failures = run_blocking(try_scope_all(async |s| {
+        let (tell, told) = mpsc::channel();
+        let (begin, begun) = mpsc::channel();
+        // The other one fails during its poll.
+        s.launch_local(async move {
+            begin.send(()).unwrap();
+            told.recv().map_err(|_| 0).and(Err(2))
+        });
+        let other = s.launch(async move { begun.recv().map_err(|_| 0).and(Err(1)) });
+        other.on_completion(move |_| tell.send(()).unwrap());
+        pending::<Result<(), i32>>().await
+    }));
+    assert_eq!(failures.unwrap_err().into_parts(), (1, vec![2]));
+    let panicked = catch_unwind(|| {
+        run_blocking(try_scope(async |s| {
+            let shared = Rc::new(1);
+            s.launch_local(async move { if *shared == 1 { panic!("E") } else { Err(()) } });
+            pending::<Result<(), ()>>().await
+        }))
+    });
+    assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&"E"));
+}
+
+/// The scope is a coroutine's of the pool: the error goes there, and the value never does.
+#[test]
+fn a_bound_child_of_a_scope_elsewhere_stays_at_home_and_its_error_does_not() {
+    let dropped = Rc::new(Cell::new(0));
+    run_blocking(async {
+        let (tell, told) = corymb::sync::oneshot::channel();
+        let elsewhere = detached(try_scope(async move |s: TryScope<ThreadId>| {
+            tell.send(s).expect("it waits");
+            pending::<Result<(), _>>().await
+        }));
+        let s = told.await.unwrap();
+        let value = AtHome::new(&dropped, pending::<()>());
+        let unawaited = s.spawn_local(async move { Ok(value) });
+        unawaited.job().join().await;
+        s.launch_local(async { Err(here()) });
+        assert_eq!(elsewhere.await, Err(here()));
+        drop(unawaited);
+    });
+    assert_eq!(dropped.get(), 1);
+}
+
+/// The child drops the future of its scope, and then fails: nobody is left to return the error.
+#[test]
+fn an_error_after_its_scope_was_dropped_is_reported() {
+    let reports = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&reports);
+    let handler = FailureHandler::new(move |failure| {
+        seen.lock().unwrap().push(matches!(failure, Failure::Error { .. }));
+    });
+    run_blocking(async {
+        type Slot = Rc<RefCell<Option<Pin<Box<dyn Future<Output = Result<(), ()>>>>>>>;
+        let slot = Slot::default();
+        let inner = Rc::clone(&slot);
+        let mut trying = Box::pin(try_scope(async move |s| {
+            s.coroutine().context(handler).launch_local(async move {
+                drop(inner.take());
+                Err(())
+            });
+            pending().await
+        }));
+        assert!(futures::poll!(&mut trying).is_pending());
+        *slot.borrow_mut() = Some(trying);
+        while slot.borrow().is_some() {
+            yield_now().await;
+        }
+    });
+    assert_eq!(*reports.lock().unwrap(), [true]);
 }
 
 #[test]
@@ -204,7 +308,7 @@ fn a_value_that_nobody_takes_is_dropped_at_home() {
 }
 
 fn suspend_thread(_: Slot) {
-    let (tell, told) = std::sync::mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel::<()>();
     assert!(told.recv_timeout(Duration::from_millis(20)).is_err());
     drop(tell);
 }

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::task::{self, Poll};
 
 use crate::context::{Context, Dispatcher};
-use crate::coroutine::{self, Plain};
+use crate::coroutine::{self, Plain, Settle};
 use crate::current;
 use crate::deferred::{Deferred, Outcome};
 use crate::dispatch::Dispatch;
@@ -135,6 +135,14 @@ pub(crate) struct Homed<T> {
 #[expect(clippy::non_send_fields_in_send_ty, reason = "as said")]
 unsafe impl<T> Send for Homed<T> {}
 
+impl<T, E> Homed<Result<T, E>> {
+    /// The value, still bound, or the error, which is not.
+    pub(crate) fn split(self) -> Result<Homed<T>, E> {
+        let home = Arc::clone(&self.home);
+        self.take().map(|value| Homed { value: ManuallyDrop::new(value), home })
+    }
+}
+
 impl<T> Homed<T> {
     fn take(self) -> T {
         assert!(self.home.is_here(), "a bound value is taken at home");
@@ -187,6 +195,21 @@ pub(crate) fn spawn<F: Future + 'static>(
     site: &'static Location<'static>,
     future: F,
 ) -> NodeRef {
+    spawn_settled::<F, Plain>(region, context, flags, site, future)
+}
+
+/// As [`spawn`], where the scope takes a part of the output.
+pub(crate) fn spawn_settled<F, S>(
+    region: &NodeRef,
+    context: Option<Context>,
+    flags: u64,
+    site: &'static Location<'static>,
+    future: F,
+) -> NodeRef
+where
+    F: Future + 'static,
+    S: Settle<Homed<F::Output>>,
+{
     let home = hooks::try_with(|runtime| runtime.home()).flatten().unwrap_or_else(|| {
         panic!(
             "spawn_local at {site}: this thread has no loop that could run it; call it inside of \
@@ -198,7 +221,7 @@ pub(crate) fn spawn<F: Future + 'static>(
     let number = home.bind();
     let future = Bound { future: ManuallyDrop::new(future), home: Arc::clone(&home), number };
     let flags = flags | state::BOUND;
-    let node = coroutine::spawn::<_, Plain>(region, context, flags, site, future);
+    let node = coroutine::spawn::<_, S>(region, context, flags, site, future);
     home.bound(number, Job::from_node(node.clone()));
     node
 }

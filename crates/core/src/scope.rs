@@ -24,7 +24,7 @@ mod errors;
 pub(crate) mod region;
 
 pub use errors::Failures;
-use errors::{Attempt, ErrorSlot};
+use errors::{Attempt, ErrorSlot, LocalAttempt};
 use region::{End, Region};
 
 /// Runs `body` and waits for all that it launched.
@@ -748,6 +748,75 @@ impl<E: Send + 'static> TryScope<E> {
         launch::<_, Attempt<(), E>>(&self.0, None, Location::caller(), future)
     }
 
+    /// As [`spawn`](Self::spawn), of a coroutine that is bound to this thread: future and value need
+    /// not be `Send`. The error is, and goes to the scope.
+    ///
+    /// See [`Scope::spawn_local`] for where it runs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use corymb::prelude::*;
+    ///
+    /// let words = Rc::new(["1", "2", "x"]);
+    /// let sum = run_blocking(try_scope(async |s| {
+    ///     let numbers = [0, 1].map(|i| {
+    ///         let words = Rc::clone(&words);
+    ///         s.spawn_local(async move { words[i].parse::<u32>().map(Rc::new) })
+    ///     });
+    ///     let [one, two] = numbers;
+    ///     Ok(*one.await + *two.await) // each an `Rc<u32>`
+    /// }));
+    /// assert_eq!(sum, Ok(3));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`Scope::spawn_local`].
+    #[track_caller]
+    pub fn spawn_local<T, F>(&self, future: F) -> LocalDeferred<T>
+    where
+        F: Future<Output = Result<T, E>> + 'static,
+        T: 'static,
+    {
+        spawn_local_attempt::<T, E, F>(&self.0, None, Location::caller(), future)
+    }
+
+    /// As [`spawn_local`](Self::spawn_local), of a coroutine without a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use corymb::prelude::*;
+    ///
+    /// let left = Rc::new(Cell::new(1_u32));
+    /// let result = run_blocking(try_scope(async |s| {
+    ///     for _ in 0..2 {
+    ///         let left = Rc::clone(&left);
+    ///         s.launch_local(async move {
+    ///             left.set(left.get().checked_sub(1).ok_or("nothing is left")?);
+    ///             Ok(())
+    ///         });
+    ///     }
+    ///     Ok(())
+    /// }));
+    /// assert_eq!(result, Err("nothing is left"));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`Scope::spawn_local`].
+    #[track_caller]
+    pub fn launch_local<F>(&self, future: F) -> Job
+    where
+        F: Future<Output = Result<(), E>> + 'static,
+    {
+        launch_local_attempt::<E, F>(&self.0, None, Location::caller(), future)
+    }
+
     /// Begins a child with a name, a dispatcher or another context of its own.
     ///
     /// # Examples
@@ -1038,6 +1107,59 @@ impl CoroutineBuilder<Scope> {
 }
 
 impl<E: Send + 'static> CoroutineBuilder<TryScope<E>> {
+    /// Launches the child, bound to this thread; see [`TryScope::spawn_local`]. A dispatcher that
+    /// was set has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use corymb::prelude::*;
+    ///
+    /// let one = run_blocking(try_scope(async |s| {
+    ///     let child = s.coroutine().name("one");
+    ///     Ok::<_, ()>(child.spawn_local(async { Ok(Rc::new(1)) }).await)
+    /// }));
+    /// assert_eq!(one, Ok(Rc::new(1)));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`Scope::spawn_local`].
+    #[track_caller]
+    pub fn spawn_local<T, F>(self, future: F) -> LocalDeferred<T>
+    where
+        F: Future<Output = Result<T, E>> + 'static,
+        T: 'static,
+    {
+        spawn_local_attempt::<T, E, F>(&self.scope.0, self.context, Location::caller(), future)
+    }
+
+    /// As [`spawn_local`](Self::spawn_local), of a coroutine without a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let result = run_blocking(try_scope(async |s| {
+    ///     s.coroutine().name("writer").launch_local(async { Err("the disk is full") });
+    ///     Ok(())
+    /// }));
+    /// assert_eq!(result, Err("the disk is full"));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`Scope::spawn_local`].
+    #[track_caller]
+    pub fn launch_local<F>(self, future: F) -> Job
+    where
+        F: Future<Output = Result<(), E>> + 'static,
+    {
+        launch_local_attempt::<E, F>(&self.scope.0, self.context, Location::caller(), future)
+    }
+
     /// Launches the child; see [`TryScope::spawn`].
     ///
     /// # Examples
@@ -1094,6 +1216,36 @@ where
 {
     let context = context.and_then(|context| resolve(region, context, site));
     Deferred::new(coroutine::spawn::<F, S>(region, context, state::HANDLE, site, future), site)
+}
+
+fn spawn_local_attempt<T, E, F>(
+    region: &NodeRef,
+    context: Option<Context>,
+    site: &'static Location<'static>,
+    future: F,
+) -> LocalDeferred<T>
+where
+    F: Future<Output = Result<T, E>> + 'static,
+    T: 'static,
+    E: Send + 'static,
+{
+    let flags = state::HANDLE;
+    let node = local::spawn_settled::<F, LocalAttempt<T, E>>(region, context, flags, site, future);
+    LocalDeferred::new(node, site)
+}
+
+fn launch_local_attempt<E, F>(
+    region: &NodeRef,
+    context: Option<Context>,
+    site: &'static Location<'static>,
+    future: F,
+) -> Job
+where
+    F: Future<Output = Result<(), E>> + 'static,
+    E: Send + 'static,
+{
+    let node = local::spawn_settled::<F, LocalAttempt<(), E>>(region, context, 0, site, future);
+    Job::from_node(node)
 }
 
 fn launch<F, S>(

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
 
-use corymb_core::Coroutine;
+use corymb_core::{Coroutine, try_scope};
 
 use crate::common::Harness;
 
@@ -52,6 +52,34 @@ fn it_is_woken_and_cancelled_from_elsewhere_and_stays() {
     assert!(child.job().is_completed() && never.job().is_completed());
     drop(child);
     assert_eq!(dropped.get(), 1);
+}
+
+/// The value is at home, and the error is moved out of what is.
+#[test]
+fn a_try_scope_takes_the_error_and_leaves_the_value() {
+    let harness = Harness::new();
+    let dropped = Rc::new(Cell::new(0));
+    let _inside = harness.enter();
+    let (result, counts) = (Rc::new(Cell::new(None)), dropped.clone());
+    let trying = try_scope(async move |s| {
+        let value = Counted(counts.clone());
+        let kept = s.spawn_local(async move { Ok(value) }).await;
+        assert_eq!(counts.get(), 0);
+        let (value, none) = (Counted(counts.clone()), Counted(counts.clone()));
+        drop(s.spawn_local(async move { Ok(value) }));
+        let never = s.spawn_local(async move {
+            let _none = none;
+            Err::<Counted, _>(vec![1])
+        });
+        drop(never.await);
+        drop(kept);
+        Ok(())
+    });
+    let put = Rc::clone(&result);
+    harness.scope().launch_local(async move { put.set(Some(trying.await)) });
+    harness.run();
+    assert_eq!(result.take(), Some(Err(vec![1])));
+    assert_eq!(dropped.get(), 3);
 }
 
 #[test]

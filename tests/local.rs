@@ -275,6 +275,83 @@ fn a_local_runtime_lasts_for_several_runs() {
     assert_eq!(dropped.get(), 2);
 }
 
+/// Tells on which thread it is dropped.
+struct Tells(mpsc::Sender<ThreadId>);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        self.0.send(here()).unwrap();
+    }
+}
+
+/// Launches one that waits for a wake, and one that is queued.
+fn launch_two(local: &LocalRuntime, slot: &Slot, tell: &mpsc::Sender<ThreadId>) -> [Job; 2] {
+    let tells = || (Tells(tell.clone()), Rc::new(()));
+    local.run_blocking(async {
+        let (slot, held, queued) = (Arc::clone(slot), tells(), tells());
+        let waits = spawn_local(async move {
+            suspend(slot, 1).await;
+            drop(held);
+        });
+        yield_now().await;
+        yield_now().await;
+        let queued = spawn_local(async move { drop(queued) });
+        [waits.job(), queued.job()]
+    })
+}
+
+#[test]
+fn the_end_of_the_thread_drops_what_a_forgotten_runtime_has() {
+    let (slot, (tell, told)) = (Slot::default(), mpsc::channel());
+    let inside = Arc::clone(&slot);
+    let thread = thread::spawn(move || {
+        let local = LocalRuntime::new();
+        let jobs = launch_two(&local, &inside, &tell);
+        std::mem::forget(local);
+        jobs
+    });
+    let home = thread.thread().id();
+    let jobs = thread.join().unwrap();
+    run_blocking(jobs[0].join());
+    assert!(jobs.iter().all(|job| matches!(job.cause().unwrap().cause(), CancelCause::Shutdown)));
+    // The wake that comes afterwards finds nothing.
+    slot.lock().unwrap().take().unwrap().wake();
+    assert_eq!(told.into_iter().collect::<Vec<_>>(), [home; 2]);
+}
+
+/// The thread-local was there before its `LocalRuntime`, so it outlives what ends that.
+#[test]
+fn a_runtime_in_a_thread_local_ends_with_the_thread_too() {
+    thread_local!(static LOCAL: RefCell<Option<LocalRuntime>> = const { RefCell::new(None) });
+    let (slot, (tell, told)) = (Slot::default(), mpsc::channel());
+    let thread = thread::spawn(move || {
+        LOCAL.with_borrow_mut(|local| {
+            let local = local.insert(LocalRuntime::new());
+            launch_two(local, &slot, &tell)
+        })
+    });
+    let home = thread.thread().id();
+    let jobs = thread.join().unwrap();
+    assert!(jobs.iter().all(Job::is_completed));
+    assert_eq!(told.into_iter().collect::<Vec<_>>(), [home; 2]);
+}
+
+/// The destructors of thread-locals run inside of `exit`, with the coroutine on the stack.
+#[test]
+fn a_bound_coroutine_may_end_the_process() {
+    const CHILD: &str = "CORYMB_TEST_ENDS_THE_PROCESS";
+    if std::env::var_os(CHILD).is_some() {
+        let local = LocalRuntime::new();
+        local.run_blocking(async {
+            drop(spawn_local(pending::<()>()));
+            spawn_local(async { std::process::exit(7) }).await
+        });
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "a_bound_coroutine_may_end_the_process"]).env(CHILD, "1");
+    assert_eq!(child.status().unwrap().code(), Some(7));
+}
+
 /// The value of a child that nobody takes is dropped when the last grandchild ends: on the pool.
 #[test]
 fn a_value_that_nobody_takes_is_dropped_at_home() {

@@ -24,7 +24,6 @@ use crate::current::{self, Frame, Poll as InPoll};
 use crate::dispatch::Dispatch;
 use crate::error::{CancelCause, Cancelled, Who};
 use crate::failure::{self, Failure, Panic};
-use crate::local;
 use crate::moves;
 use crate::node::state::{self, Snapshot, State, Suspend, Wake};
 use crate::node::{Kind, Node, NodeRef, Polled, VTable, cancel, free_own_context, tree};
@@ -328,7 +327,9 @@ impl Coroutine {
         let _polling = this.state.start_poll();
         // SAFETY: unfinished.
         let _runtime = current::enter_runtime(unsafe { &this.context().runtime });
-        local::report_lost();
+        // SAFETY: unfinished.
+        let (context, who) = unsafe { (this.context(), this.who_unended()) };
+        failure::report(context, &Failure::Leaked { who });
         tree::record_cause(this);
         // SAFETY: polled by this thread; nobody touches the future any more.
         unsafe { tree::body_done(node, 0) };

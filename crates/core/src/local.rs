@@ -35,7 +35,7 @@ use crate::current;
 use crate::deferred::{Deferred, Outcome};
 use crate::dispatch::Dispatch;
 use crate::error::{JoinError, Who};
-use crate::failure;
+use crate::failure::{self, Failure};
 use crate::hooks;
 use crate::job::Job;
 use crate::node::{NodeRef, state};
@@ -177,14 +177,13 @@ impl<T> Drop for Homed<T> {
 }
 
 /// Reports that something was leaked, since its thread runs nothing any more.
-#[track_caller]
-pub(crate) fn report_lost() {
-    let who = Who { name: None, launched_at: Location::caller() };
-    failure::report_stray(
-        "value or future bound to a thread",
-        who,
-        Box::new("its thread has ended before it, so it was leaked"),
-    );
+fn report_lost() {
+    let who = match current::node() {
+        Some(node) => node.who(),
+        None => Who { name: None, launched_at: Location::caller() },
+    };
+    let name = Some("value or future bound to a thread".into());
+    failure::report_in_context(&Failure::Leaked { who: Who { name, ..who } });
 }
 
 /// Launches a coroutine that is bound to this thread.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
 
-use corymb_core::{Coroutine, try_scope};
+use corymb_core::{CancelCause, Coroutine, try_scope};
 
 use crate::common::Harness;
 
@@ -112,6 +112,42 @@ fn what_is_dropped_elsewhere_goes_home() {
     assert_eq!(dropped.get(), 0);
     harness.run();
     assert!(job.is_cancelled() && dropped.get() == 1);
+}
+
+/// In place of a thread that has ended in the middle of a wake, its home refuses.
+#[test]
+#[cfg_attr(miri, ignore = "what is leaked here would be a fault elsewhere")]
+fn what_is_woken_when_its_thread_is_gone_is_leaked_and_reported_once() {
+    let harness = Harness::new();
+    let dropped = Rc::new(Cell::new(0));
+    let slot = Arc::new(Mutex::new(None::<Waker>));
+    let _inside = harness.enter();
+    let (counted, woken) = (Counted(dropped.clone()), slot.clone());
+    let launch = harness.scope().coroutine().name("left behind");
+    let job = launch.launch_local(async move {
+        let _counted = counted;
+        poll_fn(|cx| {
+            *woken.lock().unwrap() = Some(cx.waker().clone());
+            Poll::<()>::Pending
+        })
+        .await;
+    });
+    harness.run();
+    harness.refuse();
+    thread::spawn(move || {
+        let waker = slot.lock().unwrap().take().unwrap();
+        waker.wake_by_ref();
+        waker.wake();
+    })
+    .join()
+    .unwrap();
+    assert!(job.is_completed() && matches!(job.cause().unwrap().cause(), CancelCause::Shutdown));
+    assert_eq!(dropped.get(), 0);
+    let reports = harness.reports();
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    assert!(reports[0].starts_with("coroutine `left behind` launched at"), "{reports:?}");
+    assert!(reports[0].contains("was leaked"), "{reports:?}");
+    harness.forget_reports();
 }
 
 #[test]

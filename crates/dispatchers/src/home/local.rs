@@ -9,12 +9,13 @@ use corymb_core::hooks;
 use corymb_core::internal::scope_of;
 use futures_task::{LocalFutureObj, LocalSpawn, SpawnError};
 
-use super::{Home, Serving};
+use super::{Home, Serving, last};
 
 /// The calling thread as a place for coroutines that are bound to it.
 ///
 /// What is launched by [`spawn_local`] in one [`run_blocking`](Self::run_blocking) goes on in the
-/// next one; when this is dropped, it is cancelled and dropped, here. Timers and sockets are those
+/// next one; when this is dropped, it is cancelled and dropped, here. If this is forgotten, the end
+/// of the thread does that. Timers and sockets are those
 /// of the surrounding runtime, or of the global one, on whose pool all runs that is not bound.
 ///
 /// A plain [`run_blocking`](crate::run_blocking) is such a place too, for its own time.
@@ -52,7 +53,9 @@ impl LocalRuntime {
     /// One of the calling thread.
     #[must_use]
     pub fn new() -> Self {
-        Self { home: Home::new(), _bound: PhantomData }
+        let home = Home::new();
+        last::add(&home);
+        Self { home, _bound: PhantomData }
     }
 
     /// As [`run_blocking`](crate::run_blocking), and runs meanwhile what is bound to this.
@@ -76,6 +79,7 @@ impl Default for LocalRuntime {
 impl Drop for LocalRuntime {
     fn drop(&mut self) {
         self.home.close();
+        last::remove(&self.home);
     }
 }
 

@@ -51,6 +51,13 @@ pub struct LocalRuntime {
 
 impl LocalRuntime {
     /// One of the calling thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let local = corymb::LocalRuntime::new();
+    /// assert_eq!(local.run_blocking(async { 42 }), 42);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         let home = Home::new();
@@ -59,6 +66,20 @@ impl LocalRuntime {
     }
 
     /// As [`run_blocking`](crate::run_blocking), and runs meanwhile what is bound to this.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use corymb::{LocalRuntime, spawn_local};
+    ///
+    /// let local = LocalRuntime::new();
+    /// let text = Rc::new(String::from("text"));
+    /// let same = Rc::clone(&text);
+    /// // Launched in one run, and awaited in the next.
+    /// let length = local.run_blocking(async { spawn_local(async move { same.len() }) });
+    /// assert_eq!(local.run_blocking(length), text.len());
+    /// ```
     ///
     /// # Panics
     ///
@@ -125,6 +146,18 @@ impl fmt::Debug for LocalRuntime {
 /// Launches a coroutine that is bound to this thread, under the runtime itself: it ends with the
 /// thread's outermost loop, or its [`LocalRuntime`], at the latest. For a child of a scope there is
 /// [`Scope::spawn_local`](corymb_core::Scope::spawn_local).
+///
+/// # Examples
+///
+/// ```
+/// use std::rc::Rc;
+/// use corymb::{run_blocking, spawn_local};
+///
+/// let shared = Rc::new(42);
+/// let same = Rc::clone(&shared);
+/// let value = run_blocking(async { spawn_local(async move { same }).await });
+/// assert!(Rc::ptr_eq(&value, &shared));
+/// ```
 ///
 /// # Panics
 ///

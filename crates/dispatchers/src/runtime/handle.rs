@@ -12,6 +12,20 @@ use super::{Metrics, Shared, current};
 /// It is got by [`current`](Self::current) or [`Runtime::handle`](super::Runtime::handle), and is
 /// cheap to clone. The runtime ends when its [`Runtime`](super::Runtime) does, whatever handles
 /// there are; they then see one without jobs.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::{RuntimeHandle, prelude::*};
+///
+/// let alive = run_blocking(scope(async |s| {
+///     let child = s.launch(std::future::pending());
+///     let alive = RuntimeHandle::current().expect("a scope has a runtime").metrics().alive;
+///     child.cancel();
+///     alive
+/// }));
+/// assert!(alive >= 1);
+/// ```
 #[derive(Clone)]
 pub struct RuntimeHandle(pub(super) Arc<Shared>);
 
@@ -40,6 +54,16 @@ impl RuntimeHandle {
 
     /// As [`Runtime::dump_to`](super::Runtime::dump_to).
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = corymb::Runtime::builder().name("mine").build()?;
+    /// let mut text = String::new();
+    /// runtime.handle().dump_to(&mut text).unwrap();
+    /// assert!(text.starts_with("runtime `mine`, active"));
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of `out`.
@@ -48,11 +72,27 @@ impl RuntimeHandle {
     }
 
     /// The tree of live jobs as text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = corymb::Runtime::builder().name("mine").build()?;
+    /// assert!(runtime.handle().dump().starts_with("runtime `mine`, active"));
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn dump(&self) -> String {
         self.0.dump()
     }
 
     /// Numbers about the runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = corymb::Runtime::builder().parallelism(2).build()?;
+    /// assert_eq!(runtime.handle().metrics().parallelism, 2);
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn metrics(&self) -> Metrics {
         self.0.metrics()
     }

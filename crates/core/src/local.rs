@@ -226,6 +226,18 @@ where
 }
 
 /// The value of a coroutine that is bound to this thread; as [`Deferred`], and bound too.
+///
+/// # Examples
+///
+/// ```
+/// use std::rc::Rc;
+/// use corymb::{LocalDeferred, prelude::*};
+///
+/// run_blocking(scope(async |s| {
+///     let value: LocalDeferred<Rc<u32>> = s.spawn_local(async { Rc::new(42) });
+///     assert_eq!(*value.await, 42);
+/// }));
+/// ```
 #[must_use = "the child runs anyway, but its value is lost: use `launch_local` if there is none"]
 pub struct LocalDeferred<T>(Deferred<Homed<T>>, PhantomData<Rc<T>>);
 
@@ -235,11 +247,36 @@ impl<T> LocalDeferred<T> {
     }
 
     /// The coroutine's job.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let child = s.spawn_local(std::future::pending::<()>());
+    ///     assert_eq!(child.job().parent(), Some(s.job()));
+    ///     child.job().cancel();
+    /// }));
+    /// ```
     pub fn job(&self) -> Job {
         self.0.job()
     }
 
     /// Waits for the coroutine's end, and gives its value or why there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use corymb::{JoinError, prelude::*};
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let child = s.spawn_local(std::future::pending::<Rc<()>>());
+    ///     child.job().cancel();
+    ///     assert!(matches!(child.outcome().await, Err(JoinError::Cancelled(_))));
+    /// }));
+    /// ```
     #[track_caller]
     pub fn outcome(self) -> LocalOutcome<T> {
         LocalOutcome(self.0.outcome(), PhantomData)
@@ -264,6 +301,18 @@ impl<T> fmt::Debug for LocalDeferred<T> {
 }
 
 /// The future of [`LocalDeferred::outcome`].
+///
+/// # Examples
+///
+/// ```
+/// use std::rc::Rc;
+/// use corymb::{LocalOutcome, prelude::*};
+///
+/// run_blocking(supervisor_scope(async |s| {
+///     let outcome: LocalOutcome<Rc<u32>> = s.spawn_local(async { panic!("oh") }).outcome();
+///     assert!(outcome.await.unwrap_err().to_string().ends_with("panicked: oh"));
+/// }));
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct LocalOutcome<T>(Outcome<Homed<T>>, PhantomData<Rc<T>>);
 

@@ -574,6 +574,21 @@ impl Scope {
 
     /// As [`spawn_local`](Self::spawn_local), of a coroutine without a value.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use corymb::prelude::*;
+    ///
+    /// let count = Rc::new(Cell::new(0));
+    /// run_blocking(scope(async |s| {
+    ///     let count = Rc::clone(&count);
+    ///     s.launch_local(async move { count.set(1) });
+    /// }));
+    /// assert_eq!(count.get(), 1);
+    /// ```
+    ///
     /// # Panics
     ///
     /// As [`spawn_local`](Self::spawn_local).
@@ -1049,6 +1064,21 @@ impl CoroutineBuilder<Scope> {
     }
 
     /// As [`spawn_local`](Self::spawn_local), of a coroutine without a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use corymb::prelude::*;
+    ///
+    /// let count = Rc::new(Cell::new(0));
+    /// run_blocking(scope(async |s| {
+    ///     let count = Rc::clone(&count);
+    ///     s.coroutine().name("counter").launch_local(async move { count.set(1) });
+    /// }));
+    /// assert_eq!(count.get(), 1);
+    /// ```
     ///
     /// # Panics
     ///

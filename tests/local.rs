@@ -5,6 +5,7 @@ use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::thread::{self, ThreadId};
@@ -334,6 +335,52 @@ fn a_runtime_in_a_thread_local_ends_with_the_thread_too() {
     let jobs = thread.join().unwrap();
     assert!(jobs.iter().all(Job::is_completed));
     assert_eq!(told.into_iter().collect::<Vec<_>>(), [home; 2]);
+}
+
+/// Whatever comes first: it is dropped at home, or leaked and reported, and its job ends.
+#[test]
+fn a_wake_against_the_end_of_the_thread_loses_no_job() {
+    let leaked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&leaked);
+    let handler = FailureHandler::new(move |failure| {
+        assert!(matches!(failure, Failure::Leaked { who } if who.name() == Some("left")));
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let mut dropped = 0;
+    for _ in 0..100 {
+        let ((tell, told), slot) = (mpsc::channel(), Slot::default());
+        let (handler, inside) = (handler.clone(), Arc::clone(&slot));
+        run_blocking(supervisor_scope(async |s| {
+            let launch = s.coroutine().name("left").context(handler);
+            let thread = thread::spawn(move || {
+                let local = LocalRuntime::new();
+                let held = (Tells(tell), Rc::new(()));
+                let job = local.run_blocking(async {
+                    let job = launch.launch_local(async move {
+                        let _held = held;
+                        suspend(inside, usize::MAX).await;
+                    });
+                    yield_now().await;
+                    yield_now().await;
+                    job
+                });
+                std::mem::forget(local);
+                job
+            });
+            let home = thread.thread().id();
+            while !thread.is_finished() {
+                let waker = slot.lock().unwrap().clone();
+                waker.inspect(Waker::wake_by_ref);
+            }
+            let job = thread.join().unwrap();
+            job.join().await;
+            assert!(job.is_cancelled());
+            let ids: Vec<_> = told.try_iter().collect();
+            assert!(ids.iter().all(|id| *id == home));
+            dropped += ids.len();
+        }));
+    }
+    assert_eq!(dropped + leaked.load(Ordering::Relaxed), 100);
 }
 
 /// The destructors of thread-locals run inside of `exit`, with the coroutine on the stack.

@@ -38,6 +38,7 @@
 //! | to block, with what the function has borrowed | [`blocking`] |
 //! | to run a part elsewhere | [`with_context`]; where nothing can move, [`spawn_on`] |
 //! | at most so many at once | [`Dispatcher::limited_parallelism`] |
+//! | threads of their own for some coroutines | [`Threads`] |
 //! | a limit of time, a pause, ticks | [`with_timeout`](time::with_timeout), [`sleep`](time::sleep()), [`interval`](time::interval()) |
 //! | a limit of time for what blocks | [`timeout_abandon`](time::timeout_abandon) |
 //! | to cancel a part | [`cancel_scope`]; from outside, [`Job::cancel`] |
@@ -51,6 +52,7 @@
 //!
 //! - `testing`, off by default: `#[corymb::test]` and `corymb::testing`. It is for
 //!   `[dev-dependencies]`.
+//! - `hyper`, off by default: a [`Scope`] is an executor for hyper's connections.
 //!
 //! # More
 //!
@@ -81,8 +83,8 @@ pub use corymb_core::{
 #[doc(inline)]
 pub use corymb_dispatchers::{
     BuildError, Builder, Entered, LocalRuntime, Main, MainError, Metrics, Runtime, RuntimeHandle,
-    ShutdownReport, WorkerBlocked, detached, launch_detached, run_blocking, spawn_local,
-    try_run_blocking,
+    ShutdownReport, Threads, ThreadsError, WorkerBlocked, detached, launch_detached, run_blocking,
+    spawn_local, try_run_blocking,
 };
 #[doc(inline)]
 pub use corymb_macros::main;
@@ -127,7 +129,7 @@ pub mod time {
 pub mod __private {
     pub use corymb_dispatchers::entry::{Options, main, main_local};
     #[cfg(feature = "testing")]
-    pub use corymb_testing::run_real as test_real;
+    pub use corymb_testing::{run_real as test_real, run_real_local as test_real_local};
 }
 
 /// What most programs use.

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use crate::current::{self, Poll as InPoll};
 use crate::dispatch::Dispatch;
 use crate::error::{CancelCause, Cancelled, Who};
-use crate::failure;
-use crate::local;
+use crate::failure::{self, Failure};
 use crate::moves;
 use crate::node::state::{self, Snapshot, Wake};
 use crate::node::{Node, NodeRef, cancel, tree};
@@ -302,7 +301,9 @@ impl Coroutine {
         let _polling = this.state.start_poll();
         // SAFETY: unfinished.
         let _runtime = current::enter_runtime(unsafe { &this.context().runtime });
-        local::report_lost();
+        // SAFETY: unfinished.
+        let (context, who) = unsafe { (this.context(), this.who_unended()) };
+        failure::report(context, &Failure::Leaked { who });
         tree::record_cause(this);
         // SAFETY: polled by this thread; nobody touches the future any more.
         unsafe { tree::body_done(node, 0) };

@@ -431,10 +431,8 @@ pub(crate) fn bind_poll() {
 
 /// Whether the code that asks runs in a coroutine that `dispatch` has resumed.
 pub fn runs_as(dispatch: &dyn Dispatch) -> bool {
-    match place() {
-        Place::Coroutine(poll) => ptr::addr_eq(Arc::as_ptr(poll.here()), dispatch),
-        _ => false,
-    }
+    let poll = frames().next().and_then(Frame::poll);
+    poll.is_some_and(|poll| ptr::addr_eq(Arc::as_ptr(poll.here()), dispatch))
 }
 
 /// The node of the innermost frame, made if need be.

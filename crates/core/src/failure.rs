@@ -44,6 +44,13 @@ pub enum Failure {
         /// The type of the error.
         type_name: &'static str,
     },
+    /// Something that is bound to a thread, by
+    /// [`spawn_local`](crate::Scope::spawn_local), was leaked: its thread has ended, or runs its
+    /// loop no more, and no other thread may drop it.
+    Leaked {
+        /// The coroutine; for a value, where it was dropped.
+        who: Who,
+    },
 }
 
 impl fmt::Display for Failure {
@@ -53,6 +60,11 @@ impl fmt::Display for Failure {
             Self::Error { who, type_name } => {
                 write!(f, "{who} returned an error of type {type_name} that reached nobody")
             }
+            Self::Leaked { who } => write!(
+                f,
+                "{who} was leaked: the thread that it is bound to has ended, or runs its loop no \
+                 more; let the LocalRuntime or run_blocking there outlive it"
+            ),
         }
     }
 }
@@ -183,7 +195,7 @@ impl Failure {
     fn who(&self) -> &Who {
         match self {
             Self::Panic(panic) => panic.who(),
-            Self::Error { who, .. } => who,
+            Self::Error { who, .. } | Self::Leaked { who } => who,
         }
     }
 }

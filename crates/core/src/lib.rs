@@ -9,6 +9,7 @@ mod deferred;
 mod dispatch;
 mod dump;
 mod error;
+mod executors;
 mod failure;
 pub mod hooks;
 mod job;

@@ -30,12 +30,12 @@ use std::sync::Arc;
 use std::task::{self, Poll};
 
 use crate::context::{Context, Dispatcher};
-use crate::coroutine::{self, Plain};
+use crate::coroutine::{self, Plain, Settle};
 use crate::current;
 use crate::deferred::{Deferred, Outcome};
 use crate::dispatch::Dispatch;
 use crate::error::{JoinError, Who};
-use crate::failure;
+use crate::failure::{self, Failure};
 use crate::hooks;
 use crate::job::Job;
 use crate::node::{NodeRef, state};
@@ -135,6 +135,14 @@ pub(crate) struct Homed<T> {
 #[expect(clippy::non_send_fields_in_send_ty, reason = "as said")]
 unsafe impl<T> Send for Homed<T> {}
 
+impl<T, E> Homed<Result<T, E>> {
+    /// The value, still bound, or the error, which is not.
+    pub(crate) fn split(self) -> Result<Homed<T>, E> {
+        let home = Arc::clone(&self.home);
+        self.take().map(|value| Homed { value: ManuallyDrop::new(value), home })
+    }
+}
+
 impl<T> Homed<T> {
     fn take(self) -> T {
         assert!(self.home.is_here(), "a bound value is taken at home");
@@ -169,14 +177,13 @@ impl<T> Drop for Homed<T> {
 }
 
 /// Reports that something was leaked, since its thread runs nothing any more.
-#[track_caller]
-pub(crate) fn report_lost() {
-    let who = Who { name: None, launched_at: Location::caller() };
-    failure::report_stray(
-        "value or future bound to a thread",
-        who,
-        Box::new("its thread has ended before it, so it was leaked"),
-    );
+fn report_lost() {
+    let who = match current::node() {
+        Some(node) => node.who(),
+        None => Who { name: None, launched_at: Location::caller() },
+    };
+    let name = Some("value or future bound to a thread".into());
+    failure::report_in_context(&Failure::Leaked { who: Who { name, ..who } });
 }
 
 /// Launches a coroutine that is bound to this thread.
@@ -187,6 +194,21 @@ pub(crate) fn spawn<F: Future + 'static>(
     site: &'static Location<'static>,
     future: F,
 ) -> NodeRef {
+    spawn_settled::<F, Plain>(region, context, flags, site, future)
+}
+
+/// As [`spawn`], where the scope takes a part of the output.
+pub(crate) fn spawn_settled<F, S>(
+    region: &NodeRef,
+    context: Option<Context>,
+    flags: u64,
+    site: &'static Location<'static>,
+    future: F,
+) -> NodeRef
+where
+    F: Future + 'static,
+    S: Settle<Homed<F::Output>>,
+{
     let home = hooks::try_with(|runtime| runtime.home()).flatten().unwrap_or_else(|| {
         panic!(
             "spawn_local at {site}: this thread has no loop that could run it; call it inside of \
@@ -198,12 +220,24 @@ pub(crate) fn spawn<F: Future + 'static>(
     let number = home.bind();
     let future = Bound { future: ManuallyDrop::new(future), home: Arc::clone(&home), number };
     let flags = flags | state::BOUND;
-    let node = coroutine::spawn::<_, Plain>(region, context, flags, site, future);
+    let node = coroutine::spawn::<_, S>(region, context, flags, site, future);
     home.bound(number, Job::from_node(node.clone()));
     node
 }
 
 /// The value of a coroutine that is bound to this thread; as [`Deferred`], and bound too.
+///
+/// # Examples
+///
+/// ```
+/// use std::rc::Rc;
+/// use corymb::{LocalDeferred, prelude::*};
+///
+/// run_blocking(scope(async |s| {
+///     let value: LocalDeferred<Rc<u32>> = s.spawn_local(async { Rc::new(42) });
+///     assert_eq!(*value.await, 42);
+/// }));
+/// ```
 #[must_use = "the child runs anyway, but its value is lost: use `launch_local` if there is none"]
 pub struct LocalDeferred<T>(Deferred<Homed<T>>, PhantomData<Rc<T>>);
 
@@ -213,11 +247,36 @@ impl<T> LocalDeferred<T> {
     }
 
     /// The coroutine's job.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let child = s.spawn_local(std::future::pending::<()>());
+    ///     assert_eq!(child.job().parent(), Some(s.job()));
+    ///     child.job().cancel();
+    /// }));
+    /// ```
     pub fn job(&self) -> Job {
         self.0.job()
     }
 
     /// Waits for the coroutine's end, and gives its value or why there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use corymb::{JoinError, prelude::*};
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let child = s.spawn_local(std::future::pending::<Rc<()>>());
+    ///     child.job().cancel();
+    ///     assert!(matches!(child.outcome().await, Err(JoinError::Cancelled(_))));
+    /// }));
+    /// ```
     #[track_caller]
     pub fn outcome(self) -> LocalOutcome<T> {
         LocalOutcome(self.0.outcome(), PhantomData)
@@ -242,6 +301,18 @@ impl<T> fmt::Debug for LocalDeferred<T> {
 }
 
 /// The future of [`LocalDeferred::outcome`].
+///
+/// # Examples
+///
+/// ```
+/// use std::rc::Rc;
+/// use corymb::{LocalOutcome, prelude::*};
+///
+/// run_blocking(supervisor_scope(async |s| {
+///     let outcome: LocalOutcome<Rc<u32>> = s.spawn_local(async { panic!("oh") }).outcome();
+///     assert!(outcome.await.unwrap_err().to_string().ends_with("panicked: oh"));
+/// }));
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct LocalOutcome<T>(Outcome<Homed<T>>, PhantomData<Rc<T>>);
 

@@ -10,11 +10,15 @@
 //!                                   (closed when the outermost one returns)
 //! ```
 //!
+//! A home ends on its thread: with the outermost `block_on`, with its [`LocalRuntime`], or, if that
+//! was forgotten, with the thread (`last`).
+//!
 //! | file | holds |
 //! | --- | --- |
 //! | `mailbox` | how the thread sleeps, and is told of a coroutine |
 //! | `block_on` | the loop |
 //! | `local` | a home that lasts for several runs |
+//! | `last` | what the end of a thread does for homes that have not ended |
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -30,6 +34,7 @@ use corymb_core::{CancelCause, Coroutine, Dispatch, Job};
 use slab::Slab;
 
 mod block_on;
+mod last;
 mod local;
 mod mailbox;
 
@@ -79,17 +84,7 @@ impl Home {
     /// Ends what is bound to the thread, which is this one, and refuses what comes later.
     fn close(&self) {
         loop {
-            let jobs: Vec<Job> =
-                self.bound.lock().iter().filter_map(|(_, job)| job.clone()).collect();
-            for job in jobs {
-                job.cancel_with(CancelCause::Shutdown);
-            }
-            while let Some(letter) = self.mailbox.pop() {
-                match letter {
-                    Letter::Coroutine(coroutine) => coroutine.discard(),
-                    Letter::Garbage(garbage) => bury(garbage),
-                }
-            }
+            self.end_bound();
             if self.bound.lock().is_empty() {
                 break;
             }
@@ -99,6 +94,34 @@ impl Home {
             }
         }
         drop(self.mailbox.close());
+    }
+
+    /// As [`close`](Self::close), without waiting for anybody: what another thread has taken in a
+    /// wake and not sent yet is leaked, and reported by that thread.
+    fn close_at_once(&self) {
+        self.end_bound();
+        self.mailbox.close().into_iter().for_each(Letter::end);
+    }
+
+    /// Cancels what is bound to the thread, which is this one, and drops what is there of it.
+    fn end_bound(&self) {
+        let jobs: Vec<Job> = self.bound.lock().iter().filter_map(|(_, job)| job.clone()).collect();
+        for job in jobs {
+            job.cancel_with(CancelCause::Shutdown);
+        }
+        while let Some(letter) = self.mailbox.pop() {
+            letter.end();
+        }
+    }
+}
+
+impl Letter {
+    /// Drops it, and what it stands for.
+    fn end(self) {
+        match self {
+            Self::Coroutine(coroutine) => coroutine.discard(),
+            Self::Garbage(garbage) => bury(garbage),
+        }
     }
 }
 

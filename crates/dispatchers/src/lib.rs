@@ -8,6 +8,7 @@ mod pool;
 #[doc(hidden)]
 pub mod reactor;
 mod runtime;
+mod threads;
 
 pub use home::{LocalRuntime, spawn_local};
 pub use main_loop::{Main, MainError};
@@ -16,3 +17,4 @@ pub use runtime::{
     BuildError, Builder, Entered, Metrics, Runtime, RuntimeHandle, ShutdownReport, detached,
     launch_detached, run_blocking, try_run_blocking,
 };
+pub use threads::{Threads, ThreadsError};

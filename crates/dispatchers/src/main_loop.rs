@@ -65,6 +65,20 @@ impl Main {
     /// ended needs no more care. Where the loop's thread is to be another one than the caller's, use
     /// [`install_for`](Self::install_for).
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use corymb::{Coroutine, Main, MainError, prelude::*};
+    ///
+    /// let (proxy, events) = mpsc::channel::<Coroutine>();
+    /// Main::install(move |coroutine| drop(proxy.send(coroutine)))?;
+    /// let greeting = detached(spawn_on(Dispatcher::Main, async { "hello" }));
+    /// events.recv().expect("it was sent").run();
+    /// assert_eq!(run_blocking(greeting), "hello");
+    /// # Ok::<(), MainError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// If there was one already: a process has one main loop.
@@ -73,6 +87,22 @@ impl Main {
     }
 
     /// As [`install`](Self::install), for the event loop of the thread `thread`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::thread;
+    /// use corymb::{Coroutine, Main, MainError, prelude::*};
+    ///
+    /// let (proxy, events) = mpsc::channel::<Coroutine>();
+    /// let loop_of_main = thread::spawn(move || events.into_iter().for_each(Coroutine::run));
+    /// let main = loop_of_main.thread().id();
+    /// Main::install_for(main, move |coroutine| drop(proxy.send(coroutine)))?;
+    /// let there = run_blocking(spawn_on(Dispatcher::Main, async { thread::current().id() }));
+    /// assert_eq!(there, main);
+    /// # Ok::<(), MainError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -88,6 +118,17 @@ impl Main {
 
     /// Lets go of the closure that was installed. From then on, what is given to
     /// [`Dispatcher::Main`](corymb_core::Dispatcher::Main) is cancelled. False if there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{Coroutine, Main, MainError};
+    ///
+    /// assert!(!Main::uninstall());
+    /// Main::install(|coroutine: Coroutine| drop(coroutine))?;
+    /// assert!(Main::uninstall());
+    /// # Ok::<(), MainError>(())
+    /// ```
     pub fn uninstall() -> bool {
         let send = INSTALLED.get().and_then(|installed| installed.send.lock().take());
         // Dropped without the lock.
@@ -95,6 +136,18 @@ impl Main {
     }
 
     /// Whether the calling thread is the one of the installed loop.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{Coroutine, Main, MainError};
+    ///
+    /// assert!(!Main::is_here());
+    /// Main::install(|coroutine: Coroutine| drop(coroutine))?;
+    /// assert!(Main::is_here());
+    /// assert!(!std::thread::spawn(Main::is_here).join().unwrap());
+    /// # Ok::<(), MainError>(())
+    /// ```
     pub fn is_here() -> bool {
         INSTALLED.get().is_some_and(|installed| installed.is_here())
     }
@@ -120,6 +173,17 @@ impl Dispatch for Installed {
 }
 
 /// [`Main::install`] was called a second time.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::{Coroutine, Main, MainError};
+///
+/// Main::install(|coroutine: Coroutine| drop(coroutine))?;
+/// let second = Main::install(|coroutine: Coroutine| drop(coroutine)).unwrap_err();
+/// assert!(second.to_string().contains("was installed before"), "{second}");
+/// # Ok::<(), MainError>(())
+/// ```
 pub struct MainError(());
 
 impl fmt::Display for MainError {

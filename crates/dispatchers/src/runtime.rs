@@ -14,6 +14,7 @@ use corymb_core::time::{Clock, Instant};
 use corymb_core::{
     CancelCause, Cancelled, Deferred, Dispatch, Failure, Job, JoinError, Who, is_cancelled,
 };
+use futures_task::{FutureObj, Spawn, SpawnError};
 
 use crate::home::{self, Home, Serving, block_on};
 use crate::main_loop;
@@ -245,6 +246,16 @@ impl Runtime {
     /// As [`detached`](Self::detached), for a coroutine without a value. If it fails, the failure
     /// handler is told.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = corymb::Runtime::new()?;
+    /// let job = runtime.launch_detached(async { /* what nobody waits for */ });
+    /// runtime.run_blocking(job.join()); // unless somebody does
+    /// assert!(job.is_completed());
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
+    ///
     /// # Panics
     ///
     /// If the runtime has shut down.
@@ -299,6 +310,23 @@ impl Runtime {
     /// As [`run_main`](Self::run_main), with the future on this thread, as by
     /// [`run_blocking`](Self::run_blocking): what `#[corymb::main(local)]` does.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use std::thread;
+    /// use corymb::prelude::*;
+    ///
+    /// let runtime = corymb::Runtime::new()?;
+    /// let shared = Rc::new(1);
+    /// let main = runtime.run_main_local(async {
+    ///     assert_eq!(*shared, 1);
+    ///     spawn_on(Dispatcher::Main, async { thread::current().id() }).await
+    /// });
+    /// assert_eq!(main, thread::current().id());
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
+    ///
     /// # Panics
     ///
     /// As [`run_main`](Self::run_main).
@@ -348,6 +376,17 @@ impl Runtime {
     }
 
     /// A handle to look at it by, which does not own it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = corymb::Runtime::builder().name("mine").build()?;
+    /// let handle = runtime.handle();
+    /// assert!(handle.dump().starts_with("runtime `mine`, active"));
+    /// drop(runtime);
+    /// assert_eq!(handle.metrics().alive, 0);
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn handle(&self) -> RuntimeHandle {
         RuntimeHandle(Arc::clone(&self.shared))
     }
@@ -458,6 +497,33 @@ impl Runtime {
     }
 }
 
+/// The future is a detached coroutine, as by [`launch_detached`](Self::launch_detached).
+///
+/// # Examples
+///
+/// ```
+/// use futures::task::SpawnExt;
+///
+/// let runtime = corymb::Runtime::new()?;
+/// let answer = runtime.spawn_with_handle(async { 42 }).unwrap();
+/// assert_eq!(runtime.run_blocking(answer), 42);
+/// # Ok::<(), corymb::BuildError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`SpawnError::shutdown`] if the runtime has shut down.
+impl Spawn for Runtime {
+    #[track_caller]
+    fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
+        self.shared.spawn_obj(future)
+    }
+
+    fn status(&self) -> Result<(), SpawnError> {
+        self.shared.status()
+    }
+}
+
 impl Drop for Runtime {
     fn drop(&mut self) {
         let report = self.shutdown(self.drop_grace);
@@ -474,6 +540,17 @@ impl fmt::Debug for Runtime {
 }
 
 /// Ends an [`enter`](Runtime::enter).
+///
+/// # Examples
+///
+/// ```
+/// let runtime = corymb::Runtime::new()?;
+/// let inside: corymb::Entered = runtime.enter();
+/// assert!(corymb::RuntimeHandle::current().is_some());
+/// drop(inside);
+/// assert!(corymb::RuntimeHandle::current().is_none());
+/// # Ok::<(), corymb::BuildError>(())
+/// ```
 #[must_use = "dropping it leaves the runtime at once"]
 #[derive(Debug)]
 pub struct Entered {
@@ -512,12 +589,46 @@ pub struct ShutdownReport {
 
 impl ShutdownReport {
     /// Whether everything has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = corymb::Runtime::new()?;
+    /// drop(runtime.detached(std::future::pending::<()>()));
+    /// assert!(runtime.shutdown(Duration::from_secs(1)).is_empty()); // it could be cancelled
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.ended
     }
 
     /// The coroutines that had not ended; a blocking run of a thread is none. One that has never
     /// suspended is in no list: for it stands the scope that it was launched into.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    /// use corymb::prelude::*;
+    ///
+    /// let runtime = corymb::Runtime::new()?;
+    /// let (tell, told) = mpsc::channel();
+    /// let (release, released) = mpsc::channel::<()>();
+    /// runtime.launch_detached(scope(async move |s| {
+    ///     s.coroutine().name("stubborn").launch(async move {
+    ///         tell.send(()).unwrap();
+    ///         released.recv().unwrap(); // blocks, so that it cannot be cancelled
+    ///     });
+    /// }));
+    /// told.recv().unwrap();
+    /// let report = runtime.shutdown(Duration::ZERO);
+    /// assert!(report.unfinished().iter().any(|who| who.name() == Some("stubborn")));
+    /// release.send(()).unwrap();
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
     pub fn unfinished(&self) -> &[Who] {
         &self.unfinished
     }
@@ -688,6 +799,18 @@ fn current() -> Option<Arc<Shared>> {
         runtime.downcast_ref::<Shared>()?.this.upgrade()
     };
     hooks::try_with(shared).flatten()
+}
+
+impl Spawn for Shared {
+    #[track_caller]
+    fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
+        let root = self.try_root().ok_or_else(SpawnError::shutdown)?;
+        scope_of(&root).spawn_obj(future)
+    }
+
+    fn status(&self) -> Result<(), SpawnError> {
+        self.try_root().map(|_| ()).ok_or_else(SpawnError::shutdown)
+    }
 }
 
 impl Clock for Shared {

@@ -8,8 +8,9 @@
 //! another name, or a crate that has only a part of it, says where to look:
 //! `crate = "path"`, with the path of a module that stands for `corymb`. It has to have
 //!
-//! - for `#[test]`: `testing::{run_test, run_test_with, TestRuntime}`, as `corymb_testing` does;
-//! - for `#[test(real)]`: `__private::test_real`;
+//! - for `#[test]`: `testing::{run_test, run_test_with, TestRuntime}`, as `corymb_testing` does, and
+//!   for `#[test(local)]` `run_test_local` and `run_test_local_with` there;
+//! - for `#[test(real)]`: `__private::test_real`, and `test_real_local` for `#[test(local, real)]`;
 //! - for `#[main]`: `__private::{main, main_local, Options}`.
 
 #![forbid(unsafe_code)]
@@ -61,6 +62,7 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 /// | `seed = 7` | what is left to chance is drawn from this seed |
 /// | `shuffled` | ready coroutines run in a random order |
 /// | `real` | runs on the pool and in real time instead; goes with neither of the above |
+/// | `local` | the body stays on the test's thread, and need not be `Send`; goes with all others |
 /// | `crate = "path"` | the module that stands for `corymb`: see the page of `corymb_macros` |
 ///
 /// # Examples
@@ -74,6 +76,25 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 /// async fn an_hour_takes_no_time() {
 ///     sleep(Duration::from_secs(3600)).await;
 ///     assert_eq!(elapsed(), Duration::from_secs(3600));
+/// }
+/// ```
+///
+/// With what is not `Send`, held across an `await`:
+///
+/// ```test_harness
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+/// use corymb::prelude::*;
+///
+/// #[corymb::test(local)]
+/// async fn a_count_is_shared() {
+///     let count = Rc::new(Cell::new(0));
+///     scope(async |s| {
+///         let count = Rc::clone(&count);
+///         s.launch_local(async move { count.set(1) });
+///     })
+///     .await;
+///     assert_eq!(count.get(), 1);
 /// }
 /// ```
 #[proc_macro_attribute]

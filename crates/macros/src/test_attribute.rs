@@ -1,8 +1,8 @@
 //! `#[corymb::test]`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::quote;
-use syn::{Attribute, Error, Path, Result, ReturnType};
+use syn::{Attribute, Error, Ident, Path, Result, ReturnType};
 
 use crate::args::{Args, Known, Takes};
 use crate::function;
@@ -13,6 +13,7 @@ const KNOWN: &[Known] = &[
     Known { name: "seed", takes: Takes::Integer },
     Known { name: "shuffled", takes: Takes::Nothing },
     Known { name: "real", takes: Takes::Nothing },
+    Known { name: "local", takes: Takes::Nothing },
     Known { name: "crate", takes: Takes::Text },
 ];
 
@@ -28,11 +29,20 @@ fn try_expand(args: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let runtime = runtime(&args, &corymb)?;
     let name = &function.sig.ident;
     let path = quote!(::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name)));
+    let local = args.span("local").is_some();
+    let pick = |shared, bound| Ident::new(if local { bound } else { shared }, Span::call_site());
     let test = function::wrap(&function, &ReturnType::Default, |future| match runtime {
-        Runtime::Real => quote!(#corymb::__private::test_real(#future)),
-        Runtime::Virtual(None) => quote!(#corymb::testing::run_test(#path, #future)),
+        Runtime::Real => {
+            let run = pick("test_real", "test_real_local");
+            quote!(#corymb::__private::#run(#future))
+        }
+        Runtime::Virtual(None) => {
+            let run = pick("run_test", "run_test_local");
+            quote!(#corymb::testing::#run(#path, #future))
+        }
         Runtime::Virtual(Some(builder)) => {
-            quote!(#corymb::testing::run_test_with(#path, #builder, #future))
+            let run = pick("run_test_with", "run_test_local_with");
+            quote!(#corymb::testing::#run(#path, #builder, #future))
         }
     });
     Ok(quote!(#[::core::prelude::v1::test] #test))

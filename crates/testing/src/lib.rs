@@ -4,7 +4,7 @@
 //! to the next timer whenever nobody has anything to do. An hour of sleep takes no time, and what
 //! would hang in production is a failure with the tree of coroutines that wait.
 //!
-//! - [`run_test`] is what `#[corymb::test]` expands to.
+//! - [`run_test`] is what `#[corymb::test]` expands to, [`run_test_local`] with `(local)`.
 //! - [`advance`], [`settle`] and [`busy`] control the time from inside a test, [`elapsed`] tells it.
 //! - [`take_failures`] takes failures that would fail the test.
 //! - [`drop_at_every_poll`] finds what is lost when a future is dropped.
@@ -37,13 +37,13 @@ pub use choices::Decision;
 pub use control::{Advance, advance, busy, elapsed, settle, take_failures};
 pub use corymb_core::hooks::Choice;
 pub use drops::drop_at_every_poll;
-pub use real::run_real;
-pub use run_test::{Verdict, run_test, run_test_with};
+pub use real::{run_real, run_real_local};
+pub use run_test::{Verdict, run_test, run_test_local, run_test_local_with, run_test_with};
 pub use runtime::{Builder, TestRuntime};
 
 /// What `#[corymb::test]` looks for in `corymb::testing`, for crates that use the attribute with
 /// `crate = "corymb_testing"`.
 #[doc(hidden)]
 pub mod testing {
-    pub use crate::{TestRuntime, run_test, run_test_with};
+    pub use crate::{TestRuntime, run_test, run_test_local, run_test_local_with, run_test_with};
 }

@@ -91,7 +91,67 @@ where
 {
     let runtime = builder.build();
     // The verdict is text, so that errors need not be `Send`.
-    let verdict = runtime.run(async { future.await.verdict() });
+    pass(name, runtime.run(async { future.await.verdict() }));
+}
+
+/// As [`run_test`], of a future that is bound to this thread and need not be `Send`: what
+/// `#[corymb::test(local)]` expands to.
+///
+/// # Examples
+///
+/// ```
+/// use std::rc::Rc;
+/// use corymb::testing::run_test_local;
+///
+/// run_test_local("shares an Rc", async {
+///     let shared = Rc::new(1);
+///     corymb::yield_now().await;
+///     assert_eq!(*shared, 1);
+/// });
+/// ```
+///
+/// # Panics
+///
+/// As [`run_test`].
+#[track_caller]
+pub fn run_test_local<T, F>(name: &'static str, future: F)
+where
+    T: Verdict,
+    F: Future<Output = T> + 'static,
+{
+    run_test_local_with(name, TestRuntime::builder(), future);
+}
+
+/// As [`run_test_local`], in a runtime with other settings.
+///
+/// # Examples
+///
+/// ```
+/// use std::rc::Rc;
+/// use corymb::testing::{TestRuntime, run_test_local_with};
+///
+/// run_test_local_with("with seed 7", TestRuntime::builder().seed(7), async {
+///     let shared = Rc::new(1);
+///     corymb::yield_now().await;
+///     assert_eq!(*shared, 1);
+/// });
+/// ```
+///
+/// # Panics
+///
+/// As [`run_test`].
+#[track_caller]
+pub fn run_test_local_with<T, F>(name: &'static str, builder: Builder, future: F)
+where
+    T: Verdict,
+    F: Future<Output = T> + 'static,
+{
+    let runtime = builder.build();
+    pass(name, runtime.run_local(async { future.await.verdict() }));
+}
+
+#[track_caller]
+fn pass(name: &str, verdict: Result<(), String>) {
     if let Err(error) = verdict {
         panic!("{name} returned an error: {error}");
     }

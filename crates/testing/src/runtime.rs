@@ -254,6 +254,44 @@ impl TestRuntime {
         output
     }
 
+    /// As [`run`](Self::run), of a future that is bound to this thread: it and its value need not
+    /// be `Send`, and it cannot be moved by `with_context`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use std::time::Duration;
+    /// use corymb::testing::TestRuntime;
+    /// use corymb::time::sleep;
+    ///
+    /// let runtime = TestRuntime::new();
+    /// let shared = Rc::new(42);
+    /// let same = Rc::clone(&shared);
+    /// let value = runtime.run_local(async move {
+    ///     sleep(Duration::from_secs(3600)).await;
+    ///     same
+    /// });
+    /// assert!(Rc::ptr_eq(&value, &shared));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`run`](Self::run), and if an earlier run on another thread has launched what is bound to
+    /// that.
+    #[track_caller]
+    pub fn run_local<F>(&self, future: F) -> F::Output
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let output = self.run_launched(|scope| scope.spawn_local(future).outcome());
+        if let Err(report) = self.check() {
+            panic!("{report}");
+        }
+        output
+    }
+
     /// [`run`](Self::run) that minds neither leaks nor failures.
     #[track_caller]
     pub(crate) fn run_body<F>(&self, future: F) -> F::Output
@@ -261,13 +299,22 @@ impl TestRuntime {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        self.run_launched(|scope| scope.spawn(future).outcome())
+    }
+
+    /// Runs what `launch` launches under the root to its end.
+    #[track_caller]
+    fn run_launched<T, O>(&self, launch: impl FnOnce(Scope) -> O) -> T
+    where
+        O: Future<Output = Result<T, JoinError>>,
+    {
         assert!(
             hooks::try_with(|_| ()).is_none(),
             "a test runtime cannot run inside of another runtime: await the future there, or call \
              this in a plain #[test]"
         );
         let _inside = self.world.enter();
-        let mut body = std::pin::pin!(scope_of(self.root.job()).spawn(future).outcome());
+        let mut body = std::pin::pin!(launch(self.scope()));
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         let waker = Waker::from(Arc::clone(&woken));
         let outcome = self.drive(self.poll_limit, Instant::FAR_FUTURE, || {

@@ -31,16 +31,20 @@ pub(crate) struct World {
 struct Queue(Mutex<VecDeque<Coroutine>>);
 
 /// The same queue as that of [`Dispatcher::Main`](corymb_core::Dispatcher::Main).
-struct Main(Arc<Queue>);
+struct Main {
+    queue: Arc<Queue>,
+    bound: Arc<Bound>,
+}
 
 impl Dispatch for Main {
     fn dispatch(&self, coroutine: Coroutine) {
-        self.0.dispatch(coroutine);
+        self.queue.dispatch(coroutine);
     }
 
-    /// All is on one thread; so what counts is whose code it is.
+    /// All is on one thread; so what counts is whose code it is. What is bound to that thread is
+    /// bound to the one that serves Main.
     fn is_here(&self) -> bool {
-        runs_as(self)
+        runs_as(self) || runs_as(&*self.bound)
     }
 }
 
@@ -70,7 +74,12 @@ impl Dispatch for Bound {
 /// What is alive in the end is ended by the test runtime itself.
 impl Home for Bound {
     fn bind(&self) -> usize {
-        self.thread.get_or_init(|| thread::current().id());
+        let thread = self.thread.get_or_init(|| thread::current().id());
+        assert!(
+            *thread == thread::current().id(),
+            "a test runtime has launched what is bound to another thread before: make one for \
+             each thread"
+        );
         0
     }
 
@@ -86,9 +95,10 @@ impl Home for Bound {
 impl World {
     pub(crate) fn new(seed: u64, shuffled: bool) -> Self {
         let queue = Arc::new(Queue(Mutex::new(VecDeque::new())));
+        let bound = Arc::new(Bound { queue: Arc::clone(&queue), thread: OnceLock::new() });
         Self {
-            main: Arc::new(Main(Arc::clone(&queue))),
-            bound: Arc::new(Bound { queue: Arc::clone(&queue), thread: OnceLock::new() }),
+            main: Arc::new(Main { queue: Arc::clone(&queue), bound: Arc::clone(&bound) }),
+            bound,
             queue,
             shuffled,
             clock: VirtualClock::new(),

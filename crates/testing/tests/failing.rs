@@ -238,3 +238,13 @@ fn a_wake_from_another_thread_is_heeded_while_there_is_something_to_do() {
         assert_eq!(waiter.await, Ok(42));
     }));
 }
+
+/// Otherwise the thread that comes first would drop what is bound to the second.
+#[test]
+fn a_runtime_on_a_second_thread_refuses_what_is_bound_to_it() {
+    let runtime = TestRuntime::new();
+    runtime.run_local(async {});
+    let message = std::thread::spawn(move || failure(|| runtime.run_local(async {})));
+    let message = message.join().unwrap();
+    assert!(message.contains("make one for each thread"), "{message}");
+}

@@ -3,7 +3,7 @@
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::errors::Attempt;
+use super::errors::{Attempt, LocalAttempt};
 use super::plain::Scope;
 use super::trying::TryScope;
 use crate::context::{Context, ContextInner, Dispatcher, Name};
@@ -36,6 +36,11 @@ pub struct CoroutineBuilder<S> {
 impl<S> CoroutineBuilder<S> {
     pub(super) fn new(scope: S) -> Self {
         Self { scope, context: None }
+    }
+
+    /// The scope, and what was set.
+    pub(crate) fn parts(&self) -> (&S, Option<&Context>) {
+        (&self.scope, self.context.as_ref())
     }
 
     /// Names the child, for dumps and errors.
@@ -135,6 +140,21 @@ impl CoroutineBuilder<Scope> {
 
     /// As [`spawn_local`](Self::spawn_local), of a coroutine without a value.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use corymb::prelude::*;
+    ///
+    /// let count = Rc::new(Cell::new(0));
+    /// run_blocking(scope(async |s| {
+    ///     let count = Rc::clone(&count);
+    ///     s.coroutine().name("counter").launch_local(async move { count.set(1) });
+    /// }));
+    /// assert_eq!(count.get(), 1);
+    /// ```
+    ///
     /// # Panics
     ///
     /// As [`spawn_local`](Self::spawn_local).
@@ -192,6 +212,59 @@ impl CoroutineBuilder<Scope> {
 }
 
 impl<E: Send + 'static> CoroutineBuilder<TryScope<E>> {
+    /// Launches the child, bound to this thread; see [`TryScope::spawn_local`]. A dispatcher that
+    /// was set has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use corymb::prelude::*;
+    ///
+    /// let one = run_blocking(try_scope(async |s| {
+    ///     let child = s.coroutine().name("one");
+    ///     Ok::<_, ()>(child.spawn_local(async { Ok(Rc::new(1)) }).await)
+    /// }));
+    /// assert_eq!(one, Ok(Rc::new(1)));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`Scope::spawn_local`].
+    #[track_caller]
+    pub fn spawn_local<T, F>(self, future: F) -> LocalDeferred<T>
+    where
+        F: Future<Output = Result<T, E>> + 'static,
+        T: 'static,
+    {
+        spawn_local_attempt::<T, E, F>(&self.scope.0, self.context, Location::caller(), future)
+    }
+
+    /// As [`spawn_local`](Self::spawn_local), of a coroutine without a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let result = run_blocking(try_scope(async |s| {
+    ///     s.coroutine().name("writer").launch_local(async { Err("the disk is full") });
+    ///     Ok(())
+    /// }));
+    /// assert_eq!(result, Err("the disk is full"));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`Scope::spawn_local`].
+    #[track_caller]
+    pub fn launch_local<F>(self, future: F) -> Job
+    where
+        F: Future<Output = Result<(), E>> + 'static,
+    {
+        launch_local_attempt::<E, F>(&self.scope.0, self.context, Location::caller(), future)
+    }
+
     /// Launches the child; see [`TryScope::spawn`].
     ///
     /// # Examples
@@ -248,6 +321,36 @@ where
 {
     let context = context.and_then(|context| resolve(region, context, site));
     Deferred::new(coroutine::spawn::<F, S>(region, context, state::HANDLE, site, future), site)
+}
+
+pub(super) fn spawn_local_attempt<T, E, F>(
+    region: &NodeRef,
+    context: Option<Context>,
+    site: &'static Location<'static>,
+    future: F,
+) -> LocalDeferred<T>
+where
+    F: Future<Output = Result<T, E>> + 'static,
+    T: 'static,
+    E: Send + 'static,
+{
+    let flags = state::HANDLE;
+    let node = local::spawn_settled::<F, LocalAttempt<T, E>>(region, context, flags, site, future);
+    LocalDeferred::new(node, site)
+}
+
+pub(super) fn launch_local_attempt<E, F>(
+    region: &NodeRef,
+    context: Option<Context>,
+    site: &'static Location<'static>,
+    future: F,
+) -> Job
+where
+    F: Future<Output = Result<(), E>> + 'static,
+    E: Send + 'static,
+{
+    let node = local::spawn_settled::<F, LocalAttempt<(), E>>(region, context, 0, site, future);
+    Job::from_node(node)
 }
 
 pub(super) fn launch<F, S>(

@@ -9,6 +9,7 @@ use super::region;
 use crate::coroutine::Settle;
 use crate::error::Who;
 use crate::failure::{self, Failure};
+use crate::local::Homed;
 use crate::node::{Node, state};
 use crate::prim::Mutex;
 
@@ -120,23 +121,41 @@ impl<T: Send + 'static, E: Send + 'static> Settle<Result<T, E>> for Attempt<T, E
     type Value = T;
 
     unsafe fn settle(node: &Node, output: Result<T, E>) -> Option<T> {
-        let error = match output {
-            Ok(value) => return Some(value),
-            Err(error) => error,
-        };
-        let region = node.parent?;
-        // SAFETY: the child is unfinished, so its region is; `TryScope` launches into regions
-        // with a slot of this type.
-        let slot = unsafe { region::extra::<ErrorSlot<E>>(region) };
-        // SAFETY: as above.
-        if unsafe { region.as_ref() }.state.load().has(state::ABANDONED) {
-            let type_name = std::any::type_name::<E>();
-            // SAFETY: the child is unfinished.
-            let (context, who) = unsafe { (node.context(), node.who_unended()) };
-            failure::report(context, &Failure::Error { who, type_name });
-        } else {
-            slot.push(error);
-        }
-        None
+        // SAFETY: the caller's promise.
+        output.map_err(|error| unsafe { fail(node, error) }).ok()
+    }
+}
+
+/// As [`Attempt`], of a child that is bound to its thread: its value stays there, its error goes to
+/// the scope, wherever that is.
+pub(super) struct LocalAttempt<T, E>(PhantomData<fn() -> (T, E)>);
+
+impl<T: 'static, E: Send + 'static> Settle<Homed<Result<T, E>>> for LocalAttempt<T, E> {
+    type Value = Homed<T>;
+
+    unsafe fn settle(node: &Node, output: Homed<Result<T, E>>) -> Option<Homed<T>> {
+        // SAFETY: the caller's promise.
+        output.split().map_err(|error| unsafe { fail(node, error) }).ok()
+    }
+}
+
+/// Gives the error of the child `node` to its scope.
+///
+/// # Safety
+///
+/// `node` is unfinished, and was launched by a `TryScope<E>`.
+unsafe fn fail<E: Send + 'static>(node: &Node, error: E) {
+    let Some(region) = node.parent else { return };
+    // SAFETY: the child is unfinished, so its region is; `TryScope` launches into regions with a
+    // slot of this type.
+    let slot = unsafe { region::extra::<ErrorSlot<E>>(region) };
+    // SAFETY: as above.
+    if unsafe { region.as_ref() }.state.load().has(state::ABANDONED) {
+        let type_name = std::any::type_name::<E>();
+        // SAFETY: the child is unfinished.
+        let (context, who) = unsafe { (node.context(), node.who_unended()) };
+        failure::report(context, &Failure::Error { who, type_name });
+    } else {
+        slot.push(error);
     }
 }

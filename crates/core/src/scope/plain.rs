@@ -160,6 +160,10 @@ impl<T> ScopeKind<T> for Supervised {
 pub struct Scope(pub(super) NodeRef);
 
 impl Scope {
+    pub(crate) fn node(&self) -> &NodeRef {
+        &self.0
+    }
+
     /// As [`spawn`](Self::spawn), of a coroutine that is bound to this thread: future and value need
     /// not be `Send`.
     ///
@@ -195,6 +199,21 @@ impl Scope {
     }
 
     /// As [`spawn_local`](Self::spawn_local), of a coroutine without a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use corymb::prelude::*;
+    ///
+    /// let count = Rc::new(Cell::new(0));
+    /// run_blocking(scope(async |s| {
+    ///     let count = Rc::clone(&count);
+    ///     s.launch_local(async move { count.set(1) });
+    /// }));
+    /// assert_eq!(count.get(), 1);
+    /// ```
     ///
     /// # Panics
     ///

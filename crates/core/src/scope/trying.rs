@@ -14,6 +14,7 @@ use super::{ScopeKind, Scoped};
 use crate::deferred::Deferred;
 use crate::error::{CancelCause, Cancelled};
 use crate::job::Job;
+use crate::local::LocalDeferred;
 use crate::node::NodeRef;
 use crate::node::cancel::cancel;
 use crate::node::side::Policy;
@@ -186,6 +187,10 @@ impl<E> Clone for TryScope<E> {
 }
 
 impl<E: Send + 'static> TryScope<E> {
+    pub(crate) fn node(&self) -> &NodeRef {
+        &self.0
+    }
+
     /// Launches a child that gives a value, or fails the scope.
     ///
     /// # Examples
@@ -228,6 +233,75 @@ impl<E: Send + 'static> TryScope<E> {
         F: Future<Output = Result<(), E>> + Send + 'static,
     {
         builder::launch::<_, Attempt<(), E>>(&self.0, None, Location::caller(), future)
+    }
+
+    /// As [`spawn`](Self::spawn), of a coroutine that is bound to this thread: future and value need
+    /// not be `Send`. The error is, and goes to the scope.
+    ///
+    /// See [`Scope::spawn_local`](super::Scope::spawn_local) for where it runs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use corymb::prelude::*;
+    ///
+    /// let words = Rc::new(["1", "2", "x"]);
+    /// let sum = run_blocking(try_scope(async |s| {
+    ///     let numbers = [0, 1].map(|i| {
+    ///         let words = Rc::clone(&words);
+    ///         s.spawn_local(async move { words[i].parse::<u32>().map(Rc::new) })
+    ///     });
+    ///     let [one, two] = numbers;
+    ///     Ok(*one.await + *two.await) // each an `Rc<u32>`
+    /// }));
+    /// assert_eq!(sum, Ok(3));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`Scope::spawn_local`](super::Scope::spawn_local).
+    #[track_caller]
+    pub fn spawn_local<T, F>(&self, future: F) -> LocalDeferred<T>
+    where
+        F: Future<Output = Result<T, E>> + 'static,
+        T: 'static,
+    {
+        builder::spawn_local_attempt::<T, E, F>(&self.0, None, Location::caller(), future)
+    }
+
+    /// As [`spawn_local`](Self::spawn_local), of a coroutine without a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use corymb::prelude::*;
+    ///
+    /// let left = Rc::new(Cell::new(1_u32));
+    /// let result = run_blocking(try_scope(async |s| {
+    ///     for _ in 0..2 {
+    ///         let left = Rc::clone(&left);
+    ///         s.launch_local(async move {
+    ///             left.set(left.get().checked_sub(1).ok_or("nothing is left")?);
+    ///             Ok(())
+    ///         });
+    ///     }
+    ///     Ok(())
+    /// }));
+    /// assert_eq!(result, Err("nothing is left"));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`Scope::spawn_local`](super::Scope::spawn_local).
+    #[track_caller]
+    pub fn launch_local<F>(&self, future: F) -> Job
+    where
+        F: Future<Output = Result<(), E>> + 'static,
+    {
+        builder::launch_local_attempt::<E, F>(&self.0, None, Location::caller(), future)
     }
 
     /// Begins a child with a name, a dispatcher or another context of its own.

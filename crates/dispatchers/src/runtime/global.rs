@@ -64,6 +64,20 @@ pub fn run_blocking<F: Future>(future: F) -> F::Output {
 
 /// As [`run_blocking`], with an error for a shutdown; see [`Runtime::try_run_blocking`].
 ///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb::{Runtime, try_run_blocking};
+///
+/// assert_eq!(try_run_blocking(async { 1 }).unwrap(), 1);
+/// let runtime = Runtime::new()?;
+/// let _inside = runtime.enter();
+/// let _report = runtime.shutdown(Duration::from_secs(1));
+/// assert!(try_run_blocking(async { 1 }).is_err());
+/// # Ok::<(), corymb::BuildError>(())
+/// ```
+///
 /// # Errors
 ///
 /// As [`Runtime::try_run_blocking`].

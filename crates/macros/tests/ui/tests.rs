@@ -39,3 +39,9 @@ async fn no_path() {}
 
 #[corymb_macros::test(real, seed = 7)]
 async fn real_and_virtual() {}
+
+#[corymb_macros::test(local = true)]
+async fn local_with_a_value() {}
+
+#[corymb_macros::test(local, shuffled, real)]
+async fn local_does_not_change_what_excludes_what() {}

@@ -76,9 +76,10 @@ pub use corymb_core::{
     Abandoned, CancelCause, CancelScope, Cancelled, Completion, Context, Continuation, Coroutine,
     CoroutineBuilder, Deferred, Dispatch, Dispatcher, Failure, FailureHandler, Failures, Job,
     JobId, JobState, Join, JoinError, LocalDeferred, LocalOutcome, Name, Outcome, Panic,
-    Registration, Scope, Suspend, TryScope, Who, WithContext, YieldNow, blocking, cancel_scope,
-    check_cancelled, consume_budget, is_cancelled, scope, spawn_on, supervisor_scope,
-    suspend_cancellable, try_scope, try_scope_all, with_context, yield_now,
+    Registration, Scope, Shield, Suspend, TryScope, UntilCancelled, Who, WithContext, YieldNow,
+    blocking, cancel_scope, cancelled, check_cancelled, consume_budget, is_cancelled, scope,
+    shield, spawn_on, supervisor_scope, suspend_cancellable, try_scope, try_scope_all,
+    with_context, yield_now,
 };
 #[doc(inline)]
 pub use corymb_dispatchers::{

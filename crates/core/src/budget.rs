@@ -7,6 +7,9 @@
 //!
 //! Only what is ready is counted. A poll that finds a thousand branches pending gives nothing way,
 //! for it would have to come back at once.
+//!
+//! What is cancelled and polled on for the sake of a [shield](crate::shield) elsewhere in it is
+//! *held*: it has no budget at all, so its operations stay pending.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -16,23 +19,40 @@ use crate::current;
 use crate::prim::thread_local;
 
 /// The number of operations.
-const OPERATIONS: u32 = 128;
+const OPERATIONS: i32 = 128;
+/// In place of what is left: held.
+const HELD: i32 = -1;
 
 // What is left of it in the innermost poll; counted outside of polls too, where it means nothing.
 // Not in the poll's own record, which takes longer to find.
 thread_local! {
-    static LEFT: Cell<u32> = const { Cell::new(OPERATIONS) };
+    static LEFT: Cell<i32> = const { Cell::new(OPERATIONS) };
 }
 
 /// The budget of a poll that has begun. Dropped, it leaves that of the poll around it as it was.
 pub(crate) struct Budget {
-    outer: u32,
+    outer: i32,
 }
 
 impl Budget {
     #[inline]
     pub(crate) fn begin() -> Self {
-        Self { outer: LEFT.with(|left| left.replace(OPERATIONS)) }
+        Self::set(OPERATIONS)
+    }
+
+    /// Holds what is polled until the guard is dropped.
+    pub(crate) fn hold() -> Self {
+        Self::set(HELD)
+    }
+
+    /// Lets what a shield protects go on, if it is in something that is held.
+    pub(crate) fn lift() -> Option<Self> {
+        is_held().then(Self::begin)
+    }
+
+    #[inline]
+    fn set(operations: i32) -> Self {
+        Self { outer: LEFT.with(|left| left.replace(operations)) }
     }
 }
 
@@ -43,12 +63,18 @@ impl Drop for Budget {
     }
 }
 
+/// Whether the code that asks is polled only for the sake of a shield elsewhere.
+#[inline]
+pub(crate) fn is_held() -> bool {
+    LEFT.with(Cell::get) < 0
+}
+
 /// Ready unless the poll of the coroutine has used up its budget: for an operation that is about to
 /// look whether it must wait. Outside of coroutines there is no budget.
 #[inline]
 pub fn poll_budget(cx: &Context<'_>) -> Poll<()> {
     match LEFT.with(Cell::get) {
-        0 => give_way(cx),
+        ..=0 => give_way(cx),
         _ => Poll::Ready(()),
     }
 }
@@ -56,12 +82,15 @@ pub fn poll_budget(cx: &Context<'_>) -> Poll<()> {
 /// Counts an operation that need not wait.
 #[inline]
 pub fn spend_budget() {
-    LEFT.with(|left| left.set(left.get().saturating_sub(1)));
+    LEFT.with(|left| left.set((left.get() - 1).max(0)));
 }
 
 /// The coroutine goes to the end of the queue, or what polls inside of it is woken.
 #[cold]
 fn give_way(cx: &Context<'_>) -> Poll<()> {
+    if is_held() {
+        return Poll::Pending;
+    }
     LEFT.with(|left| left.set(OPERATIONS));
     if !current::is_in_coroutine() {
         return Poll::Ready(());

@@ -338,6 +338,14 @@ impl Frame {
         }
     }
 
+    fn is_shield(&self) -> bool {
+        match self.node {
+            // SAFETY: the frame keeps the node.
+            FrameNode::Made(node) => unsafe { node.as_ref() }.state.load().has(state::SHIELD),
+            _ => false,
+        }
+    }
+
     #[inline]
     fn poll<'a>(&self) -> Option<&'a Poll> {
         // SAFETY: valid while the frame is entered, and callers here look no longer.
@@ -375,6 +383,16 @@ fn frames_here<'a>() -> impl Iterator<Item = &'a Frame> {
     frames().take_while(move |frame| {
         let here = inside;
         inside &= !frame.is_coroutine();
+        here
+    })
+}
+
+/// As [`frames_here`], up to the innermost shield.
+fn frames_to_shield<'a>() -> impl Iterator<Item = &'a Frame> {
+    let mut inside = true;
+    frames_here().take_while(move |frame| {
+        let here = inside;
+        inside &= !frame.is_shield();
         here
     })
 }
@@ -460,6 +478,13 @@ fn node_of(frame: &Frame) -> Option<NodeRef> {
     Some(unsafe { NodeRef::retain(node) })
 }
 
+/// What a cancellation of the code that asks would drop in place: the regions that it runs in, from
+/// the innermost outwards, and its coroutine.
+pub(crate) fn units() -> Vec<NodeRef> {
+    let has_node = |frame: &&Frame| matches!(frame.node, FrameNode::Made(_) | FrameNode::Lazy(_));
+    frames_here().filter(has_node).filter_map(node_of).collect()
+}
+
 /// The context that a section sets for what is right inside it; none elsewhere, where the node's
 /// own is in force.
 fn section_context(frame: &Frame) -> Option<Arc<ContextInner>> {
@@ -497,9 +522,18 @@ fn root() -> Option<NodeRef> {
 }
 
 /// Whether a cancellation is due for the code that asks: of its coroutine, or of a region that it
-/// runs in.
+/// runs in, up to the next shield.
 pub(crate) fn is_cancelled() -> bool {
-    frames_here().any(|frame| match frame.node {
+    is_cancelled_in(frames_to_shield())
+}
+
+/// Whether one would be due for the code that asks if there were no shields.
+pub(crate) fn is_cancelled_outside() -> bool {
+    is_cancelled_in(frames_here())
+}
+
+fn is_cancelled_in<'a>(mut frames: impl Iterator<Item = &'a Frame>) -> bool {
+    frames.any(|frame| match frame.node {
         // SAFETY: the frame keeps the node, and its body is running here, so it has not ended.
         FrameNode::Made(node) if frame.is_coroutine() => unsafe { node.as_ref().is_cancelled() },
         // Its own mark alone: a region that was moved may lose its parent at any moment, by the end

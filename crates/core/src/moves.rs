@@ -215,7 +215,7 @@ pub(crate) unsafe fn destination(
     // SAFETY: unfinished while it is scheduled.
     let this = unsafe { node.as_ref() };
     let side = this.side()?;
-    if seen.has(state::CANCELLED) {
+    if seen.has(state::CANCELLED) && !this.is_shielded() {
         // SAFETY: the caller owns the schedule.
         let _wish = unsafe { side.with_moves(|moves| moves.wish.take()) };
         return None;

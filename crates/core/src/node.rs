@@ -171,9 +171,16 @@ impl Node {
     /// As for [`pinned_parent`](Self::pinned_parent).
     #[inline]
     pub(crate) unsafe fn is_cancelled(&self) -> bool {
-        let is_marked = |node: &Self| node.state.load().has(state::CANCELLED);
+        let seen = self.state.load();
         // SAFETY: the caller's promise.
-        is_marked(self) || unsafe { self.pinned_parent() }.is_some_and(is_marked)
+        let parent = || unsafe { self.pinned_parent() };
+        let is_marked = |node: &Self| node.state.load().has(state::CANCELLED);
+        seen.has(state::CANCELLED) || !seen.has(state::SHIELD) && parent().is_some_and(is_marked)
+    }
+
+    /// Whether a cancellation of the body waits for the end of a shield in it.
+    pub(crate) fn is_shielded(&self) -> bool {
+        self.side().is_some_and(|side| side.shields.are_up())
     }
 
     /// The context, for code that runs before the node has ended, or if the node owns it.

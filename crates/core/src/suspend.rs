@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::budget;
 use crate::current;
 
 /// Lets the other coroutines of this dispatcher go first.
@@ -48,6 +49,9 @@ impl Future for YieldNow {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if budget::is_held() {
+            return Poll::Pending;
+        }
         if std::mem::replace(&mut self.yielded, true) {
             return Poll::Ready(());
         }

@@ -11,6 +11,7 @@ mod moved;
 mod panics;
 mod properties;
 mod sections;
+mod shield;
 mod structure;
 mod threads;
 mod tokens;

@@ -8,32 +8,7 @@ use corymb_core::{
     try_scope, try_scope_all, yield_now,
 };
 
-use crate::common::Harness;
-
-#[derive(Clone, Default)]
-struct Trace(Arc<Mutex<Vec<&'static str>>>);
-
-impl Trace {
-    fn add(&self, what: &'static str) {
-        self.0.lock().unwrap().push(what);
-    }
-
-    fn on_drop(&self, what: &'static str) -> OnDrop {
-        OnDrop(self.clone(), what)
-    }
-
-    fn get(&self) -> Vec<&'static str> {
-        self.0.lock().unwrap().clone()
-    }
-}
-
-struct OnDrop(Trace, &'static str);
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        self.0.add(self.1);
-    }
-}
+use crate::common::{Harness, Trace};
 
 #[test]
 fn a_scope_gives_its_body_s_value_after_its_children() {

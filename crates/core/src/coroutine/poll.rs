@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 use std::task;
 
 use super::{Coroutine, waker};
+use crate::budget::Budget;
 use crate::current::{Frame, Poll as InPoll};
 use crate::error::{CancelCause, Cancelled};
 use crate::failure::{self, Failure, Panic};
@@ -62,10 +63,12 @@ pub(super) unsafe fn run_special(poll: &InPoll, node: NonNull<Node>, seen: Snaps
         poll.arrive(seen);
     }
     // SAFETY: unfinished.
-    if seen.has(state::CANCELLED) || unsafe { this.is_cancelled() } {
+    let is_cancelled = seen.has(state::CANCELLED) || unsafe { this.is_cancelled() };
+    if is_cancelled && !this.is_shielded() {
         // SAFETY: this thread polls, and the future is there.
         return unsafe { drop_at_home(poll, node, &Frame::coroutine(poll)) };
     }
+    let _held = is_cancelled.then(Budget::hold);
     // SAFETY: this thread polls, and the future is there.
     unsafe { run_body(poll, node) };
 }
@@ -100,7 +103,7 @@ unsafe fn suspend(node: NonNull<Node>, poll: &InPoll, frame: &Frame) {
     // SAFETY: polled, so unfinished.
     let this = unsafe { node.as_ref() };
     let seen = this.state.load();
-    if seen.has(state::CANCELLED) {
+    if seen.has(state::CANCELLED) && !this.is_shielded() {
         // SAFETY: the caller's promise.
         return unsafe { drop_at_home(poll, node, frame) };
     }

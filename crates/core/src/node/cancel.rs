@@ -111,6 +111,9 @@ impl Walk {
             // SAFETY: linked nodes are valid while the lock is held.
             let seen = unsafe { child.as_ref() };
             let kind = seen.kind();
+            if seen.state.load().has(state::SHIELD) {
+                continue;
+            }
             if !self.mark(child) || kind == Kind::Coroutine && seen.side().is_none() {
                 continue;
             }

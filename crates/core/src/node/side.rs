@@ -66,6 +66,30 @@ impl Census {
     }
 }
 
+/// Counts the shields that hold off the drop of a body.
+#[derive(Debug, Default)]
+pub(crate) struct Shields(AtomicUsize);
+
+impl Shields {
+    pub(crate) fn raise(&self) {
+        // Ordering: Relaxed, the thread that polls the body raises and looks.
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// True if it was the last one.
+    #[must_use]
+    pub(crate) fn lower(&self) -> bool {
+        // Ordering: Relaxed; elsewhere than where the body is polled, a wake follows, which
+        // publishes this.
+        self.0.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+
+    pub(crate) fn are_up(&self) -> bool {
+        // Ordering: as in `lower`.
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
 /// What is done when a child fails.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Policy {
@@ -102,6 +126,8 @@ pub(crate) struct Inner {
 /// The side object.
 pub(crate) struct Side {
     pub(crate) census: Census,
+    /// The shields in force in the body, those in regions of it included.
+    pub(crate) shields: Shields,
     inner: Mutex<Inner>,
     /// # Safety
     ///
@@ -121,6 +147,7 @@ impl Side {
     pub(crate) fn new(policy: Policy) -> Self {
         Self {
             census: Census::new(),
+            shields: Shields::default(),
             inner: Mutex::new(Inner {
                 head: None,
                 linked: 0,

@@ -53,9 +53,10 @@ pub(crate) unsafe fn attach(parent: NonNull<Node>, region: NonNull<Node>) -> boo
     }
     // SAFETY: the caller's promise.
     unsafe { link_child(parent, region) };
-    if parent.state.load().has(state::CANCELLED) {
-        // SAFETY: linked and counted, so it is valid.
-        mark_region(unsafe { region.as_ref() }, &inherited_cause(parent));
+    // SAFETY: linked and counted, so it is valid.
+    let region = unsafe { region.as_ref() };
+    if parent.state.load().has(state::CANCELLED) && !region.state.load().has(state::SHIELD) {
+        mark_region(region, &inherited_cause(parent));
     }
     true
 }
@@ -353,6 +354,17 @@ fn joiners(node: &Node) -> Vec<Handler> {
 pub(crate) fn wake(site: &'static Location<'static>, waker: Waker) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
         failure::report_stray("waker", Who { name: None, launched_at: site }, payload);
+    }
+}
+
+/// Wakes what a cancellation drops in place: a coroutine, or who polls a region.
+pub(crate) fn wake_unit(unit: &NodeRef) {
+    if unit.kind() == Kind::Coroutine {
+        // SAFETY: the answer is passed on once.
+        return unsafe { dispatch_if(unit.as_ptr(), unit.state.wake()) };
+    }
+    if let Some(waker) = unit.waiter.take() {
+        wake(unit.site, waker);
     }
 }
 

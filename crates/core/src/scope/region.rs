@@ -28,6 +28,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
 
+use crate::budget::Budget;
 use crate::context::ContextInner;
 use crate::coroutine::is_cancellation;
 use crate::current::{self, Frame};
@@ -83,6 +84,14 @@ pub(crate) fn open<X: Send + Sync + 'static>(
         .unwrap_or_else(|extra| open_cancelled(policy, extra, site))
 }
 
+/// Opens one at which cancellations from above stop.
+pub(crate) fn open_shield(site: &'static Location<'static>) -> NodeRef {
+    let parent = current::node_or_root();
+    let context = current::region_context();
+    open_flagged(state::SHIELD, &parent, context, Policy::FailFast, (), site)
+        .unwrap_or_else(|()| open_cancelled(Policy::FailFast, (), site))
+}
+
 /// Opens a region for code whose own job has ended already: it runs in a region that was
 /// abandoned. The new one is given to the root, cancelled, so that it ends at its first suspension.
 pub(crate) fn open_cancelled<X: Send + Sync + 'static>(
@@ -107,9 +116,20 @@ pub(crate) fn open_in<X: Send + Sync + 'static>(
     extra: X,
     site: &'static Location<'static>,
 ) -> Result<NodeRef, X> {
+    open_flagged(0, parent, context, policy, extra, site)
+}
+
+fn open_flagged<X: Send + Sync + 'static>(
+    flags: u64,
+    parent: &NodeRef,
+    context: Option<Arc<ContextInner>>,
+    policy: Policy,
+    extra: X,
+    site: &'static Location<'static>,
+) -> Result<NodeRef, X> {
     let own = if context.is_some() { state::OWN_CONTEXT } else { 0 };
     let node = Node::new(
-        State::new(state::SIDE | state::COUNTED | own, 2),
+        State::new(state::SIDE | state::COUNTED | own | flags, 2),
         &RegionCell::<X>::VTABLE,
         context.map_or(parent.context, Arc::into_raw),
         Some(parent.as_ptr()),
@@ -231,17 +251,21 @@ impl<F: Future> Region<F> {
     ) -> Poll<()> {
         let this = self.as_mut().project();
         // The part up to the first suspension runs also in a cancelled scope.
-        if *this.started && current::is_marked(this.node) {
+        let is_cancelled = *this.started && current::is_marked(this.node);
+        if is_cancelled && !this.node.is_shielded() {
             self.drop_body();
             return Poll::Ready(());
         }
         *this.started = true;
         let Some(body) = this.body.as_pin_mut() else { return Poll::Ready(()) };
-        let polled = Frame::region(this.node.as_ptr()).catch(|| body.poll(cx));
+        let polled = {
+            let _held = is_cancelled.then(Budget::hold);
+            Frame::region(this.node.as_ptr()).catch(|| body.poll(cx))
+        };
         match polled {
             Ok(Poll::Pending) => {
                 let seen = this.node.waiter.register(&this.node.state, cx.waker());
-                if !seen.has(state::CANCELLED) {
+                if !seen.has(state::CANCELLED) || this.node.is_shielded() {
                     return Poll::Pending;
                 }
             }

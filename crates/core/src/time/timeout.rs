@@ -26,6 +26,7 @@ use pin_project::{pin_project, pinned_drop};
 
 use super::late::tell_if_late;
 use super::{Instant, Sleep, now};
+use crate::budget::{self, Budget};
 use crate::context::ContextInner;
 use crate::current::{self, Frame};
 use crate::error::{CancelCause, Cancelled, Panic, Who};
@@ -262,9 +263,7 @@ impl<F: Future> Timeout<F> {
     #[inline]
     fn poll_body(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
         let mut this = self.as_mut().project();
-        if let Some(node) = this.node.get() {
-            check_not_abandoned(node);
-        }
+        let _held = this.node.get().and_then(begin_known);
         let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         let limit = Limit { sleep: &this.sleep, node: this.node, place: this.place };
         let frame = Frame::timeout(&raw const limit);
@@ -280,18 +279,22 @@ impl<F: Future> Timeout<F> {
     fn poll_limit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         *this.expired = pinned_sleep(this.sleep.as_mut()).poll_elapsed(cx).is_ready();
-        if !*this.expired {
-            *this.armed = true;
-            let Some(node) = this.node.get() else { return Poll::Pending };
-            // Cancelled by hand, or with what is around it.
-            if !node.waiter.register(&node.state, cx.waker()).has(state::CANCELLED) {
-                return Poll::Pending;
+        *this.armed |= !*this.expired;
+        match this.node.get() {
+            Some(node) => {
+                if *this.expired {
+                    let cause = Cancelled::new(CancelCause::Deadline, this.place);
+                    // SAFETY: we have a reference.
+                    unsafe { cancel(node.as_ptr(), &cause) };
+                }
+                // Or cancelled by hand, or with what is around it.
+                let seen = node.waiter.register(&node.state, cx.waker());
+                if !seen.has(state::CANCELLED) || node.is_shielded() {
+                    return Poll::Pending;
+                }
             }
-        }
-        if let Some(node) = this.node.get() {
-            let cause = Cancelled::new(CancelCause::Deadline, this.place);
-            // SAFETY: we have a reference.
-            unsafe { cancel(node.as_ptr(), &cause) };
+            None if !*this.expired => return Poll::Pending,
+            None => {}
         }
         *this.stage = Stage::Over;
         let limit = Limit { sleep: &this.sleep, node: this.node, place: this.place };
@@ -325,6 +328,9 @@ impl<F: Future> Timeout<F> {
             }
         }
         let this = self.as_mut().project();
+        if this.value.is_none() && budget::is_held() {
+            return Poll::Pending;
+        }
         let value = this.value.take();
         if value.is_some() {
             *this.stage = Stage::Taken;
@@ -371,6 +377,9 @@ impl<F: Future> Future for Timeout<F> {
             return self.poll_end(cx);
         }
         let value = ready!(self.as_mut().poll_body(cx));
+        if value.is_none() && budget::is_held() {
+            return Poll::Pending;
+        }
         if self.as_mut().project().node.get().is_none() {
             return Poll::Ready(value.ok_or_else(|| self.elapsed()));
         }
@@ -436,6 +445,14 @@ fn keep_panic(
     if let Some(later) = later {
         failure::report_in_context(&later);
     }
+}
+
+/// Before the body of a timeout that has a node is polled: if it is cancelled, then for the sake of
+/// a shield in it alone.
+#[cold]
+fn begin_known(node: &NodeRef) -> Option<Budget> {
+    check_not_abandoned(node);
+    current::is_marked(node).then(Budget::hold)
 }
 
 /// The opener's end closes what was moved away, as it does for scopes.

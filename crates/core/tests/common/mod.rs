@@ -281,3 +281,30 @@ impl Drop for Harness {
         }
     }
 }
+
+/// What happened, in order.
+#[derive(Clone, Default)]
+pub(crate) struct Trace(Arc<Mutex<Vec<&'static str>>>);
+
+impl Trace {
+    pub(crate) fn add(&self, what: &'static str) {
+        self.0.lock().unwrap().push(what);
+    }
+
+    pub(crate) fn on_drop(&self, what: &'static str) -> OnDrop {
+        OnDrop(self.clone(), what)
+    }
+
+    pub(crate) fn get(&self) -> Vec<&'static str> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// Adds to a trace when it is dropped.
+pub(crate) struct OnDrop(Trace, &'static str);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.add(self.1);
+    }
+}

@@ -1,0 +1,242 @@
+//! Parts of a coroutine that a cancellation leaves alone.
+//!
+//! A shield is a region at which cancellations from above stop: the walk of a cancel passes it by,
+//! and what is opened inside does not ask what is above. The *units* around it, up to its coroutine,
+//! are what a cancellation would drop in place: regions, timeouts, the coroutine itself. Each counts
+//! the shields in it, and while there are any, a cancelled unit is polled on instead of dropped.
+//!
+//! ```text
+//!  a unit that is not cancelled ──► polled as ever
+//!        │ cancel
+//!        ▼
+//!  [held] polled for the sake of the shields in it: operations outside of them stay pending
+//!        │ the last shield is over: at the end of that poll, or, if that was elsewhere, by a wake
+//!        ▼
+//!  dropped in place
+//! ```
+
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use pin_project::pin_project;
+
+use crate::budget::Budget;
+use crate::current;
+use crate::job::{Job, Registration};
+use crate::node::{NodeRef, tree};
+use crate::scope::region::{self, End, Region};
+
+/// Holds off cancellation while `future` runs.
+///
+/// A coroutine that is cancelled goes on until the shields in it have come to their end, and is
+/// dropped at its next suspension. So does a scope or a timeout around a shield: it ends when the
+/// shield has. What is opened inside, such as a scope with its children, does not learn of the
+/// cancellation either; [`is_cancelled`](crate::is_cancelled) answers false there, and
+/// [`cancelled`](crate::cancelled) tells of it nevertheless.
+///
+/// Meanwhile the rest of the coroutine, such as the other branches of a `join!`, is polled too,
+/// and does not come far: operations of corymb stay pending there. Futures of other crates may go
+/// on.
+///
+/// What is dropped by hand, as the loser of a `select!` is, is dropped: against that only a child
+/// helps. One that is forgotten while it is in force holds the coroutine until that ends by itself.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+/// use corymb::{shield, sync::oneshot};
+///
+/// let order = run_blocking(scope(async |s| {
+///     let (begun, has_begun) = oneshot::channel();
+///     let (done, is_done) = oneshot::channel();
+///     let job = s.launch(async move {
+///         let two_steps = async {
+///             begun.send(()).unwrap();
+///             yield_now().await; // would be the end of it otherwise
+///             done.send("both steps").unwrap();
+///         };
+///         shield(two_steps).await;
+///         std::future::pending().await // is the end of it
+///     });
+///     has_begun.await.unwrap();
+///     job.cancel();
+///     is_done.await.unwrap()
+/// }));
+/// assert_eq!(order, "both steps");
+/// ```
+///
+/// # Panics
+///
+/// With a panic of the future or of a child that was launched into a scope inside and dropped.
+///
+/// # Cancel safety
+///
+/// Dropping it drops the future; the job that polled it waits for inner scopes.
+#[track_caller]
+pub fn shield<F: Future>(future: F) -> Shield<F> {
+    Shield { site: Location::caller(), stage: Stage::New(future) }
+}
+
+/// The future of [`shield`].
+#[must_use = "futures do nothing unless polled"]
+#[pin_project]
+pub struct Shield<F: Future> {
+    site: &'static Location<'static>,
+    #[pin]
+    stage: Stage<F>,
+}
+
+#[pin_project(project = StageProj, project_replace = StageReplace)]
+enum Stage<F: Future> {
+    New(F),
+    Up(#[pin] Region<F>, Raised),
+    Over,
+}
+
+impl<F: Future> Future for Shield<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut this = self.project();
+        if let StageProj::New(_) = this.stage.as_mut().project() {
+            let StageReplace::New(future) = this.stage.as_mut().project_replace(Stage::Over) else {
+                unreachable!("it was new a line above")
+            };
+            let raised = Raised::new();
+            let region = Region::new(region::open_shield(this.site), future);
+            this.stage.as_mut().project_replace(Stage::Up(region, raised));
+        }
+        let StageProj::Up(mut region, _) = this.stage.as_mut().project() else {
+            panic!("the shield made at {} was polled after it had ended", this.site)
+        };
+        let end = {
+            let _lifted = Budget::lift();
+            ready!(region.as_mut().poll(cx, |_, value| Some(value)))
+        };
+        match end {
+            End::Value(value) => {
+                this.stage.set(Stage::Over);
+                Poll::Ready(value)
+            }
+            End::Panicked(panic) => panic.resume(),
+            End::Cancelled => {
+                region::cancel_caller(region.node());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// The units that a shield holds. Dropped, it lets go of them: one that was cancelled meanwhile is
+/// dropped at the end of the poll in progress, or woken for that.
+struct Raised(Vec<NodeRef>);
+
+impl Raised {
+    fn new() -> Self {
+        let units = current::units();
+        for unit in &units {
+            unit.make_side().0.shields.raise();
+        }
+        Self(units)
+    }
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        for unit in self.0.drain(..) {
+            if unit.side().is_some_and(|side| side.shields.lower()) && current::is_marked(&unit) {
+                tree::wake_unit(&unit);
+            }
+        }
+    }
+}
+
+impl<F: Future> fmt::Debug for Shield<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shield").field("site", &self.site).finish_non_exhaustive()
+    }
+}
+
+/// Waits for the cancellation of the code that awaits it, also behind a [`shield`].
+///
+/// Elsewhere it does not return: what is cancelled is dropped. It is for what goes on nevertheless,
+/// and wants to come to its end sooner then.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::prelude::*;
+/// use corymb::{cancelled, shield};
+///
+/// run_blocking(scope(async |s| {
+///     let polite = s.launch(shield(async {
+///         let mut rounds = 0;
+///         while !is_cancelled_soon(&mut rounds).await {}
+///     }));
+///     polite.cancel_and_join().await;
+/// }));
+///
+/// /// One round of work, or the news that it is the last one.
+/// async fn is_cancelled_soon(rounds: &mut u32) -> bool {
+///     *rounds += 1;
+///     with_timeout(std::time::Duration::from_millis(1), cancelled()).await.is_ok()
+/// }
+/// ```
+///
+/// # Cancel safety
+///
+/// Dropping it loses nothing.
+pub fn cancelled() -> UntilCancelled {
+    UntilCancelled { waker: None, handlers: Vec::new() }
+}
+
+/// The future of [`cancelled`].
+#[must_use = "futures do nothing unless polled"]
+#[derive(Debug)]
+pub struct UntilCancelled {
+    /// The one that the handlers wake.
+    waker: Option<Waker>,
+    handlers: Vec<Registration>,
+}
+
+impl UntilCancelled {
+    fn register(&mut self, waker: &Waker) {
+        if self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return;
+        }
+        self.dispose();
+        self.waker = Some(waker.clone());
+        self.handlers.extend(current::units().into_iter().map(|unit| {
+            let waker = waker.clone();
+            Job::from_node(unit).on_cancelling(|_| waker.wake())
+        }));
+    }
+
+    fn dispose(&mut self) {
+        for handler in self.handlers.drain(..) {
+            handler.dispose();
+        }
+    }
+}
+
+impl Future for UntilCancelled {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // Whoever is not behind a shield is dropped at the end of this poll.
+        if current::is_cancelled() {
+            return Poll::Pending;
+        }
+        self.register(cx.waker());
+        if current::is_cancelled_outside() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for UntilCancelled {
+    fn drop(&mut self) {
+        self.dispose();
+    }
+}

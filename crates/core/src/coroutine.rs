@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use crate::cleanup;
 use crate::current::{self, Poll as InPoll};
 use crate::dispatch::Dispatch;
 use crate::error::{CancelCause, Cancelled, Who};
@@ -19,7 +20,7 @@ mod cell;
 mod poll;
 mod waker;
 
-pub(crate) use cell::{Plain, Settle, spawn};
+pub(crate) use cell::{Plain, Settle, spawn, spawn_last};
 pub(crate) use poll::is_cancellation;
 pub use poll::unwind_cancelled;
 pub(crate) use waker::WAKER_VTABLE;
@@ -96,6 +97,9 @@ impl Coroutine {
         } else {
             // SAFETY: this thread polls, and the future is there.
             unsafe { poll::run_body(&poll, node) };
+        }
+        if let Some(owner) = poll.take_cleanups() {
+            cleanup::after_poll(&owner);
         }
         if current::has_unconfined() {
             unconfined::after_poll(runtime.level());

@@ -158,6 +158,8 @@ pub(crate) struct Poll {
     _budget: Budget,
     /// It is bound to this thread.
     bound: Cell<bool>,
+    /// Cleanups wait for its end, and it has a reference to its coroutine.
+    cleanups: Cell<bool>,
     /// No other poll on this thread has it.
     number: u64,
 }
@@ -173,6 +175,7 @@ impl Poll {
             moving: Cell::new(false),
             _budget: Budget::begin(),
             bound: Cell::new(false),
+            cleanups: Cell::new(false),
             number: runtime.level.number,
         }
     }
@@ -181,6 +184,13 @@ impl Poll {
     pub(crate) fn node(&self) -> &Node {
         // SAFETY: its body runs here, so it has not ended.
         unsafe { self.node.as_ref() }
+    }
+
+    /// The coroutine whose cleanups wait for the end of the poll.
+    #[inline]
+    pub(crate) fn take_cleanups(&self) -> Option<NodeRef> {
+        // SAFETY: the reference that `delay_cleanups` has left.
+        self.cleanups.take().then(|| unsafe { NodeRef::from_owned(self.node) })
     }
 
     /// The coroutine's own dispatcher.
@@ -478,6 +488,24 @@ fn node_of(frame: &Frame) -> Option<NodeRef> {
     Some(unsafe { NodeRef::retain(node) })
 }
 
+/// The node that new regions belong to, and its ancestors; the root alone for code whose job has
+/// ended.
+pub(crate) fn ancestry() -> Vec<NodeRef> {
+    let here = node_or_root();
+    let all = with_unended_node(here.clone(), |_| {
+        let mut all = Vec::new();
+        let mut at = Some(here.as_ptr());
+        while let Some(node) = at {
+            // SAFETY: unended, and so are the ancestors of an unended node.
+            let node = unsafe { NodeRef::retain(node) };
+            at = node.parent;
+            all.push(node);
+        }
+        all
+    });
+    all.unwrap_or_else(|| root().into_iter().collect())
+}
+
 /// What a cancellation of the code that asks would drop in place: the regions that it runs in, from
 /// the innermost outwards, and its coroutine.
 pub(crate) fn units() -> Vec<NodeRef> {
@@ -545,6 +573,19 @@ fn is_cancelled_in<'a>(mut frames: impl Iterator<Item = &'a Frame>) -> bool {
         FrameNode::Lazy(lazy) => unsafe { &*lazy }.is_expired(),
         FrameNode::Section(_) | FrameNode::Bound => false,
     })
+}
+
+/// Notes that the poll of `owner` that is in progress here is to call
+/// [`after_poll`](crate::cleanup::after_poll): true if that is news.
+pub(crate) fn delay_cleanups(owner: &NodeRef) -> bool {
+    let poll = frames().next().and_then(Frame::poll).filter(|poll| poll.node == owner.as_ptr());
+    let Some(poll) = poll else { return false };
+    let news = !poll.cleanups.replace(true);
+    if news {
+        // Until the end of the poll, by which the coroutine may have ended.
+        let _kept = owner.clone().into_owned();
+    }
+    news
 }
 
 /// Notes that the current coroutine gives way, if `waker` is its own; else answers false.

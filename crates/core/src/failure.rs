@@ -5,6 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::context::ContextInner;
 use crate::current;
@@ -51,6 +52,13 @@ pub enum Failure {
         /// The coroutine; for a value, where it was dropped.
         who: Who,
     },
+    /// A cleanup, of [`finally`](crate::finally), was dropped before its end.
+    CleanupDropped {
+        /// Where it was registered.
+        registered_at: &'static Location<'static>,
+        /// The time that it had and used up; none if the runtime has shut down.
+        grace: Option<Duration>,
+    },
 }
 
 impl fmt::Display for Failure {
@@ -64,6 +72,16 @@ impl fmt::Display for Failure {
                 f,
                 "{who} was leaked: the thread that it is bound to has ended, or runs its loop no \
                  more; let the LocalRuntime or run_blocking there outlive it"
+            ),
+            Self::CleanupDropped { registered_at, grace: Some(grace) } => write!(
+                f,
+                "the cleanup registered at {registered_at} was dropped: it had not ended after \
+                 {grace:?}; give it more time with Finally::grace"
+            ),
+            Self::CleanupDropped { registered_at, grace: None } => write!(
+                f,
+                "the cleanup registered at {registered_at} was dropped before its end: the runtime \
+                 has shut down; give the shutdown more time"
             ),
         }
     }
@@ -122,7 +140,7 @@ pub(crate) fn report(context: &ContextInner, failure: &Failure) {
     let Some(handler) = &context.handler else { return tell(&*context.runtime, failure) };
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (handler.0)(failure))) {
         tell(&*context.runtime, failure);
-        let who = Who { name: Some("failure handler".into()), ..failure.who().clone() };
+        let who = Who { name: Some("failure handler".into()), ..failure.who() };
         tell(&*context.runtime, &Failure::Panic(Panic::new(who, payload)));
     }
 }
@@ -192,10 +210,13 @@ pub fn report_here(what: &str, payload: Box<dyn Any + Send>) {
 }
 
 impl Failure {
-    fn who(&self) -> &Who {
+    fn who(&self) -> Who {
         match self {
-            Self::Panic(panic) => panic.who(),
-            Self::Error { who, .. } | Self::Leaked { who } => who,
+            Self::Panic(panic) => panic.who().clone(),
+            Self::Error { who, .. } | Self::Leaked { who } => who.clone(),
+            Self::CleanupDropped { registered_at, .. } => {
+                Who { name: None, launched_at: registered_at }
+            }
         }
     }
 }

@@ -420,7 +420,7 @@ impl Job {
 
     /// Puts a coroutine that has not suspended yet into its parent's list, so that a cancel finds
     /// it at once.
-    fn list(&self) {
+    pub(crate) fn list(&self) {
         if self.0.kind() == Kind::Coroutine && !self.0.state.load().has(state::LINKED) {
             self.pinned(|node| {
                 // SAFETY: counted in its census.

@@ -1,6 +1,7 @@
 //! The kernel of corymb.
 
 mod budget;
+mod cleanup;
 mod context;
 mod continuation;
 mod coroutine;
@@ -31,6 +32,7 @@ mod waker_word;
 mod with_context;
 
 pub use budget::consume_budget;
+pub use cleanup::{AsyncClose, AsyncGuard, CleanupOutput, Finally, finally};
 pub use context::{Context, Dispatcher, Name};
 pub use continuation::{Abandoned, Continuation, Suspend, suspend_cancellable};
 pub use coroutine::Coroutine;

@@ -39,6 +39,7 @@ pub use late::LateTimeout;
 pub use shard::TimerShard;
 pub use sleep::{Sleep, sleep, sleep_until};
 pub(crate) use timeout::Limit;
+pub(crate) use timeout::timeout_at;
 pub use timeout::{Elapsed, Timeout, with_deadline, with_timeout};
 
 /// Tells the time of a runtime: the machine's, or that of a test.

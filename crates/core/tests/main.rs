@@ -1,6 +1,7 @@
 //! The promises of the kernel, a file each.
 
 mod budget;
+mod cleanup;
 mod common;
 mod dispatch;
 mod handlers;

@@ -221,6 +221,22 @@ where
     unsafe { NodeRef::from_owned(node) }
 }
 
+/// Makes the coroutine that a region ends with: it is counted already, no cancellation from above
+/// reaches it, and it shows in the tree.
+pub(crate) fn spawn_last<F>(region: &NodeRef, site: &'static Location<'static>, future: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let state = State::new(state::SCHEDULED | state::SHIELD, 1);
+    let vtable = &Cell::<F, Plain>::VTABLE;
+    let node = Node::new(state, vtable, region.context, Some(region.as_ptr()), site);
+    let node = new_cell::<F, Plain>(node, future);
+    // SAFETY: never dispatched yet, so it is this thread's, and counted in its region's census.
+    let _is_parent_well = unsafe { tree::link(node) };
+    // SAFETY: born SCHEDULED.
+    unsafe { Coroutine::from_node(node) }.dispatch();
+}
+
 /// A coroutine launched into a region that has ended: cancelled, its future dropped unpolled.
 #[cold]
 fn stillborn<F, S>(

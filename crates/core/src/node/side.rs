@@ -9,13 +9,14 @@
 //! # The census
 //!
 //! `census` counts the body and the children that have not ended; the one who counts it down to
-//! zero ends the node. It is never raised from zero.
+//! zero ends the node. It is never raised from zero, but by that one, for a cleanup that comes first.
 
 use std::collections::BTreeMap;
 use std::ptr::{self, NonNull};
 use std::task::Waker;
 
 use super::{Kind, Node, state};
+use crate::cleanup::{Cleanup, Cleanups};
 use crate::error::Cancelled;
 use crate::failure::Failure;
 use crate::moves::Moves;
@@ -57,6 +58,13 @@ impl Census {
         let before = self.0.fetch_sub(1, Ordering::AcqRel);
         debug_assert!(before > 0, "a census was left twice");
         before == 1
+    }
+
+    /// Counts one in where nobody was left: whoever would end the node has that done by what is
+    /// counted.
+    pub(crate) fn reopen(&self) {
+        // Ordering: Relaxed, as in `join`.
+        self.0.store(1, Ordering::Relaxed);
     }
 
     /// The body and children there are now.
@@ -121,6 +129,10 @@ pub(crate) struct Inner {
     /// The first failure of a child, for a fail-fast region, until the region's future takes it.
     pub(crate) failure: Option<Failure>,
     pub(crate) id: u64,
+    /// Of a region that has one: what it does before it ends.
+    pub(crate) cleanup: Option<Cleanup>,
+    /// Of a coroutine in which there is a region with a cleanup.
+    pub(crate) cleanups: Option<Box<Cleanups>>,
 }
 
 /// The side object.
@@ -157,6 +169,8 @@ impl Side {
                 policy,
                 failure: None,
                 id: 0,
+                cleanup: None,
+                cleanups: None,
             }),
             moves: UnsafeCell::new(None),
         }

@@ -24,8 +24,9 @@
 //! | 17 | `REFUSED` | when the node's `Coroutine` was dropped instead of run | never |
 //! | 18 | `WOKEN` | by a wake, and a poll that yields: the next poll has a reason other than a move | when a poll begins that saw it |
 //! | 19 | `MOVES` | by the polling thread, with the first wish of a section: the [`Moves`](crate::moves::Moves) of the coroutine say where it is dispatched | never |
-//! | 20 | `BOUND` | at birth: polled and dropped on one thread alone ([`local`](crate::local)) | never |
+//! | 20 | `BOUND` | at birth: polled and dropped on one thread alone ([`local`](crate::local)); of a region: a thread blocks on it | never |
 //! | 21 | `SHIELD` | at birth: cancellations from above stop here | never |
+//! | 22 | `FINAL` | at birth: a [`cleanup`](crate::cleanup) comes before the region's end | never |
 //! | 32.. | references | one per handle and waker, and one, the tree's, from birth until settled | |
 //!
 //! # States of a coroutine
@@ -90,6 +91,7 @@ pub(crate) const WOKEN: u64 = 1 << 18;
 pub(crate) const MOVES: u64 = 1 << 19;
 pub(crate) const BOUND: u64 = 1 << 20;
 pub(crate) const SHIELD: u64 = 1 << 21;
+pub(crate) const FINAL: u64 = 1 << 22;
 
 /// One reference.
 const REF: u64 = 1 << 32;

@@ -23,6 +23,7 @@ use super::cancel::{cancel, mark_polled, mark_region};
 use super::side::{Handler, Policy, Side};
 use super::state::{self, Wake};
 use super::{Kind, Node, NodeRef, release};
+use crate::cleanup;
 use crate::coroutine::Coroutine;
 use crate::error::{CancelCause, Cancelled, Who};
 use crate::failure::{self, Failure};
@@ -163,6 +164,10 @@ pub(crate) fn close_region(region: &NodeRef) -> bool {
         return false;
     }
     abandon_regions(region);
+    if region.state.load().has(state::FINAL) {
+        // SAFETY: the body has not left until now.
+        unsafe { cleanup::closed(region) };
+    }
     // SAFETY: the body's place, which it leaves here only.
     if unsafe { leave(region.as_ptr()) } {
         // SAFETY: the body is done, the last child has left, and we hold a reference.
@@ -179,6 +184,12 @@ pub(crate) fn close_region(region: &NodeRef) -> bool {
 pub(crate) unsafe fn finish(node: NonNull<Node>) {
     let mut node = node;
     loop {
+        // SAFETY: unfinished, so valid.
+        let is_final = unsafe { node.as_ref() }.state.load().has(state::FINAL);
+        // SAFETY: the caller's promise, or the census's below.
+        if is_final && unsafe { cleanup::is_due(node) } {
+            return;
+        }
         // SAFETY: unfinished, so valid.
         let (parent, site) = unsafe { (node.as_ref().parent, node.as_ref().site) };
         // SAFETY: the caller's promise, or the census's below.
@@ -397,8 +408,7 @@ pub(crate) fn fail(node: &Node, failure: Failure) -> Option<Failure> {
     let Some(parent_ptr) = node.parent else { return Some(failure) };
     // SAFETY: `node` is unfinished, so its parent is.
     let parent = unsafe { parent_ptr.as_ref() };
-    let policy = parent.side().map_or(Policy::Supervise, |side| side.lock().policy);
-    match policy {
+    match policy(parent) {
         Policy::Supervise if node.state.load().has(state::HANDLE) => Some(failure),
         Policy::Supervise => {
             // SAFETY: unfinished.
@@ -439,10 +449,34 @@ fn keep_failure(region: &Node, child: &Node, failure: Failure) {
         },
         _ => Some(failure),
     };
-    if let Some(late) = late {
-        // SAFETY: `child` is unfinished.
-        failure::report(unsafe { child.context() }, &late);
+    let Some(mut late) = late else { return };
+    if let Some(parent) = child.parent.filter(|_| region.state.load().has(state::FINAL)) {
+        // SAFETY: `child` is unfinished, and so is the region.
+        let owner = unsafe { cleanup::owner(parent) };
+        match fail_owner(&owner, late) {
+            Some(back) => late = back,
+            None => return,
+        }
     }
+    // SAFETY: `child` is unfinished.
+    failure::report(unsafe { child.context() }, &late);
+}
+
+/// The failure of a cleanup whose region nobody looks at any more is one of its coroutine. It comes
+/// back if it should stay there, where it has no place.
+fn fail_owner(owner: &Node, failure: Failure) -> Option<Failure> {
+    if owner.kind() != Kind::Coroutine {
+        return Some(failure);
+    }
+    let back = fail(owner, failure);
+    // SAFETY: unfinished, for its cleanup is.
+    let parent = unsafe { owner.pinned_parent() };
+    // A scope that has it gives back a copy.
+    back.filter(|_| parent.is_none_or(|parent| policy(parent) == Policy::Supervise))
+}
+
+fn policy(parent: &Node) -> Policy {
+    parent.side().map_or(Policy::Supervise, |side| side.lock().policy)
 }
 
 /// A token has been cancelled, which is its end.

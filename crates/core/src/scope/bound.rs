@@ -12,7 +12,6 @@ use super::{ScopeKind, Scoped};
 use crate::current::{self, Frame};
 use crate::error::Cancelled;
 use crate::job::Job;
-use crate::node::side::Policy;
 use crate::node::{NodeRef, tree};
 
 /// As [`cancel_scope`], opened at once and under `job`: what a thread blocks on. If `job` is a
@@ -27,7 +26,7 @@ pub fn enclose<Fut: Future>(
     let inside = current::node().is_some_and(|here| here == *job.node());
     let context = inside.then(current::region_context).flatten();
     let site = Location::caller();
-    let region = region::open_in(job.node(), context, Policy::FailFast, (), site).ok()?;
+    let region = region::open_bound(job.node(), context, site)?;
     let scoped = Scoped::<Enclosed, fn(NodeRef) -> Fut, Fut>::Open(Region::new(region, body));
     Some(Bound(scoped))
 }

@@ -99,12 +99,35 @@ pub(crate) fn open_cancelled<X: Send + Sync + 'static>(
     extra: X,
     site: &'static Location<'static>,
 ) -> NodeRef {
+    open_cancelled_flagged(0, policy, extra, site)
+}
+
+fn open_cancelled_flagged<X: Send + Sync + 'static>(
+    flags: u64,
+    policy: Policy,
+    extra: X,
+    site: &'static Location<'static>,
+) -> NodeRef {
     let root = hooks::with(|runtime| runtime.root()).into_node();
-    let region = open_in(&root, None, policy, extra, site)
+    let region = open_flagged(flags, &root, None, policy, extra, site)
         .unwrap_or_else(|_| panic!("a scope was opened after its runtime had ended: {site}"));
     // SAFETY: we have a reference.
     unsafe { cancel(region.as_ptr(), &Cancelled::new(CancelCause::Dropped, site)) };
     region
+}
+
+/// Opens one that has a cleanup before its end.
+pub(crate) fn open_final(
+    parent: &NodeRef,
+    context: Option<Arc<ContextInner>>,
+    site: &'static Location<'static>,
+) -> Option<NodeRef> {
+    open_flagged(state::FINAL, parent, context, Policy::FailFast, (), site).ok()
+}
+
+/// As [`open_cancelled`], of one that has a cleanup before its end.
+pub(crate) fn open_final_cancelled(site: &'static Location<'static>) -> NodeRef {
+    open_cancelled_flagged(state::FINAL, Policy::FailFast, (), site)
 }
 
 /// Opens a region under `parent`, with its context if there is no other; the extra comes back if
@@ -117,6 +140,15 @@ pub(crate) fn open_in<X: Send + Sync + 'static>(
     site: &'static Location<'static>,
 ) -> Result<NodeRef, X> {
     open_flagged(0, parent, context, policy, extra, site)
+}
+
+/// Opens one that is bound to what a thread blocks on.
+pub(crate) fn open_bound(
+    parent: &NodeRef,
+    context: Option<Arc<ContextInner>>,
+    site: &'static Location<'static>,
+) -> Option<NodeRef> {
+    open_flagged(state::BOUND, parent, context, Policy::FailFast, (), site).ok()
 }
 
 fn open_flagged<X: Send + Sync + 'static>(

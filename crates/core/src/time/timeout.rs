@@ -136,7 +136,7 @@ pub fn with_timeout<F: Future>(limit: Duration, future: F) -> Timeout<F> {
 
 /// [`with_timeout`] for a place other than the caller's.
 #[inline]
-pub(super) fn timeout_at<F: Future>(
+pub(crate) fn timeout_at<F: Future>(
     limit: Duration,
     place: &'static Location<'static>,
     future: F,

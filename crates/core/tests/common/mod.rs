@@ -56,6 +56,10 @@ impl Queue {
 }
 
 impl Fifo {
+    pub(crate) fn reports(&self) -> Vec<String> {
+        self.reports.lock().unwrap().clone()
+    }
+
     pub(crate) fn pass(&self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap();
         let now = self.now.fetch_add(nanos, Ordering::SeqCst) + nanos;
@@ -265,7 +269,7 @@ impl Harness {
     }
 
     pub(crate) fn reports(&self) -> Vec<String> {
-        self.hooks.reports.lock().unwrap().clone()
+        self.hooks.reports()
     }
 }
 

@@ -334,6 +334,11 @@ impl Dispatch for Pool {
         });
     }
 
+    #[inline]
+    fn polls_inside(&self, coroutine: &Coroutine) -> bool {
+        local::with(self, |local| local.is_some_and(|local| local.polls_inside(coroutine)))
+    }
+
     fn switch(&self, to: &dyn Dispatch) -> bool {
         local::with(self, |local| local.is_some_and(|local| self.switch_from_pool(local, to)))
     }

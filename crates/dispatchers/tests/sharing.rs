@@ -282,6 +282,51 @@ fn a_blocked_coroutine_is_told_of_by_its_name() {
     assert!(rt.shutdown(LONG).is_empty());
 }
 
+/// Waits until as many processors are in service as the parallelism.
+fn until_permits_are(rt: &Runtime, parallelism: usize) {
+    let is_back = |metrics: Metrics| metrics.permits == parallelism && metrics.compensated == 0;
+    while !is_back(rt.metrics()) {
+        rt.run_blocking(yield_now());
+    }
+}
+
+#[test]
+fn those_that_block_in_a_view_are_told_of_by_themselves() {
+    let (rt, events) = watched(1);
+    let line = line!() + 7;
+    let (events, told) = rt.run_blocking(rt.detached(async move {
+        let one = Dispatcher::Default.limited_parallelism(1);
+        let shared = Arc::new(Mutex::new((events, Vec::new())));
+        scope(async |s| {
+            for name in ["first", "second", "third"] {
+                let (on_one, shared) = (s.coroutine().on(one.clone()), shared.clone());
+                on_one.name(name).launch(async move {
+                    let (events, told) = &mut *shared.lock().unwrap();
+                    // It blocks until it is told of, or is known to block.
+                    while told.iter().filter(|(_, ended, _)| !ended).count() < 2 {
+                        let event: WorkerBlocked = events.recv().unwrap();
+                        let own = event.name.as_deref() == Some(name);
+                        told.push((event.name, event.ended, event.launched_at.line()));
+                        if own {
+                            break;
+                        }
+                    }
+                });
+            }
+        })
+        .await;
+        Arc::into_inner(shared).unwrap().into_inner().unwrap()
+    }));
+    // On a busy machine others may be told of too, which have no names.
+    let told: Vec<_> = told.iter().filter(|it| it.0.is_some()).collect();
+    let names: Vec<_> = told.iter().filter(|it| !it.1).map(|it| it.0.as_deref()).collect();
+    assert_eq!(names, [Some("first"), Some("second")], "{told:?}");
+    assert!(told.iter().all(|it| it.2 == line), "{told:?}");
+    until_permits_are(&rt, 1);
+    drop(events);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
 #[test]
 fn where_coroutines_have_blocked_twice_the_next_one_has_lent_its_processor() {
     let (rt, events) = watched(1);
@@ -354,10 +399,7 @@ fn permits_come_back_to_the_parallelism() {
     let told = rt.metrics().blocked_polls;
     let ended = events.iter().filter(|event| event.ended).take(usize::try_from(told).unwrap());
     assert_eq!(ended.count() as u64, told);
-    let is_back = |metrics: Metrics| metrics.permits == 2 && metrics.compensated == 0;
-    while !is_back(rt.metrics()) {
-        rt.run_blocking(yield_now());
-    }
+    until_permits_are(&rt, 2);
     assert!(rt.shutdown(LONG).is_empty());
 }
 

@@ -180,6 +180,10 @@ impl Dispatch for View {
         runner::with_place_of_poll(&self.places, leave).unwrap_or(false)
     }
 
+    fn polls_inside(&self, coroutine: &Coroutine) -> bool {
+        self.inner().polls_inside(coroutine)
+    }
+
     fn as_view(&self) -> Option<&View> {
         Some(self)
     }

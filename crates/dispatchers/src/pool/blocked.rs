@@ -74,8 +74,6 @@ pub(super) struct Record {
     pub(super) name: Option<Arc<str>>,
     pub(super) site: &'static Location<'static>,
     pub(super) since: Instant,
-    /// A processor was put into service for its time.
-    pub(super) compensated: bool,
 }
 
 impl Record {

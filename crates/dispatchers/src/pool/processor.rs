@@ -12,7 +12,7 @@ use crossbeam_utils::CachePadded;
 use super::blocked::Record;
 use super::counters::Counters;
 use super::owner::{Owner, Tenant};
-use super::polled::Polled;
+use super::polled::{Polled, Seen};
 use super::queue::{RunQueue, Thief};
 
 /// One processor.
@@ -24,8 +24,8 @@ pub(crate) struct Processor {
     /// The coroutine that was woken last, or null; it runs before the queue.
     lifo: CachePadded<AtomicPtr<()>>,
     shard: &'static TimerShard,
-    /// The poll of its holder that the watchdog has told of.
-    pub(super) blocked: Mutex<Option<Record>>,
+    /// What the watchdog has told of its holder.
+    pub(super) blocked: Mutex<Blocked>,
     /// Written by the holder at each poll.
     pub(super) figures: CachePadded<Figures>,
 }
@@ -34,6 +34,23 @@ pub(crate) struct Processor {
 pub(super) struct Figures {
     pub(super) counters: Counters,
     pub(super) polled: Polled,
+}
+
+/// What the watchdog has told, and done.
+#[derive(Default)]
+pub(super) struct Blocked {
+    /// The poll that it has told of, and whose end was not told yet.
+    pub(super) record: Option<Record>,
+    /// A processor was put into service beside this one, whose holder gives it up when its poll is
+    /// over.
+    pub(super) compensated: bool,
+}
+
+impl Figures {
+    /// The poll in progress: the count of those before, and what is polled.
+    pub(super) fn poll(&self) -> (u64, Option<Seen>) {
+        (self.counters.polls.get(), self.polled.look())
+    }
 }
 
 // SAFETY: all fields but `queue` are made to be shared; that one is reached by `with_queue` alone,
@@ -50,7 +67,7 @@ impl Processor {
             thief,
             lifo: CachePadded::new(AtomicPtr::new(std::ptr::null_mut())),
             shard: TimerShard::acquire(),
-            blocked: Mutex::new(None),
+            blocked: Mutex::default(),
             figures: CachePadded::new(Figures { counters: Counters::new(), polled: Polled::new() }),
         }
     }

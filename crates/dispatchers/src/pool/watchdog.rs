@@ -25,6 +25,7 @@ use super::Pool;
 use super::blocked::Teller;
 use super::counters::SharedCounter;
 use super::owner::Seen;
+use super::polled;
 use super::processor::Processor;
 use super::roster::{Counted, Errand};
 
@@ -142,8 +143,7 @@ struct Rounds {
 /// What it keeps in mind of one processor.
 struct Watched {
     owner: Seen,
-    polls: u64,
-    cell: Option<usize>,
+    poll: (u64, Option<polled::Seen>),
     /// Since when all that has not changed.
     since: Instant,
     /// When a spare was sent for it.
@@ -266,7 +266,7 @@ impl Rounds {
 
 impl Watched {
     fn new(owner: Seen, now: Instant) -> Self {
-        Self { owner, polls: 0, cell: None, since: now, sent: None, told: false }
+        Self { owner, poll: (0, None), since: now, sent: None, told: false }
     }
 
     /// Sends a spare for a lent processor, if that is `wanted` or has been lent for long.

@@ -127,11 +127,25 @@ impl Local {
         }
         if let Some(processor) = self.held() {
             processor.counters().polls.increment();
-            if processor.figures.polled.is_noticed() {
+            if processor.figures.polled.is_flagged() {
                 self.was_noticed();
             }
         }
         self.tell_driver_of_timer();
+    }
+
+    /// What this thread polls, which serves a view, polls `coroutine` next. True if it should
+    /// return after that: it has no processor any more, or has to give it up.
+    #[inline]
+    pub(super) fn polls_inside(&self, coroutine: &Coroutine) -> bool {
+        let Some(processor) = self.held() else { return true };
+        processor.figures.polled.begin_inside(coroutine);
+        let retires = processor.figures.polled.is_flagged() && self.was_noticed_inside();
+        if self.pool().known.contains(coroutine.launched_at()) {
+            self.lend();
+            return true;
+        }
+        retires
     }
 
     /// Gives the processor up for good.

@@ -401,6 +401,17 @@ pub(crate) enum Place<'a> {
     Outside,
 }
 
+impl Place<'_> {
+    /// Whether code here may block its thread.
+    pub(crate) fn is_for_blocking(&self) -> bool {
+        match self {
+            Self::Coroutine(poll) => poll.here().is_for_blocking(),
+            Self::Bound => true,
+            Self::Outside => false,
+        }
+    }
+}
+
 /// Where the code that asks runs. What is answered is valid until the poll in progress returns.
 #[inline]
 pub(crate) fn place<'a>() -> Place<'a> {

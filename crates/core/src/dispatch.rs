@@ -67,6 +67,12 @@ pub trait Dispatch: Send + Sync + 'static {
         false
     }
 
+    /// Whether its coroutines may block their threads.
+    #[doc(hidden)]
+    fn is_for_blocking(&self) -> bool {
+        false
+    }
+
     /// Something that this dispatcher has resumed, on the thread that calls, polls `coroutine`
     /// next, in its own poll. True if it should return after that.
     #[doc(hidden)]

@@ -180,6 +180,11 @@ impl Dispatch for View {
         runner::with_place_of_poll(&self.places, leave).unwrap_or(false)
     }
 
+    fn is_for_blocking(&self) -> bool {
+        // In a test in virtual time what is underneath is not for blocking, and acts as if it were.
+        matches!(self.of, Dispatcher::Io) || self.inner().is_for_blocking()
+    }
+
     fn polls_inside(&self, coroutine: &Coroutine) -> bool {
         self.inner().polls_inside(coroutine)
     }

@@ -104,6 +104,10 @@ impl Dispatch for Io {
         });
     }
 
+    fn is_for_blocking(&self) -> bool {
+        true
+    }
+
     fn switch(&self, to: &dyn Dispatch) -> bool {
         local::current(|local| local.is_some_and(|local| local.switch_from_io(self, to)))
     }

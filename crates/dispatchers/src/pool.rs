@@ -77,6 +77,7 @@ use processor::Processor;
 use processors::Processors;
 use queue::Injector;
 use roster::Roster;
+use slots::Slots;
 use watchdog::Watchdog;
 
 /// What a thread does beside running coroutines.
@@ -109,6 +110,7 @@ pub(crate) struct Pool {
     driver: Driver,
     /// The limited side, and the elastic one.
     io: [Arc<Io>; 2],
+    slots: Slots,
     known: Known,
     lending: Lending,
     roster: Roster,
@@ -133,7 +135,6 @@ impl Pool {
         // taken.
         let beside = max_pool_size.saturating_sub(parallelism).max(1);
         let io = limits.io_parallelism.min(beside);
-        let elastic = (beside - io).max(1);
         let driver = Driver::new()?;
         let teller = blocked::Teller::new(hooks.on_blocked.take());
         Ok(Arc::new_cyclic(|this| Self {
@@ -143,8 +144,9 @@ impl Pool {
             injector: Injector::new(),
             idle: Idle::new(parallelism),
             driver,
-            io: [(Side::Limited, io), (Side::Elastic, elastic)]
-                .map(|(side, limit)| Arc::new(Io::new(Weak::clone(this), side, limit))),
+            io: [Side::Limited, Side::Elastic]
+                .map(|side| Arc::new(Io::new(Weak::clone(this), side))),
+            slots: Slots::new(io, beside - io),
             known: Known::new(),
             lending: Lending::new(),
             roster: Roster::new(max_pool_size, limits.keep_alive),
@@ -295,7 +297,7 @@ impl Pool {
             lent: count(owner::Seen::is_lent),
             // Ordering: Relaxed, a figure for people.
             compensated: self.watchdog.compensated.load(Ordering::Relaxed),
-            io_in_use: self.io.iter().map(|io| io.slots.in_use()).sum(),
+            io_in_use: self.slots.in_use(),
             io_queued: self.io.iter().map(|io| io.queued()).sum(),
             blocked_polls: self.watchdog.blocked.get(),
         }

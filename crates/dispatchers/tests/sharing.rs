@@ -156,6 +156,56 @@ fn many_block_at_once_on_the_io_side() {
 }
 
 #[test]
+fn views_of_io_have_the_threads_that_io_does_not_use() {
+    // Of 18 threads, 2 are for what computes.
+    let rt = builder(2).max_pool_size(18).build().unwrap();
+    rt.run_blocking(async {
+        let view = Dispatcher::Io.limited_parallelism(100);
+        for of_view in [16, 0, 9, 1, 15] {
+            let all = Arc::new(Barrier::new(16));
+            scope(async |s| {
+                for i in 0..16 {
+                    let all = all.clone();
+                    let on = if i < of_view { view.clone() } else { Dispatcher::Io };
+                    s.coroutine().on(on).launch(async move { drop(all.wait()) });
+                }
+            })
+            .await;
+        }
+    });
+    assert!(rt.metrics().threads <= 18);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn what_blocks_in_views_and_on_io_leaves_threads_for_computing() {
+    let rt = builder(2).max_pool_size(5).build().unwrap();
+    let gauge = Arc::new(Gauge::default());
+    rt.run_blocking(async {
+        let view = Dispatcher::Io.limited_parallelism(100);
+        scope(async |s| {
+            for i in 0..60u32 {
+                let gauge = gauge.clone();
+                let on = if i % 2 == 0 { view.clone() } else { Dispatcher::Io };
+                s.coroutine().on(on).launch(async move {
+                    for _ in 0..20 {
+                        gauge.enter();
+                        spin(i * 50);
+                        gauge.leave();
+                        yield_now().await;
+                    }
+                });
+            }
+        })
+        .await;
+    });
+    assert!(gauge.most() <= 3, "{}", gauge.most());
+    let metrics = rt.metrics();
+    assert_eq!((metrics.io_queued, metrics.alive), (0, 0));
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
 fn what_waits_at_a_lent_processor_is_run_by_others() {
     let rt = builder(1).build().unwrap();
     let (tx, rx) = channel::<()>();

@@ -51,15 +51,15 @@ impl Dispatcher {
     ///
     /// Each call makes a view of its own; clones of what it returns share one. A view has no
     /// threads. One of [`Default`](Self::Default) runs within that one's limit; one of
-    /// [`Io`](Self::Io) beyond `io_parallelism`, with as many threads as it needs; one of a view
-    /// within both limits.
+    /// [`Io`](Self::Io) beyond `io_parallelism`, with as many threads as it needs and
+    /// `max_pool_size` has; one of a view within both limits.
     ///
     /// The view belongs to the current runtime, or to the global one, and keeps it in memory.
     ///
     /// # Examples
     ///
     /// ```
-    /// use corymb_core::{Dispatcher, scope};
+    /// use corymb::prelude::*;
     ///
     /// # async fn store(_: u32) {}
     /// async fn store_all(rows: Vec<u32>) {

@@ -89,7 +89,8 @@ impl Builder {
     ///
     /// They are started when they are needed. Threads that block in a nested `run_blocking` come
     /// on top. As many as the parallelism are kept from IO, so a small number limits
-    /// [`io_parallelism`](Self::io_parallelism) too.
+    /// [`io_parallelism`](Self::io_parallelism) and the views of `Dispatcher::Io` too: together
+    /// they have `max_pool_size - parallelism` threads.
     ///
     /// From `parallelism + 1` to 32,768; else the environment's `CORYMB_MAX_POOL_SIZE`.
     ///

@@ -21,6 +21,7 @@
 //! | `io`, `slots` | what runs IO coroutines, and how many at once |
 //! | `blocking` | how a worker blocks without its processor |
 //! | `watchdog`, `blocked` | who sees lent processors and long polls, and what is told of them |
+//! | `system_thread` | whether a thread computes or waits, as the system sees it |
 //! | `idle` | who sleeps, and why nobody sleeps while there is work |
 //! | `parker` | how one worker sleeps |
 //! | `driver` | the role of the worker that waits in the reactor |
@@ -59,6 +60,7 @@ mod queue;
 mod roster;
 mod search;
 mod slots;
+mod system_thread;
 mod watchdog;
 mod worker;
 
@@ -300,6 +302,7 @@ impl Pool {
             io_in_use: self.slots.in_use(),
             io_queued: self.io.iter().map(|io| io.queued()).sum(),
             blocked_polls: self.watchdog.blocked.get(),
+            known_polls: self.known.polls.get(),
         }
     }
 }
@@ -364,4 +367,5 @@ pub(crate) struct Statistics {
     pub(crate) io_in_use: usize,
     pub(crate) io_queued: usize,
     pub(crate) blocked_polls: u64,
+    pub(crate) known_polls: u64,
 }

@@ -582,9 +582,13 @@ pub struct Metrics {
     pub io_running: usize,
     /// Coroutines that are ready and wait for one of those to end its poll, or to leave IO.
     pub io_queued: usize,
-    /// Polls since the start that held a worker for longer than
+    /// Polls since the start that were seen to hold a worker for longer than
     /// [`blocked_threshold`](Builder::blocked_threshold).
     pub blocked_polls: u64,
+    /// Polls since the start of coroutines launched where others have blocked twice: they do not
+    /// hold a worker, and however long they take, they are not among
+    /// [`blocked_polls`](Self::blocked_polls).
+    pub known_polls: u64,
 }
 
 impl Shared {
@@ -670,6 +674,7 @@ impl Shared {
             io_running: statistics.io_in_use,
             io_queued: statistics.io_queued,
             blocked_polls: statistics.blocked_polls,
+            known_polls: statistics.known_polls,
         }
     }
 

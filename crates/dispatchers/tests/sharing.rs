@@ -167,7 +167,9 @@ fn views_of_io_have_the_threads_that_io_does_not_use() {
                 for i in 0..16 {
                     let all = all.clone();
                     let on = if i < of_view { view.clone() } else { Dispatcher::Io };
-                    s.coroutine().on(on).launch(async move { drop(all.wait()) });
+                    s.coroutine().on(on).launch(async move {
+                        all.wait();
+                    });
                 }
             })
             .await;
@@ -332,6 +334,82 @@ fn a_blocked_coroutine_is_told_of_by_its_name() {
     assert!(rt.shutdown(LONG).is_empty());
 }
 
+/// Whether the system says what a thread does.
+const KNOWS_THREADS: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+#[test]
+fn what_computes_is_told_of_and_holds_its_processor() {
+    if !KNOWS_THREADS {
+        return;
+    }
+    let (rt, events) = watched(2);
+    let (computing, done) = (Arc::new(Gauge::default()), Arc::new(AtomicUsize::new(0)));
+    let (count, gauge) = (done.clone(), computing.clone());
+    rt.run_blocking(scope(async move |s| {
+        for _ in 0..8 {
+            let (count, gauge) = (count.clone(), gauge.clone());
+            s.launch(async move {
+                gauge.enter();
+                let from = Instant::now();
+                while from.elapsed() < Duration::from_millis(10) {}
+                gauge.leave();
+                count.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+    }));
+    assert_eq!(done.load(Ordering::SeqCst), 8);
+    assert!(computing.most() <= 2, "{}", computing.most());
+    let metrics = rt.metrics();
+    assert_eq!((metrics.permits, metrics.compensated, metrics.known_polls), (2, 0, 0));
+    assert!(rt.shutdown(LONG).is_empty());
+    drop(rt);
+    let told: Vec<_> = events.iter().filter(|it| it.computes == Some(true)).collect();
+    assert!(told.iter().any(|it| !it.ended) && told.iter().any(|it| it.ended), "{told:?}");
+}
+
+#[test]
+fn timers_fire_while_all_workers_compute_in_long_polls() {
+    let (rt, _events) = watched(1);
+    let fired = Arc::new(AtomicUsize::new(0));
+    let (began, has_begun) = channel();
+    let computing = rt.detached({
+        let fired = fired.clone();
+        async move {
+            began.send(()).unwrap();
+            while fired.load(Ordering::SeqCst) < 3 {
+                std::hint::spin_loop();
+            }
+        }
+    });
+    has_begun.recv().unwrap();
+    rt.run_blocking(async {
+        for _ in 0..3 {
+            sleep(Duration::from_millis(1)).await;
+            fired.fetch_add(1, Ordering::SeqCst);
+        }
+        computing.await;
+    });
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn what_computes_first_and_then_blocks_is_made_up_for() {
+    let (rt, events) = watched(1);
+    let (tell, told) = channel::<()>();
+    rt.run_blocking(scope(async |s| {
+        s.launch(async move {
+            while events.try_recv().is_err() {
+                std::hint::spin_loop();
+            }
+            // Queued behind this poll: only a second worker can let it go on.
+            launch_detached(async move { tell.send(()).unwrap() });
+            told.recv().unwrap();
+        });
+    }));
+    until_permits_are(&rt, 1);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
 /// Waits until as many processors are in service as the parallelism.
 fn until_permits_are(rt: &Runtime, parallelism: usize) {
     let is_back = |metrics: Metrics| metrics.permits == parallelism && metrics.compensated == 0;
@@ -405,6 +483,8 @@ fn where_coroutines_have_blocked_twice_the_next_one_has_lent_its_processor() {
     }));
     let events = events.lock().unwrap();
     assert_eq!(events.try_iter().filter(|event| here(event) && !event.ended).count(), 0);
+    let metrics = rt.metrics();
+    assert!(metrics.known_polls >= 1 && metrics.blocked_polls >= 2, "{metrics:?}");
     assert!(rt.shutdown(LONG).is_empty());
 }
 

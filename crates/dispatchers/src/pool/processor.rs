@@ -5,7 +5,7 @@
 
 use corymb_core::Coroutine;
 use corymb_core::internal::TimerShard;
-use corymb_core::internal::prim::atomic::{AtomicPtr, Ordering};
+use corymb_core::internal::prim::atomic::{AtomicPtr, AtomicU32, Ordering};
 use corymb_core::internal::prim::{Mutex, UnsafeCell};
 use crossbeam_utils::CachePadded;
 
@@ -34,6 +34,8 @@ pub(crate) struct Processor {
 pub(super) struct Figures {
     pub(super) counters: Counters,
     pub(super) polled: Polled,
+    /// The system's number for the holder.
+    pub(super) thread: AtomicU32,
 }
 
 /// What the watchdog has told, and done.
@@ -67,8 +69,12 @@ impl Processor {
             thief,
             lifo: CachePadded::new(AtomicPtr::new(std::ptr::null_mut())),
             shard: TimerShard::acquire(),
-            blocked: Mutex::default(),
-            figures: CachePadded::new(Figures { counters: Counters::new(), polled: Polled::new() }),
+            blocked: Mutex::new(Blocked::default()),
+            figures: CachePadded::new(Figures {
+                counters: Counters::new(),
+                polled: Polled::new(),
+                thread: AtomicU32::new(0),
+            }),
         }
     }
 
@@ -150,6 +156,12 @@ impl Processor {
     #[inline]
     pub(super) fn is_slot_stuck(&self) -> bool {
         self.figures.polled.is_noticed() || self.owner.seen().is_lent()
+    }
+
+    /// Whether its holder is in a poll that was told of, and does not compute.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.figures.polled.is_noticed()
+            && self.blocked.lock().record.as_ref().is_some_and(Record::blocks)
     }
 
     /// Whether there is something here for others.

@@ -248,9 +248,9 @@ impl Word {
         self.change(|word| {
             let queued = word >= QUEUED;
             if word & WANTED != 0 && (word & TURN == 0 || !queued) {
-                (Next::Wanted, word & !WANTED | TURN)
+                (Next::Wanted, (word & !WANTED) | TURN)
             } else if queued {
-                (Next::Pop, word - QUEUED & !TURN)
+                (Next::Pop, (word - QUEUED) & !TURN)
             } else {
                 (Next::Free, word - 1)
             }

@@ -185,8 +185,8 @@ impl Builder {
     }
 
     /// How long one poll may hold a thread until that is told
-    /// ([`on_worker_blocked`](Self::on_worker_blocked)) and made up for; 20 milliseconds by
-    /// default. It counts in whole milliseconds.
+    /// ([`on_worker_blocked`](Self::on_worker_blocked)) and, if it blocks, made up for; 20
+    /// milliseconds by default. It counts in whole milliseconds.
     ///
     /// From a millisecond to a day; else the environment's `CORYMB_BLOCKED_THRESHOLD_MS`.
     ///
@@ -211,10 +211,13 @@ impl Builder {
         self
     }
 
-    /// Is called twice for each poll that holds a thread for longer than
-    /// [`blocked_threshold`](Self::blocked_threshold): when that is seen, and at the end. By
-    /// default a line is written to the standard error, one a second for each place of launch at
-    /// most.
+    /// Is called for a poll that is seen to hold a worker for longer than
+    /// [`blocked_threshold`](Self::blocked_threshold), and once more at its end. By default a line
+    /// is written to the standard error, for one poll a second of each place of launch at most.
+    ///
+    /// Where coroutines were launched that have blocked twice, later ones are polled so that they
+    /// hold no worker. They are not told of; [`Metrics::known_polls`](crate::Metrics::known_polls)
+    /// counts them.
     ///
     /// It runs on the thread that watches, or on the one that was blocked, and must not block
     /// either. If it panics, that is reported, and nothing else.

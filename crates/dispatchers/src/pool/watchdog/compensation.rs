@@ -1,8 +1,9 @@
-//! Polls that block: seen, told of, and made up for.
+//! Long polls: seen, told of, and, unless they compute, made up for.
 
 use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use corymb_core::Coroutine;
 use corymb_core::internal::prim::atomic::{Ordering, fence};
@@ -15,7 +16,9 @@ use super::super::local::Local;
 use super::super::polled::Seen as Polled;
 use super::super::processor::Processor;
 use super::super::roster::Errand;
-use super::Rounds;
+use super::super::system_thread;
+use super::samples::Samples;
+use super::{LOOKS, Rounds, Watchdog, Watched};
 
 /// How many launch sites are remembered.
 const MAX_SITES: usize = 64;
@@ -43,18 +46,32 @@ impl Rounds {
         let watched = &mut self.watched[index];
         let poll = processor.figures.poll();
         if poll != watched.poll {
-            (watched.poll, watched.since, watched.told) = (poll, now, false);
+            (watched.poll, watched.since) = (poll, now);
+            (watched.told, watched.blocks, watched.samples) = (false, false, Samples::default());
+            return;
         }
         let Some(Polled { site, cell, .. }) = poll.1 else { return };
+        let Watchdog { threshold, min_runnable, .. } = self.pool.watchdog;
         let elapsed = now.saturating_duration_since(watched.since);
-        if !watched.told && elapsed >= self.pool.watchdog.threshold {
-            watched.told = true;
-            let name = self.pool.name_of(cell);
-            let record = Record { name, site, since: watched.since };
-            if self.sites.blocked(site) && self.pool.watchdog.min_runnable > 0 {
+        watched.look_at_thread(processor, elapsed, now, &self.pool.watchdog);
+        if elapsed < threshold {
+            return;
+        }
+        let computes = watched.samples.computes();
+        let begins_to_block = !watched.blocks && computes != Some(true);
+        if begins_to_block {
+            watched.blocks = true;
+            if self.sites.blocked(site) && min_runnable > 0 {
                 self.pool.known.insert(site);
             }
+        }
+        if !watched.told {
+            watched.told = true;
+            let name = self.pool.name_of(cell);
+            let record = Record { name, site, since: watched.since, computes, lined: false };
             self.pool.tell_of(processor, poll, record);
+        } else if begins_to_block && let Some(record) = &mut processor.blocked.lock().record {
+            record.computes = computes;
         }
     }
 
@@ -64,14 +81,30 @@ impl Rounds {
         if !self.watched.iter().any(|it| it.told) {
             return;
         }
-        for processor in pool.processors.iter() {
-            if !processor.figures.polled.is_noticed() {
-                continue;
-            }
+        for processor in pool.processors.iter().filter(|it| it.is_blocked()) {
             if pool.runnable() >= pool.watchdog.min_runnable || !pool.roster.has_room() {
                 return;
             }
             pool.compensate_for(processor);
+        }
+    }
+}
+
+impl Watched {
+    /// Looks whether the thread computes, if that will be asked soon.
+    fn look_at_thread(
+        &mut self,
+        processor: &Processor,
+        elapsed: Duration,
+        now: Instant,
+        watchdog: &Watchdog,
+    ) {
+        let tick = watchdog.poll_tick();
+        let is_soon = elapsed + tick * LOOKS >= watchdog.threshold;
+        if is_soon && self.samples.is_due(now, tick) {
+            // Ordering: Relaxed; if another thread holds it by now, the poll is another one too.
+            let thread = processor.figures.thread.load(Ordering::Relaxed);
+            self.samples.note(now, system_thread::computes(thread));
         }
     }
 }
@@ -84,9 +117,9 @@ impl Pool {
     }
 
     /// Tells of a poll, and asks its worker to tell of the end.
-    fn tell_of(&self, processor: &Processor, poll: (u64, Option<Polled>), record: Record) {
+    fn tell_of(&self, processor: &Processor, poll: (u64, Option<Polled>), mut record: Record) {
         self.watchdog.blocked.increment();
-        self.watchdog.teller.tell(&record.event(real_now(), false));
+        record.lined = self.watchdog.teller.begun(&record.event(real_now(), false));
         processor.blocked.lock().record = Some(record);
         processor.figures.polled.notice();
         fence(Ordering::SeqCst);
@@ -106,15 +139,15 @@ impl Pool {
         }
         let record = processor.blocked.lock().record.take();
         if let Some(record) = record {
-            self.watchdog.teller.tell(&record.event(real_now(), true));
+            self.watchdog.teller.ended(&record.event(real_now(), true), record.lined);
         }
     }
 
-    /// Processors in service that are not in polls that block.
+    /// Processors in service that are not in long polls that block.
     fn runnable(&self) -> usize {
         let runs = |it: &&Processor| {
             let seen = it.owner.seen();
-            !(seen.is_spare() || seen.is_held() && it.figures.polled.is_noticed())
+            !(seen.is_spare() || seen.is_held() && it.is_blocked())
         };
         self.processors.iter().filter(runs).count()
     }

@@ -64,6 +64,40 @@ fn zero_workers_are_refused() {
 }
 
 #[test]
+fn the_smallest_stack_is_enough_for_sections_and_panics() {
+    let rt = Runtime::builder().parallelism(1).stack_size(64 * 1024).build().unwrap();
+    let child = rt.detached(async {
+        sleep(Duration::from_micros(1)).await;
+        assert_eq!(blocking(|| 7).await, 7);
+        assert_eq!(
+            with_context(Dispatcher::Io, async {
+                yield_now().await;
+                7
+            })
+            .await,
+            7
+        );
+        panic!("as it has to")
+    });
+    let outcome: Result<(), _> = rt.run_blocking(child.outcome());
+    assert!(matches!(outcome, Err(JoinError::Panicked(_))), "{outcome:?}");
+}
+
+#[test]
+fn metrics_show_the_limits_that_hold() {
+    let rt = Runtime::builder().parallelism(2).io_parallelism(9).max_pool_size(6).build().unwrap();
+    let metrics = rt.metrics();
+    assert_eq!((metrics.io_parallelism, metrics.max_pool_size), (4, 6));
+    let text = metrics.to_string();
+    assert!(
+        text.starts_with("parallelism 2: 2 permits, 0 lent, 0 compensated\nthreads "),
+        "{text}"
+    );
+    assert!(text.contains("\nio_parallelism 4: 0 running, 0 queued\n"), "{text}");
+    assert_eq!(text.lines().count(), 5, "{text}");
+}
+
+#[test]
 fn a_foreign_executor_uses_the_global_runtime() {
     let value = futures::executor::block_on(scope(async |s| {
         let child = s.spawn(async {

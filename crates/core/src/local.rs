@@ -204,7 +204,8 @@ pub(crate) fn spawn<F: Future + 'static>(
 }
 
 /// The value of a coroutine that is bound to this thread; as [`Deferred`], and bound too.
-#[must_use = "the child runs anyway, but its value is lost: use `launch_local` if there is none"]
+#[must_use = "the child runs anyway, but its value is lost: drop it to say so, or use \
+              `Scope::launch_local` if there is none"]
 pub struct LocalDeferred<T>(Deferred<Homed<T>>, PhantomData<Rc<T>>);
 
 impl<T> LocalDeferred<T> {

@@ -174,6 +174,15 @@ impl Pool {
         self.parallelism
     }
 
+    /// How many coroutines of `Dispatcher::Io` are polled at once.
+    pub(crate) fn io_parallelism(&self) -> usize {
+        self.slots.of_limited()
+    }
+
+    pub(crate) fn max_pool_size(&self) -> usize {
+        self.roster.max_threads()
+    }
+
     /// What `Dispatcher::Io` stands for.
     pub(crate) fn io_dispatch(&self) -> Arc<dyn Dispatch> {
         Arc::<Io>::clone(self.io(Side::Limited))

@@ -21,6 +21,7 @@ use crate::pool::{self, Pool, WithoutProcessor};
 use crate::reactor::Reactor;
 
 mod builder;
+mod environment;
 mod global;
 mod handle;
 mod random;
@@ -516,7 +517,7 @@ impl ShutdownReport {
         self.ended
     }
 
-    /// The coroutines that had not ended; a blocking run of a thread is none. One that has never
+    /// The coroutines that had not ended; the body of a `run_blocking` is none. One that has never
     /// suspended is in no list: for it stands the scope that it was launched into.
     pub fn unfinished(&self) -> &[Who] {
         &self.unfinished
@@ -528,12 +529,16 @@ impl fmt::Display for ShutdownReport {
         if self.is_empty() {
             return f.write_str("everything has ended");
         }
-        write!(f, "{} did not end, blocking runs not counted:", self.unfinished.len())?;
+        let unfinished = self.unfinished.len();
+        write!(
+            f,
+            "{unfinished} coroutines did not end (threads in run_blocking are not counted):"
+        )?;
         self.unfinished.iter().try_for_each(|who| write!(f, "\n  {who}"))
     }
 }
 
-/// Numbers about a runtime; see [`Runtime::metrics`].
+/// Numbers about a runtime; see [`Runtime::metrics`]. As text they are a few lines.
 ///
 /// # Examples
 ///
@@ -541,6 +546,7 @@ impl fmt::Display for ShutdownReport {
 /// let runtime = corymb::Runtime::builder().parallelism(2).build()?;
 /// let metrics = runtime.metrics();
 /// assert_eq!((metrics.parallelism, metrics.alive, metrics.polls), (2, 0, 0));
+/// println!("{metrics}");
 /// # Ok::<(), corymb::BuildError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -548,6 +554,12 @@ impl fmt::Display for ShutdownReport {
 pub struct Metrics {
     /// How many coroutines of `Dispatcher::Default` run at once at most.
     pub parallelism: usize,
+    /// How many coroutines of `Dispatcher::Io` are polled at once at most: what was set, or what
+    /// [`max_pool_size`](Self::max_pool_size) leaves beside the parallelism if that is less.
+    pub io_parallelism: usize,
+    /// How many threads there are at most, without the watchdog and those in a nested
+    /// `run_blocking`.
+    pub max_pool_size: usize,
     /// Coroutines that have not ended.
     pub alive: usize,
     /// Workers that sleep.
@@ -589,6 +601,33 @@ pub struct Metrics {
     /// hold a worker, and however long they take, they are not among
     /// [`blocked_polls`](Self::blocked_polls).
     pub known_polls: u64,
+}
+
+impl fmt::Display for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { parallelism, io_parallelism, max_pool_size, .. } = self;
+        let Self { permits, lent, compensated, .. } = self;
+        writeln!(
+            f,
+            "parallelism {parallelism}: {permits} permits, {lent} lent, {compensated} compensated"
+        )?;
+        let Self { threads, working, sleeping, spare, .. } = self;
+        writeln!(
+            f,
+            "threads {threads} of {max_pool_size}: {working} working, {sleeping} sleeping, \
+             {spare} spare"
+        )?;
+        let Self { alive, queued, timers, sources, .. } = self;
+        writeln!(f, "coroutines {alive}: {queued} queued; {timers} timers, {sources} sources")?;
+        let Self { io_running, io_queued, .. } = self;
+        writeln!(f, "io_parallelism {io_parallelism}: {io_running} running, {io_queued} queued")?;
+        let Self { polls, blocked_polls, known_polls, steals, parks, .. } = self;
+        write!(
+            f,
+            "polls {polls}: {blocked_polls} blocked, {known_polls} known to block; \
+             {steals} steals, {parks} parks"
+        )
+    }
 }
 
 impl Shared {
@@ -657,6 +696,8 @@ impl Shared {
         let statistics = self.pool.statistics();
         Metrics {
             parallelism: self.pool.parallelism(),
+            io_parallelism: self.pool.io_parallelism(),
+            max_pool_size: self.pool.max_pool_size(),
             alive: self.try_root().map_or(0, |root| root.coroutines()),
             sleeping: statistics.sleeping,
             queued: statistics.queued,

@@ -176,6 +176,11 @@ impl Slots {
         }
     }
 
+    /// How many slots the limited side has.
+    pub(super) fn of_limited(&self) -> usize {
+        usize::try_from(self.limited.limit).unwrap_or(usize::MAX)
+    }
+
     /// How many coroutines are polled on both sides.
     pub(super) fn in_use(&self) -> usize {
         let own = self.elastic.in_use().min(self.elastic.limit);
@@ -260,10 +265,11 @@ impl Word {
     /// Takes a slot of the limited side for the elastic one, if one is free and nobody waits; else
     /// notes that it is wanted.
     fn take_or_want(&self) -> bool {
-        self.change(|word| {
-            let free = word & !(WANTED | TURN) < self.limit;
-            (free, if free { word + 1 } else { word | WANTED })
-        })
+        let is_free = |word: u64| word & !(WANTED | TURN) < self.limit;
+        // Ordering: AcqRel, as in `change`. Written also where it is wanted already: who takes the
+        // note away then sees what was pushed before this.
+        let change = |word| Some(if is_free(word) { word + 1 } else { word | WANTED });
+        self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, change).is_ok_and(is_free)
     }
 
     /// Notes that the elastic side wants a slot; the caller has one, and is about to give it back.

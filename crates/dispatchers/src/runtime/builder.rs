@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Runtime;
-use super::settings::Settings;
+use super::environment;
+use super::settings::{Settings, check_stack_size};
 use crate::pool::{BlockedHook, Hooks, Pool, WorkerBlocked};
 
 /// A runtime in the making.
@@ -256,12 +257,17 @@ impl Builder {
 
     /// The stack size of the worker threads in bytes; by default the standard library's.
     ///
+    /// At least 65,536. How much coroutines need is theirs to know; the report of a panic, with a
+    /// trace, needs some more.
+    ///
     /// # Examples
     ///
     /// ```
     /// let runtime = corymb::Runtime::builder().stack_size(32 * 1024 * 1024).build()?;
     /// let deep = runtime.detached(async { std::hint::black_box([0_u8; 3 * 1024 * 1024]).len() });
     /// assert_eq!(runtime.run_blocking(deep), 3 * 1024 * 1024);
+    /// let refused = corymb::Runtime::builder().stack_size(1).build();
+    /// assert!(matches!(refused, Err(corymb::BuildError::Setting { .. })));
     /// # Ok::<(), corymb::BuildError>(())
     /// ```
     pub fn stack_size(self, bytes: usize) -> Self {
@@ -334,7 +340,9 @@ impl Builder {
     /// [`BuildError`] names the setting that is bad, or what the system refused.
     #[track_caller]
     pub fn build(self) -> Result<Runtime, BuildError> {
+        environment::warn_of_unknown();
         let limits = self.settings.resolve(|name| env::var_os(name))?;
+        self.stack_size.map_or(Ok(()), check_stack_size)?;
         let thread_name =
             self.thread_name.or(self.name.as_deref().map(String::from)).unwrap_or("corymb".into());
         if thread_name.contains('\0') {

@@ -120,6 +120,32 @@ fn a_runtime_inside_a_runtime() {
 }
 
 #[test]
+fn a_dump_and_a_shutdown_report_show_the_section_that_blocks() {
+    let rt = runtime();
+    let (tell, told) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let line = line!() + 3;
+    rt.launch_detached(scope(async move |s| {
+        s.coroutine().name("reader").launch(async move {
+            blocking(move || {
+                tell.send(()).unwrap();
+                released.recv().unwrap();
+            })
+            .await;
+        });
+    }));
+    told.recv().unwrap();
+    let doing = format!("running, last in the section at {}:{line}:", file!());
+    let dump = rt.dump();
+    let reader = dump.lines().find(|it| it.contains("`reader`")).unwrap();
+    assert!(reader.contains(&doing), "{dump}");
+    let report = rt.shutdown(Duration::ZERO);
+    let text = report.to_string();
+    assert!(text.contains(&doing) && text.contains("`reader`"), "{text}");
+    release.send(()).unwrap();
+}
+
+#[test]
 fn a_shutdown_reports_what_does_not_end() {
     let rt = runtime();
     let (started, start) = std::sync::mpsc::channel();

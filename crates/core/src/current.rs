@@ -20,7 +20,7 @@ use crate::job::Job;
 use crate::node::{Kind, Node, NodeRef, state};
 use crate::prim::thread_local;
 use crate::time::Limit;
-use crate::wait::WaitWord;
+use crate::wait::{WaitKind, WaitWord};
 use crate::waker_word::WakerWord;
 use crate::with_context::Section;
 
@@ -288,10 +288,16 @@ impl Frame {
         Self { up: Cell::new(ptr::null()), poll, node: FrameNode::Made(poll.node) }
     }
 
-    /// The frame of a part with another context; `section` is valid while the frame is entered.
+    /// The frame of a part with another context, which is valid while the frame is entered. Dumps
+    /// show it.
     #[inline]
-    pub(crate) fn section(section: *const Section) -> Self {
-        Self { up: Cell::new(ptr::null()), poll: current_poll(), node: FrameNode::Section(section) }
+    pub(crate) fn section(section: &Section) -> Self {
+        let poll = current_poll();
+        // SAFETY: that of a frame which is entered.
+        if let Some(poll) = unsafe { poll.as_ref() } {
+            poll.node().wait.set(WaitKind::Section, section.place());
+        }
+        Self { up: Cell::new(ptr::null()), poll, node: FrameNode::Section(section) }
     }
 
     /// The frame of what a thread blocks on: what is inside is bound to the thread, even if a

@@ -190,6 +190,11 @@ enum Stage {
 }
 
 impl Section {
+    /// Where it was made.
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
     /// The context in force inside.
     pub(crate) fn context(
         &self,

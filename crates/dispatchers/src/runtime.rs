@@ -8,7 +8,8 @@ use std::time::{Duration, Instant as Moment};
 
 use corymb_core::hooks::{self, Choice, RuntimeHooks};
 use corymb_core::internal::{
-    Root, TimerShard, enclose, real_now, refused_by_shutdown, scope_of, unwind_cancelled,
+    Root, TimerShard, enclose, real_now, refused_by_shutdown, scope_of, unfinished,
+    unwind_cancelled,
 };
 use corymb_core::time::{Clock, Instant};
 use corymb_core::{
@@ -429,7 +430,7 @@ impl Runtime {
             || *lock(&shared.shutter) == Some(thread::current().id());
         let _one = (!inside).then(|| lock(&shared.shutting));
         let Some(root) = shared.lock_root().take() else {
-            return ShutdownReport { ended: shared.ended.is(), unfinished: Vec::new() };
+            return ShutdownReport::new(shared.ended.is(), Vec::new());
         };
         *lock(&shared.shutter) = Some(thread::current().id());
         let report = self.end(&root, grace);
@@ -447,7 +448,7 @@ impl Runtime {
         if !pool::is_thread_of(&self.shared.pool) {
             ended.wait(until);
         }
-        let unfinished = if job.is_completed() { Vec::new() } else { job.unfinished() };
+        let unfinished = if job.is_completed() { Vec::new() } else { unfinished(&job) };
         self.shared.pool.close();
         self.shared.pool.reactor().close();
         let left = until.map_or(Duration::MAX, |until| until.duration_since(Moment::now()));
@@ -455,15 +456,16 @@ impl Runtime {
             // They have nothing left to run, so this does not take long.
             self.shared.pool.join(left.max(Duration::from_secs(1)));
         }
-        ShutdownReport { ended: job.is_completed(), unfinished }
+        ShutdownReport::new(job.is_completed(), unfinished)
     }
 }
 
 impl Drop for Runtime {
     fn drop(&mut self) {
         let report = self.shutdown(self.drop_grace);
-        for who in report.unfinished {
-            report_to_stderr(&format_args!("{who} did not end when its runtime was dropped"));
+        for (who, doing) in report.unfinished.iter().zip(&report.doing) {
+            let text = format_args!("{who} did not end when its runtime was dropped{doing}");
+            report_to_stderr(&text);
         }
     }
 }
@@ -509,9 +511,27 @@ pub struct Entered {
 pub struct ShutdownReport {
     ended: bool,
     unfinished: Vec<Who>,
+    /// What each of them was doing.
+    doing: Vec<Doing>,
+}
+
+/// What was seen of a coroutine last.
+#[derive(Clone, Debug)]
+struct Doing(Option<String>);
+
+impl fmt::Display for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |doing| write!(f, ", {doing}"))
+    }
 }
 
 impl ShutdownReport {
+    fn new(ended: bool, unfinished: Vec<(Who, Option<String>)>) -> Self {
+        let (unfinished, doing) =
+            unfinished.into_iter().map(|(who, doing)| (who, Doing(doing))).unzip();
+        Self { ended, unfinished, doing }
+    }
+
     /// Whether everything has ended.
     pub fn is_empty(&self) -> bool {
         self.ended
@@ -534,7 +554,8 @@ impl fmt::Display for ShutdownReport {
             f,
             "{unfinished} coroutines did not end (threads in run_blocking are not counted):"
         )?;
-        self.unfinished.iter().try_for_each(|who| write!(f, "\n  {who}"))
+        let mut all = self.unfinished.iter().zip(&self.doing);
+        all.try_for_each(|(who, doing)| write!(f, "\n  {who}{doing}"))
     }
 }
 

@@ -645,7 +645,7 @@ impl fmt::Display for Metrics {
         let Self { polls, blocked_polls, known_polls, steals, parks, .. } = self;
         write!(
             f,
-            "polls {polls}: {blocked_polls} blocked, {known_polls} known to block; \
+            "polls {polls}: {blocked_polls} long, {known_polls} known to block; \
              {steals} steals, {parks} parks"
         )
     }

@@ -138,6 +138,7 @@ mod tests {
     use std::sync::mpsc;
 
     #[test]
+    #[cfg_attr(miri, ignore = "a runtime needs the system")]
     fn two_polls_of_one_coroutine_inside_of_another_poll_are_told_apart() {
         let (queue, ready) = mpsc::channel();
         let by_hand = Dispatcher::custom(move |it: Coroutine| queue.send(it).unwrap());

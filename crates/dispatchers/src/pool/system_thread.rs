@@ -70,6 +70,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it asks the system")]
     fn a_thread_that_asks_computes_and_one_that_waits_does_not() {
         assert_eq!(computes(number()), Some(true));
         let (tell, told) = mpsc::channel();

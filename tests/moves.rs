@@ -61,6 +61,55 @@ fn blocking_sections_borrow_and_run_beside_each_other() {
     }));
 }
 
+#[corymb::test]
+async fn blocking_on_a_view_of_io_is_no_way_out_of_it() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    for (of, expected) in [(Dispatcher::Io, "a b c d"), (Dispatcher::Default, "a b d c")] {
+        let one = of.limited_parallelism(1);
+        scope(async |s| {
+            let first = log.clone();
+            s.coroutine().on(one.clone()).launch(async move {
+                first.lock().unwrap().push("a");
+                blocking(|| first.lock().unwrap().push("b")).await;
+                first.lock().unwrap().push("c");
+            });
+            let second = log.clone();
+            s.coroutine().on(one).launch(async move { second.lock().unwrap().push("d") });
+        })
+        .await;
+        assert_eq!(std::mem::take(&mut *log.lock().unwrap()).join(" "), expected);
+    }
+}
+
+#[test]
+fn a_view_of_io_limits_what_blocks_in_it() {
+    let rt = runtime();
+    rt.run_blocking(async {
+        let two = Dispatcher::Io.limited_parallelism(2);
+        let twice = two.limited_parallelism(1);
+        for (view, n) in [(two, 2), (twice, 1)] {
+            let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+            scope(async |s| {
+                for _ in 0..20 {
+                    let (view, inside, most) = (view.clone(), inside.clone(), most.clone());
+                    s.launch(with_context(view, async move {
+                        blocking(|| {
+                            let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
+                            most.fetch_max(now, Ordering::SeqCst);
+                            // Others would come in meanwhile.
+                            run_blocking(spawn_on(Dispatcher::Io, async {}));
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                        })
+                        .await;
+                    }));
+                }
+            })
+            .await;
+            assert!(most.load(Ordering::SeqCst) <= n, "{most:?} of {n}");
+        }
+    });
+}
+
 #[test]
 fn sections_meet_in_all_kinds_of_combinators() {
     let rt = runtime();

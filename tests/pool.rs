@@ -64,6 +64,40 @@ fn zero_workers_are_refused() {
 }
 
 #[test]
+fn the_smallest_stack_is_enough_for_sections_and_panics() {
+    let rt = Runtime::builder().parallelism(1).stack_size(64 * 1024).build().unwrap();
+    let child = rt.detached(async {
+        sleep(Duration::from_micros(1)).await;
+        assert_eq!(blocking(|| 7).await, 7);
+        assert_eq!(
+            with_context(Dispatcher::Io, async {
+                yield_now().await;
+                7
+            })
+            .await,
+            7
+        );
+        panic!("as it has to")
+    });
+    let outcome: Result<(), _> = rt.run_blocking(child.outcome());
+    assert!(matches!(outcome, Err(JoinError::Panicked(_))), "{outcome:?}");
+}
+
+#[test]
+fn metrics_show_the_limits_that_hold() {
+    let rt = Runtime::builder().parallelism(2).io_parallelism(9).max_pool_size(6).build().unwrap();
+    let metrics = rt.metrics();
+    assert_eq!((metrics.io_parallelism, metrics.max_pool_size), (4, 6));
+    let text = metrics.to_string();
+    assert!(
+        text.starts_with("parallelism 2: 2 permits, 0 lent, 0 compensated\nthreads "),
+        "{text}"
+    );
+    assert!(text.contains("\nio_parallelism 4: 0 running, 0 queued\n"), "{text}");
+    assert_eq!(text.lines().count(), 5, "{text}");
+}
+
+#[test]
 fn a_foreign_executor_uses_the_global_runtime() {
     let value = futures::executor::block_on(scope(async |s| {
         let child = s.spawn(async {
@@ -83,6 +117,32 @@ fn a_runtime_inside_a_runtime() {
         inner.run_blocking(async { scope(async |s| s.spawn(async { 5 }).await).await })
     }));
     assert_eq!(value, 5);
+}
+
+#[test]
+fn a_dump_and_a_shutdown_report_show_the_section_that_blocks() {
+    let rt = runtime();
+    let (tell, told) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let line = line!() + 3;
+    rt.launch_detached(scope(async move |s| {
+        s.coroutine().name("reader").launch(async move {
+            blocking(move || {
+                tell.send(()).unwrap();
+                released.recv().unwrap();
+            })
+            .await;
+        });
+    }));
+    told.recv().unwrap();
+    let doing = format!("running, last in the section at {}:{line}:", file!());
+    let dump = rt.dump();
+    let reader = dump.lines().find(|it| it.contains("`reader`")).unwrap();
+    assert!(reader.contains(&doing), "{dump}");
+    let report = rt.shutdown(Duration::ZERO);
+    let text = report.to_string();
+    assert!(text.contains(&doing) && text.contains("`reader`"), "{text}");
+    release.send(()).unwrap();
 }
 
 #[test]

@@ -25,6 +25,9 @@ pub(crate) use poll::is_cancellation;
 pub use poll::unwind_cancelled;
 pub(crate) use waker::WAKER_VTABLE;
 
+/// What has panicked if a dispatcher has.
+const DISPATCHER: &str = "dispatcher of the coroutine launched";
+
 /// A coroutine that is ready to be resumed: what dispatchers hand on and [`run`](Self::run).
 ///
 /// Dropping it instead cancels it, with the cause [`Shutdown`](CancelCause::Shutdown): its future
@@ -260,12 +263,14 @@ impl Coroutine {
     /// `dispatch` is valid during the call.
     #[inline]
     unsafe fn deliver(self, dispatch: NonNull<dyn Dispatch>, f: impl FnOnce(&dyn Dispatch, Self)) {
+        // SAFETY: unfinished.
+        let launched_at = unsafe { self.0.as_ref() }.site;
         // SAFETY: the caller's promise.
         let dispatched = catch_unwind(AssertUnwindSafe(|| f(unsafe { dispatch.as_ref() }, self)));
         if let Err(payload) = dispatched {
             // The coroutine was dropped by the unwinding, and so cancelled.
-            let who = Who { name: None, launched_at: Location::caller() };
-            failure::report_stray("dispatcher", who, payload);
+            let who = Who { name: None, launched_at };
+            failure::report_stray(DISPATCHER, who, payload);
         }
     }
 
@@ -276,7 +281,7 @@ impl Coroutine {
         let site = this.site;
         // SAFETY: unfinished.
         let default = unsafe { this.context() }.runtime.default_dispatch();
-        failure::guard_drop("dispatcher", site, || f(&*default, self));
+        failure::guard_drop(DISPATCHER, site, || f(&*default, self));
     }
 
     /// Wakes an orphan: to be dispatched, unless it is scheduled or the poll in progress sees to it.
@@ -345,7 +350,7 @@ impl Drop for Coroutine {
             false => context.runtime.default_dispatch(),
         };
         // If this panics, the coroutine comes here again.
-        failure::guard_drop("dispatcher", site, || fallback.dispatch(again));
+        failure::guard_drop(DISPATCHER, site, || fallback.dispatch(again));
     }
 }
 

@@ -20,7 +20,7 @@ use crate::job::Job;
 use crate::node::{Kind, Node, NodeRef, state};
 use crate::prim::thread_local;
 use crate::time::Limit;
-use crate::wait::WaitWord;
+use crate::wait::{WaitKind, WaitWord};
 use crate::waker_word::WakerWord;
 use crate::with_context::Section;
 
@@ -298,10 +298,16 @@ impl Frame {
         Self { up: Cell::new(ptr::null()), poll, node: FrameNode::Made(poll.node) }
     }
 
-    /// The frame of a part with another context; `section` is valid while the frame is entered.
+    /// The frame of a part with another context, which is valid while the frame is entered. Dumps
+    /// show it.
     #[inline]
-    pub(crate) fn section(section: *const Section) -> Self {
-        Self { up: Cell::new(ptr::null()), poll: current_poll(), node: FrameNode::Section(section) }
+    pub(crate) fn section(section: &Section) -> Self {
+        let poll = current_poll();
+        // SAFETY: that of a frame which is entered.
+        if let Some(poll) = unsafe { poll.as_ref() } {
+            poll.node().wait.set(WaitKind::Section, section.place());
+        }
+        Self { up: Cell::new(ptr::null()), poll, node: FrameNode::Section(section) }
     }
 
     /// The frame of what a thread blocks on: what is inside is bound to the thread, even if a
@@ -427,6 +433,17 @@ pub(crate) enum Place<'a> {
     Bound,
     /// In something that corymb does not poll.
     Outside,
+}
+
+impl Place<'_> {
+    /// Whether code here may block its thread.
+    pub(crate) fn is_for_blocking(&self) -> bool {
+        match self {
+            Self::Coroutine(poll) => poll.here().is_for_blocking(),
+            Self::Bound => true,
+            Self::Outside => false,
+        }
+    }
 }
 
 /// Where the code that asks runs. What is answered is valid until the poll in progress returns.

@@ -67,6 +67,19 @@ pub trait Dispatch: Send + Sync + 'static {
         false
     }
 
+    /// Whether its coroutines may block their threads.
+    #[doc(hidden)]
+    fn is_for_blocking(&self) -> bool {
+        false
+    }
+
+    /// Something that this dispatcher has resumed, on the thread that calls, polls `coroutine`
+    /// next, in its own poll. True if it should return after that.
+    #[doc(hidden)]
+    fn polls_inside(&self, _coroutine: &Coroutine) -> bool {
+        false
+    }
+
     /// This dispatcher as a view of another one.
     #[doc(hidden)]
     fn as_view(&self) -> Option<&View> {

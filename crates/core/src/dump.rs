@@ -111,22 +111,31 @@ impl Job {
     /// }));
     /// ```
     pub fn unfinished(&self) -> Vec<Who> {
-        let mut unfinished = Vec::new();
-        walk(self, |_, job, unlisted| {
-            if job.is_completed() {
-                return;
-            }
-            let who = job.who();
-            let own = usize::from(job.is_coroutine());
-            let unlisted = if job.is_coroutine() { 0 } else { unlisted };
-            unfinished.extend(std::iter::repeat_n(who, own + unlisted));
-        });
-        unfinished
+        unfinished(self).into_iter().map(|(who, _)| who).collect()
     }
 
     fn is_coroutine(&self) -> bool {
         self.node().kind() == Kind::Coroutine
     }
+}
+
+/// As [`Job::unfinished`], with what each was seen to do last.
+pub fn unfinished(job: &Job) -> Vec<(Who, Option<String>)> {
+    let mut unfinished = Vec::new();
+    walk(job, |_, job, unlisted| {
+        if job.is_completed() {
+            return;
+        }
+        match job.is_coroutine() {
+            true => unfinished.push((job.who(), wait_of(job))),
+            false => {
+                let child = "for a child of it that has not suspended yet";
+                let child = || (job.who(), Some(String::from(child)));
+                unfinished.extend(std::iter::repeat_with(child).take(unlisted));
+            }
+        }
+    });
+    unfinished
 }
 
 fn line(out: &mut dyn fmt::Write, depth: usize, job: &Job, unlisted: usize) -> fmt::Result {
@@ -160,15 +169,18 @@ fn wait_of(job: &Job) -> Option<String> {
     let node = job.node();
     let seen = node.state.load();
     if node.kind() == Kind::Coroutine && seen.has(state::RUNNING | state::SCHEDULED) {
-        let running = seen.has(state::RUNNING);
-        return Some(String::from(if running { "running" } else { "ready" }));
+        return Some(match node.wait.get() {
+            _ if !seen.has(state::RUNNING) => String::from("ready"),
+            Some((WaitKind::Section, place)) => format!("running, last in the section at {place}"),
+            _ => String::from("running"),
+        });
     }
     if job.state() == JobState::Completing {
         return Some(String::from("waiting for its children"));
     }
     let (kind, place) = node.wait.get()?;
     let what = match kind {
-        WaitKind::Unknown => return None,
+        WaitKind::Section => return Some(format!("in the section at {place}")),
         WaitKind::Timer => "a timer",
         WaitKind::Join => "a job",
         WaitKind::Scope => "the children of a scope",

@@ -155,13 +155,15 @@ pub struct Who {
 pub(crate) enum NameOf {
     Itself(Arc<str>),
     Ancestor(Arc<str>),
+    /// Not of a coroutine: of what the code at the place has called.
+    Stray(Arc<str>),
 }
 
 impl Who {
     /// Its name, if it was given one of its own.
     pub fn name(&self) -> Option<&str> {
         match &self.name {
-            Some(NameOf::Itself(name)) => Some(name),
+            Some(NameOf::Itself(name) | NameOf::Stray(name)) => Some(name),
             _ => None,
         }
     }
@@ -183,7 +185,7 @@ impl Who {
 impl NameOf {
     pub(crate) fn into_name(self) -> Arc<str> {
         match self {
-            Self::Itself(name) | Self::Ancestor(name) => name,
+            Self::Itself(name) | Self::Ancestor(name) | Self::Stray(name) => name,
         }
     }
 }
@@ -196,11 +198,11 @@ impl From<&str> for NameOf {
 
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("coroutine")?;
         match &self.name {
-            Some(NameOf::Itself(name)) => write!(f, " `{name}`")?,
-            Some(NameOf::Ancestor(name)) => write!(f, " below `{name}`")?,
-            None => {}
+            Some(NameOf::Itself(name)) => write!(f, "coroutine `{name}`")?,
+            Some(NameOf::Ancestor(name)) => write!(f, "coroutine below `{name}`")?,
+            Some(NameOf::Stray(what)) => return write!(f, "the {what} at {}", self.launched_at),
+            None => f.write_str("coroutine")?,
         }
         write!(f, " launched at {}", self.launched_at)
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::context::ContextInner;
 use crate::current;
 pub(crate) use crate::error::Panic;
-use crate::error::Who;
+use crate::error::{NameOf, Who};
 use crate::hooks::{self, RuntimeHooks};
 
 /// A failure that reached nobody's `await`.
@@ -140,7 +140,8 @@ pub(crate) fn report(context: &ContextInner, failure: &Failure) {
     let Some(handler) = &context.handler else { return tell(&*context.runtime, failure) };
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (handler.0)(failure))) {
         tell(&*context.runtime, failure);
-        let who = Who { name: Some("failure handler".into()), ..failure.who() };
+        let name = NameOf::Stray("failure handler for the coroutine launched".into());
+        let who = Who { name: Some(name), ..failure.who() };
         tell(&*context.runtime, &Failure::Panic(Panic::new(who, payload)));
     }
 }
@@ -184,7 +185,8 @@ pub(crate) fn guard_drop(what: &str, site: &'static Location<'static>, f: impl F
 
 /// Reports a panic that has no coroutine to answer for it: of a hook, a waker, a destructor.
 pub(crate) fn report_stray(what: &str, who: Who, payload: Box<dyn Any + Send>) {
-    let failure = Failure::Panic(Panic::new(Who { name: Some(what.into()), ..who }, payload));
+    let who = Who { name: Some(NameOf::Stray(what.into())), ..who };
+    let failure = Failure::Panic(Panic::new(who, payload));
     report_to_runtime(&failure);
 }
 

@@ -238,7 +238,8 @@ where
 ///     assert_eq!(*value.await, 42);
 /// }));
 /// ```
-#[must_use = "the child runs anyway, but its value is lost: use `launch_local` if there is none"]
+#[must_use = "the child runs anyway, but its value is lost: drop it to say so, or use \
+              `Scope::launch_local` if there is none"]
 pub struct LocalDeferred<T>(Deferred<Homed<T>>, PhantomData<Rc<T>>);
 
 impl<T> LocalDeferred<T> {

@@ -14,8 +14,8 @@ use crate::prim::atomic::{AtomicPtr, Ordering};
 #[repr(u8)]
 #[non_exhaustive]
 pub enum WaitKind {
-    /// Nothing that corymb knows.
-    Unknown = 0,
+    /// Nothing: a part with a context of its own was polled.
+    Section = 0,
     /// A point in time.
     Timer = 1,
     /// The end of a job.
@@ -53,7 +53,7 @@ impl WaitWord {
     }
 
     #[inline]
-    fn set(&self, kind: WaitKind, place: &'static Location<'static>) {
+    pub(crate) fn set(&self, kind: WaitKind, place: &'static Location<'static>) {
         let tagged = std::ptr::from_ref(place).cast_mut().map_addr(|addr| addr | kind as usize);
         // Ordering: Relaxed, because the word only explains; the location itself is static.
         self.0.store(tagged, Ordering::Relaxed);
@@ -71,7 +71,7 @@ impl WaitWord {
             5 => WaitKind::Lock,
             6 => WaitKind::Io,
             7 => WaitKind::Continuation,
-            _ => WaitKind::Unknown,
+            _ => WaitKind::Section,
         };
         // SAFETY: the address without its tag is null or that of a `&'static Location`.
         unsafe { tagged.map_addr(|addr| addr & !KIND).as_ref() }.map(|place| (kind, place))

@@ -82,8 +82,9 @@ pub fn with_context<F: Future>(context: impl Into<Context>, future: F) -> WithCo
 /// Runs `f`, which may block its thread, as a part of the coroutine that awaits this.
 ///
 /// It is [`with_context`] on [`Dispatcher::Io`]: `f` may borrow, and its thread may block as long
-/// as it has to, for the processor goes to others meanwhile. In what a thread blocks on already
-/// (the body of `run_blocking`) it is called at once.
+/// as it has to, for the processor goes to others meanwhile. Where that is no change, `f` is called
+/// at once: on `Io`; on a view of it, whose place is kept, so that the view limits `f` too; and in
+/// what a thread blocks on already (the body of `run_blocking`).
 ///
 /// # Examples
 ///
@@ -189,6 +190,11 @@ enum Stage {
 }
 
 impl Section {
+    /// Where it was made.
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
     /// The context in force inside.
     pub(crate) fn context(
         &self,
@@ -383,7 +389,7 @@ impl<F: Future> Future for Blocking<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let mut inner = self.project().0;
         let this = inner.as_mut().project();
-        if matches!((&*this.stage, current::place()), (Stage::New, Here::Bound)) {
+        if matches!(this.stage, Stage::New) && current::place().is_for_blocking() {
             *this.stage = Stage::Here;
         }
         inner.poll(cx)

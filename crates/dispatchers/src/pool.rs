@@ -21,6 +21,7 @@
 //! | `io`, `slots` | what runs IO coroutines, and how many at once |
 //! | `blocking` | how a worker blocks without its processor |
 //! | `watchdog`, `blocked` | who sees lent processors and long polls, and what is told of them |
+//! | `system_thread` | whether a thread computes or waits, as the system sees it |
 //! | `idle` | who sleeps, and why nobody sleeps while there is work |
 //! | `parker` | how one worker sleeps |
 //! | `driver` | the role of the worker that waits in the reactor |
@@ -59,6 +60,7 @@ mod queue;
 mod roster;
 mod search;
 mod slots;
+mod system_thread;
 mod watchdog;
 mod worker;
 
@@ -77,6 +79,7 @@ use processor::Processor;
 use processors::Processors;
 use queue::Injector;
 use roster::Roster;
+use slots::Slots;
 use watchdog::Watchdog;
 
 /// What a thread does beside running coroutines.
@@ -109,6 +112,7 @@ pub(crate) struct Pool {
     driver: Driver,
     /// The limited side, and the elastic one.
     io: [Arc<Io>; 2],
+    slots: Slots,
     known: Known,
     lending: Lending,
     roster: Roster,
@@ -133,7 +137,6 @@ impl Pool {
         // taken.
         let beside = max_pool_size.saturating_sub(parallelism).max(1);
         let io = limits.io_parallelism.min(beside);
-        let elastic = (beside - io).max(1);
         let driver = Driver::new()?;
         let teller = blocked::Teller::new(hooks.on_blocked.take());
         Ok(Arc::new_cyclic(|this| Self {
@@ -143,8 +146,9 @@ impl Pool {
             injector: Injector::new(),
             idle: Idle::new(parallelism),
             driver,
-            io: [(Side::Limited, io), (Side::Elastic, elastic)]
-                .map(|(side, limit)| Arc::new(Io::new(Weak::clone(this), side, limit))),
+            io: [Side::Limited, Side::Elastic]
+                .map(|side| Arc::new(Io::new(Weak::clone(this), side))),
+            slots: Slots::new(io, beside - io),
             known: Known::new(),
             lending: Lending::new(),
             roster: Roster::new(max_pool_size, limits.keep_alive),
@@ -168,6 +172,15 @@ impl Pool {
 
     pub(crate) fn parallelism(&self) -> usize {
         self.parallelism
+    }
+
+    /// How many coroutines of `Dispatcher::Io` are polled at once.
+    pub(crate) fn io_parallelism(&self) -> usize {
+        self.slots.of_limited()
+    }
+
+    pub(crate) fn max_pool_size(&self) -> usize {
+        self.roster.max_threads()
     }
 
     /// What `Dispatcher::Io` stands for.
@@ -295,9 +308,10 @@ impl Pool {
             lent: count(owner::Seen::is_lent),
             // Ordering: Relaxed, a figure for people.
             compensated: self.watchdog.compensated.load(Ordering::Relaxed),
-            io_in_use: self.io.iter().map(|io| io.slots.in_use()).sum(),
+            io_in_use: self.slots.in_use(),
             io_queued: self.io.iter().map(|io| io.queued()).sum(),
             blocked_polls: self.watchdog.blocked.get(),
+            known_polls: self.known.polls.get(),
         }
     }
 }
@@ -334,6 +348,11 @@ impl Dispatch for Pool {
         });
     }
 
+    #[inline]
+    fn polls_inside(&self, coroutine: &Coroutine) -> bool {
+        local::with(self, |local| local.is_some_and(|local| local.polls_inside(coroutine)))
+    }
+
     fn switch(&self, to: &dyn Dispatch) -> bool {
         local::with(self, |local| local.is_some_and(|local| self.switch_from_pool(local, to)))
     }
@@ -357,4 +376,5 @@ pub(crate) struct Statistics {
     pub(crate) io_in_use: usize,
     pub(crate) io_queued: usize,
     pub(crate) blocked_polls: u64,
+    pub(crate) known_polls: u64,
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant as Moment};
 
 use corymb_core::hooks::{self, Choice, RuntimeHooks};
 use corymb_core::internal::{
-    Root, TimerShard, enclose, real_now, refused_by_shutdown, scope_of, unwind_cancelled,
+    Root, TimerShard, enclose, real_now, refused_by_shutdown, scope_of, unfinished,
+    unwind_cancelled,
 };
 use corymb_core::time::{Clock, Instant};
 use corymb_core::{
@@ -22,6 +23,7 @@ use crate::pool::{self, Pool, WithoutProcessor};
 use crate::reactor::Reactor;
 
 mod builder;
+mod environment;
 mod global;
 mod handle;
 mod random;
@@ -467,7 +469,7 @@ impl Runtime {
             || *lock(&shared.shutter) == Some(thread::current().id());
         let _one = (!inside).then(|| lock(&shared.shutting));
         let Some(root) = shared.lock_root().take() else {
-            return ShutdownReport { ended: shared.ended.is(), unfinished: Vec::new() };
+            return ShutdownReport::new(shared.ended.is(), Vec::new());
         };
         *lock(&shared.shutter) = Some(thread::current().id());
         let report = self.end(&root, grace);
@@ -485,7 +487,7 @@ impl Runtime {
         if !pool::is_thread_of(&self.shared.pool) {
             ended.wait(until);
         }
-        let unfinished = if job.is_completed() { Vec::new() } else { job.unfinished() };
+        let unfinished = if job.is_completed() { Vec::new() } else { unfinished(&job) };
         self.shared.pool.close();
         self.shared.pool.reactor().close();
         let left = until.map_or(Duration::MAX, |until| until.duration_since(Moment::now()));
@@ -493,7 +495,7 @@ impl Runtime {
             // They have nothing left to run, so this does not take long.
             self.shared.pool.join(left.max(Duration::from_secs(1)));
         }
-        ShutdownReport { ended: job.is_completed(), unfinished }
+        ShutdownReport::new(job.is_completed(), unfinished)
     }
 }
 
@@ -527,8 +529,9 @@ impl Spawn for Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         let report = self.shutdown(self.drop_grace);
-        for who in report.unfinished {
-            report_to_stderr(&format_args!("{who} did not end when its runtime was dropped"));
+        for (who, doing) in report.unfinished.iter().zip(&report.doing) {
+            let text = format_args!("{who} did not end when its runtime was dropped{doing}");
+            report_to_stderr(&text);
         }
     }
 }
@@ -585,9 +588,27 @@ pub struct Entered {
 pub struct ShutdownReport {
     ended: bool,
     unfinished: Vec<Who>,
+    /// What each of them was doing.
+    doing: Vec<Doing>,
+}
+
+/// What was seen of a coroutine last.
+#[derive(Clone, Debug)]
+struct Doing(Option<String>);
+
+impl fmt::Display for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |doing| write!(f, ", {doing}"))
+    }
 }
 
 impl ShutdownReport {
+    fn new(ended: bool, unfinished: Vec<(Who, Option<String>)>) -> Self {
+        let (unfinished, doing) =
+            unfinished.into_iter().map(|(who, doing)| (who, Doing(doing))).unzip();
+        Self { ended, unfinished, doing }
+    }
+
     /// Whether everything has ended.
     ///
     /// # Examples
@@ -604,7 +625,7 @@ impl ShutdownReport {
         self.ended
     }
 
-    /// The coroutines that had not ended; a blocking run of a thread is none. One that has never
+    /// The coroutines that had not ended; the body of a `run_blocking` is none. One that has never
     /// suspended is in no list: for it stands the scope that it was launched into.
     ///
     /// # Examples
@@ -639,12 +660,17 @@ impl fmt::Display for ShutdownReport {
         if self.is_empty() {
             return f.write_str("everything has ended");
         }
-        write!(f, "{} did not end, blocking runs not counted:", self.unfinished.len())?;
-        self.unfinished.iter().try_for_each(|who| write!(f, "\n  {who}"))
+        let unfinished = self.unfinished.len();
+        write!(
+            f,
+            "{unfinished} coroutines did not end (threads in run_blocking are not counted):"
+        )?;
+        let mut all = self.unfinished.iter().zip(&self.doing);
+        all.try_for_each(|(who, doing)| write!(f, "\n  {who}{doing}"))
     }
 }
 
-/// Numbers about a runtime; see [`Runtime::metrics`].
+/// Numbers about a runtime; see [`Runtime::metrics`]. As text they are a few lines.
 ///
 /// # Examples
 ///
@@ -652,6 +678,7 @@ impl fmt::Display for ShutdownReport {
 /// let runtime = corymb::Runtime::builder().parallelism(2).build()?;
 /// let metrics = runtime.metrics();
 /// assert_eq!((metrics.parallelism, metrics.alive, metrics.polls), (2, 0, 0));
+/// println!("{metrics}");
 /// # Ok::<(), corymb::BuildError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -659,6 +686,12 @@ impl fmt::Display for ShutdownReport {
 pub struct Metrics {
     /// How many coroutines of `Dispatcher::Default` run at once at most.
     pub parallelism: usize,
+    /// How many coroutines of `Dispatcher::Io` are polled at once at most: what was set, or what
+    /// [`max_pool_size`](Self::max_pool_size) leaves beside the parallelism if that is less.
+    pub io_parallelism: usize,
+    /// How many threads there are at most, without the watchdog and those in a nested
+    /// `run_blocking`.
+    pub max_pool_size: usize,
     /// Coroutines that have not ended.
     pub alive: usize,
     /// Workers that sleep.
@@ -693,9 +726,40 @@ pub struct Metrics {
     pub io_running: usize,
     /// Coroutines that are ready and wait for one of those to end its poll, or to leave IO.
     pub io_queued: usize,
-    /// Polls since the start that held a worker for longer than
+    /// Polls since the start that were seen to hold a worker for longer than
     /// [`blocked_threshold`](Builder::blocked_threshold).
     pub blocked_polls: u64,
+    /// Polls since the start of coroutines launched where others have blocked twice: they do not
+    /// hold a worker, and however long they take, they are not among
+    /// [`blocked_polls`](Self::blocked_polls).
+    pub known_polls: u64,
+}
+
+impl fmt::Display for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { parallelism, io_parallelism, max_pool_size, .. } = self;
+        let Self { permits, lent, compensated, .. } = self;
+        writeln!(
+            f,
+            "parallelism {parallelism}: {permits} permits, {lent} lent, {compensated} compensated"
+        )?;
+        let Self { threads, working, sleeping, spare, .. } = self;
+        writeln!(
+            f,
+            "threads {threads} of {max_pool_size}: {working} working, {sleeping} sleeping, \
+             {spare} spare"
+        )?;
+        let Self { alive, queued, timers, sources, .. } = self;
+        writeln!(f, "coroutines {alive}: {queued} queued; {timers} timers, {sources} sources")?;
+        let Self { io_running, io_queued, .. } = self;
+        writeln!(f, "io_parallelism {io_parallelism}: {io_running} running, {io_queued} queued")?;
+        let Self { polls, blocked_polls, known_polls, steals, parks, .. } = self;
+        write!(
+            f,
+            "polls {polls}: {blocked_polls} long, {known_polls} known to block; \
+             {steals} steals, {parks} parks"
+        )
+    }
 }
 
 impl Shared {
@@ -764,6 +828,8 @@ impl Shared {
         let statistics = self.pool.statistics();
         Metrics {
             parallelism: self.pool.parallelism(),
+            io_parallelism: self.pool.io_parallelism(),
+            max_pool_size: self.pool.max_pool_size(),
             alive: self.try_root().map_or(0, |root| root.coroutines()),
             sleeping: statistics.sleeping,
             queued: statistics.queued,
@@ -781,6 +847,7 @@ impl Shared {
             io_running: statistics.io_in_use,
             io_queued: statistics.io_queued,
             blocked_polls: statistics.blocked_polls,
+            known_polls: statistics.known_polls,
         }
     }
 

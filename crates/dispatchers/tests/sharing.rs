@@ -156,6 +156,58 @@ fn many_block_at_once_on_the_io_side() {
 }
 
 #[test]
+fn views_of_io_have_the_threads_that_io_does_not_use() {
+    // Of 18 threads, 2 are for what computes.
+    let rt = builder(2).max_pool_size(18).build().unwrap();
+    rt.run_blocking(async {
+        let view = Dispatcher::Io.limited_parallelism(100);
+        for of_view in [16, 0, 9, 1, 15] {
+            let all = Arc::new(Barrier::new(16));
+            scope(async |s| {
+                for i in 0..16 {
+                    let all = all.clone();
+                    let on = if i < of_view { view.clone() } else { Dispatcher::Io };
+                    s.coroutine().on(on).launch(async move {
+                        all.wait();
+                    });
+                }
+            })
+            .await;
+        }
+    });
+    assert!(rt.metrics().threads <= 18);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn what_blocks_in_views_and_on_io_leaves_threads_for_computing() {
+    let rt = builder(2).max_pool_size(5).build().unwrap();
+    let gauge = Arc::new(Gauge::default());
+    rt.run_blocking(async {
+        let view = Dispatcher::Io.limited_parallelism(100);
+        scope(async |s| {
+            for i in 0..60u32 {
+                let gauge = gauge.clone();
+                let on = if i % 2 == 0 { view.clone() } else { Dispatcher::Io };
+                s.coroutine().on(on).launch(async move {
+                    for _ in 0..20 {
+                        gauge.enter();
+                        spin(i * 50);
+                        gauge.leave();
+                        yield_now().await;
+                    }
+                });
+            }
+        })
+        .await;
+    });
+    assert!(gauge.most() <= 3, "{}", gauge.most());
+    let metrics = rt.metrics();
+    assert_eq!((metrics.io_queued, metrics.alive), (0, 0));
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
 fn what_waits_at_a_lent_processor_is_run_by_others() {
     let rt = builder(1).build().unwrap();
     let (tx, rx) = channel::<()>();
@@ -282,6 +334,127 @@ fn a_blocked_coroutine_is_told_of_by_its_name() {
     assert!(rt.shutdown(LONG).is_empty());
 }
 
+/// Whether the system says what a thread does.
+const KNOWS_THREADS: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+#[test]
+fn what_computes_is_told_of_and_holds_its_processor() {
+    if !KNOWS_THREADS {
+        return;
+    }
+    let (rt, events) = watched(2);
+    let (computing, done) = (Arc::new(Gauge::default()), Arc::new(AtomicUsize::new(0)));
+    let (count, gauge) = (done.clone(), computing.clone());
+    rt.run_blocking(scope(async move |s| {
+        for _ in 0..8 {
+            let (count, gauge) = (count.clone(), gauge.clone());
+            s.launch(async move {
+                gauge.enter();
+                let from = Instant::now();
+                while from.elapsed() < Duration::from_millis(10) {}
+                gauge.leave();
+                count.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+    }));
+    assert_eq!(done.load(Ordering::SeqCst), 8);
+    assert!(computing.most() <= 2, "{}", computing.most());
+    let metrics = rt.metrics();
+    assert_eq!((metrics.permits, metrics.compensated, metrics.known_polls), (2, 0, 0));
+    assert!(rt.shutdown(LONG).is_empty());
+    drop(rt);
+    let told: Vec<_> = events.iter().filter(|it| it.computes == Some(true)).collect();
+    assert!(told.iter().any(|it| !it.ended) && told.iter().any(|it| it.ended), "{told:?}");
+}
+
+#[test]
+fn timers_fire_while_all_workers_compute_in_long_polls() {
+    let (rt, _events) = watched(1);
+    let fired = Arc::new(AtomicUsize::new(0));
+    let (began, has_begun) = channel();
+    let computing = rt.detached({
+        let fired = fired.clone();
+        async move {
+            began.send(()).unwrap();
+            while fired.load(Ordering::SeqCst) < 3 {
+                std::hint::spin_loop();
+            }
+        }
+    });
+    has_begun.recv().unwrap();
+    rt.run_blocking(async {
+        for _ in 0..3 {
+            sleep(Duration::from_millis(1)).await;
+            fired.fetch_add(1, Ordering::SeqCst);
+        }
+        computing.await;
+    });
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn what_computes_first_and_then_blocks_is_made_up_for() {
+    let (rt, events) = watched(1);
+    let (tell, told) = channel::<()>();
+    rt.run_blocking(scope(async |s| {
+        s.launch(async move {
+            while events.try_recv().is_err() {
+                std::hint::spin_loop();
+            }
+            // Queued behind this poll: only a second worker can let it go on.
+            launch_detached(async move { tell.send(()).unwrap() });
+            told.recv().unwrap();
+        });
+    }));
+    until_permits_are(&rt, 1);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+/// Waits until as many processors are in service as the parallelism.
+fn until_permits_are(rt: &Runtime, parallelism: usize) {
+    let is_back = |metrics: Metrics| metrics.permits == parallelism && metrics.compensated == 0;
+    while !is_back(rt.metrics()) {
+        rt.run_blocking(yield_now());
+    }
+}
+
+#[test]
+fn those_that_block_in_a_view_are_told_of_by_themselves() {
+    let (rt, events) = watched(1);
+    let line = line!() + 7;
+    let (events, told) = rt.run_blocking(rt.detached(async move {
+        let one = Dispatcher::Default.limited_parallelism(1);
+        let shared = Arc::new(Mutex::new((events, Vec::new())));
+        scope(async |s| {
+            for name in ["first", "second", "third"] {
+                let (on_one, shared) = (s.coroutine().on(one.clone()), shared.clone());
+                on_one.name(name).launch(async move {
+                    let (events, told) = &mut *shared.lock().unwrap();
+                    // It blocks until it is told of, or is known to block.
+                    while told.iter().filter(|(_, ended, _)| !ended).count() < 2 {
+                        let event: WorkerBlocked = events.recv().unwrap();
+                        let own = event.name.as_deref() == Some(name);
+                        told.push((event.name, event.ended, event.launched_at.line()));
+                        if own {
+                            break;
+                        }
+                    }
+                });
+            }
+        })
+        .await;
+        Arc::into_inner(shared).unwrap().into_inner().unwrap()
+    }));
+    // On a busy machine others may be told of too, which have no names.
+    let told: Vec<_> = told.iter().filter(|it| it.0.is_some()).collect();
+    let names: Vec<_> = told.iter().filter(|it| !it.1).map(|it| it.0.as_deref()).collect();
+    assert_eq!(names, [Some("first"), Some("second")], "{told:?}");
+    assert!(told.iter().all(|it| it.2 == line), "{told:?}");
+    until_permits_are(&rt, 1);
+    drop(events);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
 #[test]
 fn where_coroutines_have_blocked_twice_the_next_one_has_lent_its_processor() {
     let (rt, events) = watched(1);
@@ -310,6 +483,8 @@ fn where_coroutines_have_blocked_twice_the_next_one_has_lent_its_processor() {
     }));
     let events = events.lock().unwrap();
     assert_eq!(events.try_iter().filter(|event| here(event) && !event.ended).count(), 0);
+    let metrics = rt.metrics();
+    assert!(metrics.known_polls >= 1 && metrics.blocked_polls >= 2, "{metrics:?}");
     assert!(rt.shutdown(LONG).is_empty());
 }
 
@@ -354,10 +529,7 @@ fn permits_come_back_to_the_parallelism() {
     let told = rt.metrics().blocked_polls;
     let ended = events.iter().filter(|event| event.ended).take(usize::try_from(told).unwrap());
     assert_eq!(ended.count() as u64, told);
-    let is_back = |metrics: Metrics| metrics.permits == 2 && metrics.compensated == 0;
-    while !is_back(rt.metrics()) {
-        rt.run_blocking(yield_now());
-    }
+    until_permits_are(&rt, 2);
     assert!(rt.shutdown(LONG).is_empty());
 }
 

@@ -51,15 +51,15 @@ impl Dispatcher {
     ///
     /// Each call makes a view of its own; clones of what it returns share one. A view has no
     /// threads. One of [`Default`](Self::Default) runs within that one's limit; one of
-    /// [`Io`](Self::Io) beyond `io_parallelism`, with as many threads as it needs; one of a view
-    /// within both limits.
+    /// [`Io`](Self::Io) beyond `io_parallelism`, with as many threads as it needs and
+    /// `max_pool_size` has; one of a view within both limits.
     ///
     /// The view belongs to the current runtime, or to the global one, and keeps it in memory.
     ///
     /// # Examples
     ///
     /// ```
-    /// use corymb_core::{Dispatcher, scope};
+    /// use corymb::prelude::*;
     ///
     /// # async fn store(_: u32) {}
     /// async fn store_all(rows: Vec<u32>) {
@@ -178,6 +178,15 @@ impl Dispatch for View {
             true
         };
         runner::with_place_of_poll(&self.places, leave).unwrap_or(false)
+    }
+
+    fn is_for_blocking(&self) -> bool {
+        // In a test in virtual time what is underneath is not for blocking, and acts as if it were.
+        matches!(self.of, Dispatcher::Io) || self.inner().is_for_blocking()
+    }
+
+    fn polls_inside(&self, coroutine: &Coroutine) -> bool {
+        self.inner().polls_inside(coroutine)
     }
 
     fn as_view(&self) -> Option<&View> {

@@ -1,7 +1,8 @@
 //! The IO sides of a pool: what runs coroutines that block.
 //!
 //! There are two, alike but for their limit: the one behind `Dispatcher::Io`, and an elastic one
-//! for views of it. A coroutine that is dispatched here waits in a queue for a slot, and is then
+//! for views of it, which has the threads that the first one may not have or does not use. A
+//! coroutine that is dispatched here waits in a queue for a slot, and is then
 //! polled by a spare; the thread that ends a poll takes the next one, with the same slot. A
 //! coroutine that comes in the middle of a poll (`switch`) brings its thread along, see `lending`.
 
@@ -16,7 +17,6 @@ use super::Pool;
 use super::local::{self, Local};
 use super::queue::Injector;
 use super::roster::Errand;
-use super::slots::Slots;
 
 /// Which one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,12 +32,11 @@ pub(crate) struct Io {
     pool: Weak<Pool>,
     side: Side,
     queue: Injector,
-    pub(super) slots: Slots,
 }
 
 impl Io {
-    pub(super) fn new(pool: Weak<Pool>, side: Side, limit: usize) -> Self {
-        Self { pool, side, queue: Injector::new(), slots: Slots::new(limit) }
+    pub(super) fn new(pool: Weak<Pool>, side: Side) -> Self {
+        Self { pool, side, queue: Injector::new() }
     }
 
     pub(super) fn is(&self, dispatch: &dyn Dispatch) -> bool {
@@ -57,9 +56,7 @@ impl Io {
 
     fn submit(&self, pool: &Pool, coroutine: Coroutine) {
         self.queue.push(coroutine);
-        if self.slots.submit() {
-            pool.send(Errand::Io(self.side));
-        }
+        pool.slots.submit(self.side, |side| pool.send_for_io(side));
         self.look_for_end(pool);
     }
 
@@ -72,12 +69,25 @@ impl Io {
         }
     }
 
+    /// Takes a slot for the coroutine that the calling thread polls.
+    #[inline]
+    pub(super) fn try_enter(&self, pool: &Pool) -> bool {
+        pool.slots.try_enter(self.side, |side| pool.send_for_io(side))
+    }
+
     /// The calling thread, which keeps its processor, is done with its slot.
     #[inline]
     pub(super) fn leave(&self, pool: &Pool) {
-        if self.slots.next() {
-            pool.send(Errand::Io(self.side));
+        if let Some(side) = self.next(pool) {
+            pool.send_for_io(side);
         }
+    }
+
+    /// The calling thread has ended a poll. The side on which it has a slot now, to pop the next
+    /// coroutine there.
+    #[inline]
+    pub(super) fn next(&self, pool: &Pool) -> Option<Side> {
+        pool.slots.next(self.side, |side| pool.send_for_io(side))
     }
 }
 
@@ -97,15 +107,26 @@ impl Dispatch for Io {
         local::current(|local| match local.filter(|local| local.is_in(self)) {
             Some(local) => {
                 self.queue.push(coroutine);
-                self.slots.submit_behind();
+                local.pool().slots.submit_behind(self.side);
                 self.look_for_end(local.pool());
             }
             None => self.dispatch(coroutine),
         });
     }
 
+    fn is_for_blocking(&self) -> bool {
+        true
+    }
+
     fn switch(&self, to: &dyn Dispatch) -> bool {
         local::current(|local| local.is_some_and(|local| local.switch_from_io(self, to)))
+    }
+}
+
+impl Pool {
+    /// Sends a thread that pops a coroutine of this side, which has a slot.
+    pub(super) fn send_for_io(&self, side: Side) {
+        self.send(Errand::Io(side));
     }
 }
 
@@ -117,8 +138,7 @@ impl Local {
             let Some(coroutine) = io.queue.pop() else {
                 // The pool has closed.
                 self.set_io(None);
-                io.slots.next();
-                return;
+                return io.leave(self.pool());
             };
             if self.pool().is_closed() {
                 coroutine.discard();

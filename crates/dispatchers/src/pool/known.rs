@@ -8,6 +8,8 @@ use std::ptr;
 
 use corymb_core::internal::prim::atomic::{AtomicBool, AtomicPtr, Ordering};
 
+use super::counters::SharedCounter;
+
 type Site = Location<'static>;
 
 /// A site has one place in the table; one that comes later takes it.
@@ -15,6 +17,8 @@ const PLACES: usize = 64;
 
 /// The table.
 pub(super) struct Known {
+    /// How many polls began with the processor lent.
+    pub(super) polls: SharedCounter,
     any: AtomicBool,
     sites: [AtomicPtr<Site>; PLACES],
 }
@@ -22,6 +26,7 @@ pub(super) struct Known {
 impl Known {
     pub(super) fn new() -> Self {
         Self {
+            polls: SharedCounter::new(),
             any: AtomicBool::new(false),
             sites: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
         }

@@ -71,7 +71,7 @@ impl Pool {
     /// A worker of this pool goes on as `to`.
     pub(super) fn switch_from_pool(&self, local: &Local, to: &dyn Dispatch) -> bool {
         let Some(io) = self.io.iter().find(|io| io.is(to)) else { return false };
-        if !self.lending.is_on() || local.held().is_none() || !io.slots.try_enter() {
+        if !self.lending.is_on() || local.held().is_none() || !io.try_enter(self) {
             return false;
         }
         local.set_io(Some(io));
@@ -103,7 +103,7 @@ impl Local {
             self.set_io(None);
         } else {
             let other = self.pool().io.iter().find(|io| io.is(to));
-            let Some(other) = other.filter(|io| io.slots.try_enter()) else { return false };
+            let Some(other) = other.filter(|io| io.try_enter(self.pool())) else { return false };
             self.set_io(Some(other));
         }
         from.leave(self.pool());
@@ -152,8 +152,9 @@ impl Local {
         if holds {
             self.set_io(None);
             io.leave(self.pool());
-        } else if !io.slots.next() {
-            self.set_io(None);
+        } else {
+            let next = io.next(self.pool());
+            self.set_io(next.map(|side| &**self.pool().io(side)));
         }
     }
 

@@ -15,6 +15,7 @@ use super::owner::Tenant;
 use super::pace::Pace;
 use super::parker::Parker;
 use super::processor::Processor;
+use super::system_thread;
 
 thread_local! {
     /// The thread of a pool that this thread is, or null.
@@ -62,6 +63,8 @@ impl Drop for LeaveOnDrop {
 pub(crate) struct Local {
     pool: Arc<Pool>,
     parker: Arc<Parker>,
+    /// The system's number for it.
+    pub(super) system_number: u32,
     /// How it signs the words of processors.
     me: Cell<Tenant>,
     /// The processor that it holds, or null.
@@ -96,6 +99,7 @@ impl Local {
         Self {
             pool: Arc::clone(pool),
             parker: Arc::new(Parker::new()),
+            system_number: system_thread::number(),
             me: Cell::new(Tenant::new(number)),
             held: Cell::new(ptr::null()),
             lent: Cell::new(ptr::null()),

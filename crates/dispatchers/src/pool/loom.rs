@@ -11,6 +11,7 @@ use loom::thread;
 
 use super::alarm::Alarm;
 use super::idle::Idle;
+use super::io::Side;
 use super::owner::{Owner, Tenant};
 use super::polled::Polled;
 use super::slots::Slots;
@@ -241,70 +242,88 @@ fn loom_enlist_against_take() {
     });
 }
 
+/// Two sides of IO, with one slot that the limited one has and the elastic one may borrow.
+struct Io {
+    slots: Slots,
+    queues: [Queue; 2],
+    running: AtomicUsize,
+    ran: AtomicUsize,
+}
+
+impl Io {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            slots: Slots::new(1, 0),
+            queues: [(); 2].map(|()| Queue(AtomicUsize::new(0))),
+            running: AtomicUsize::new(0),
+            ran: AtomicUsize::new(0),
+        })
+    }
+
+    fn submit(&self, side: Side) {
+        self.queues[side as usize].push();
+        let mut sent = Vec::new();
+        self.slots.submit(side, |side| sent.push(side));
+        sent.into_iter().for_each(|side| self.run(side));
+    }
+
+    /// As the thread that was sent.
+    fn run(&self, side: Side) {
+        let (mut next, mut sent) = (Some(side), Vec::new());
+        while let Some(side) = next.or_else(|| sent.pop()) {
+            assert!(self.queues[side as usize].pop(), "told to pop, and nothing is there");
+            self.poll();
+            self.ran.fetch_add(1, Ordering::Relaxed);
+            next = self.slots.next(side, |side| sent.push(side));
+        }
+    }
+
+    fn in_place(&self, side: Side) {
+        let mut sent = Vec::new();
+        if self.slots.try_enter(side, |side| sent.push(side)) {
+            self.poll();
+            let next = self.slots.next(side, |side| sent.push(side));
+            sent.into_iter().chain(next).for_each(|side| self.run(side));
+        }
+    }
+
+    fn poll(&self) {
+        assert_eq!(self.running.fetch_add(1, Ordering::Relaxed), 0, "one slot");
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn check(&self, submitted: usize) {
+        assert_eq!((self.ran.load(Ordering::Relaxed), self.slots.in_use()), (submitted, 0));
+        assert!(self.queues.iter().all(Queue::is_empty));
+    }
+}
+
 /// Who is told to run an IO coroutine finds one, no more run than there are slots, and none is
 /// left in the queue.
 #[test]
 fn loom_release_against_submit() {
-    struct Io {
-        slots: Slots,
-        queue: Queue,
-        running: AtomicUsize,
-        ran: AtomicUsize,
+    for (in_place, submitted) in [
+        (Side::Limited, [Side::Limited, Side::Limited]),
+        (Side::Limited, [Side::Elastic, Side::Limited]),
+        (Side::Elastic, [Side::Elastic, Side::Limited]),
+        (Side::Elastic, [Side::Elastic, Side::Elastic]),
+    ] {
+        loom::model(move || {
+            let io = Io::new();
+            let other = thread::spawn({
+                let io = Arc::clone(&io);
+                move || io.in_place(in_place)
+            });
+            let third = thread::spawn({
+                let io = Arc::clone(&io);
+                move || io.submit(submitted[1])
+            });
+            io.submit(submitted[0]);
+            other.join().unwrap();
+            third.join().unwrap();
+            io.check(2);
+        });
     }
-
-    impl Io {
-        fn submit(&self) {
-            self.queue.push();
-            if self.slots.submit() {
-                self.run();
-            }
-        }
-
-        /// As the thread that was sent.
-        fn run(&self) {
-            loop {
-                assert!(self.queue.pop(), "told to pop, and nothing is there");
-                assert_eq!(self.running.fetch_add(1, Ordering::Relaxed), 0, "one slot");
-                self.ran.fetch_add(1, Ordering::Relaxed);
-                self.running.fetch_sub(1, Ordering::Relaxed);
-                if !self.slots.next() {
-                    return;
-                }
-            }
-        }
-
-        fn in_place(&self) {
-            if self.slots.try_enter() {
-                assert_eq!(self.running.fetch_add(1, Ordering::Relaxed), 0, "one slot");
-                self.running.fetch_sub(1, Ordering::Relaxed);
-                if self.slots.next() {
-                    self.run();
-                }
-            }
-        }
-    }
-
-    loom::model(|| {
-        let io = Arc::new(Io {
-            slots: Slots::new(1),
-            queue: Queue(AtomicUsize::new(0)),
-            running: AtomicUsize::new(0),
-            ran: AtomicUsize::new(0),
-        });
-        let other = thread::spawn({
-            let io = Arc::clone(&io);
-            move || io.in_place()
-        });
-        let third = thread::spawn({
-            let io = Arc::clone(&io);
-            move || io.submit()
-        });
-        io.submit();
-        other.join().unwrap();
-        third.join().unwrap();
-        assert_eq!((io.ran.load(Ordering::Relaxed), io.slots.in_use()), (2, 0));
-        assert!(io.queue.is_empty());
-    });
 }
 
 /// What is begun while the watchdog goes to sleep is seen by it, or wakes it: else the model

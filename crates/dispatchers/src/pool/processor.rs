@@ -5,14 +5,14 @@
 
 use corymb_core::Coroutine;
 use corymb_core::internal::TimerShard;
-use corymb_core::internal::prim::atomic::{AtomicPtr, Ordering};
+use corymb_core::internal::prim::atomic::{AtomicPtr, AtomicU32, Ordering};
 use corymb_core::internal::prim::{Mutex, UnsafeCell};
 use crossbeam_utils::CachePadded;
 
 use super::blocked::Record;
 use super::counters::Counters;
 use super::owner::{Owner, Tenant};
-use super::polled::Polled;
+use super::polled::{Polled, Seen};
 use super::queue::{RunQueue, Thief};
 
 /// One processor.
@@ -24,8 +24,8 @@ pub(crate) struct Processor {
     /// The coroutine that was woken last, or null; it runs before the queue.
     lifo: CachePadded<AtomicPtr<()>>,
     shard: &'static TimerShard,
-    /// The poll of its holder that the watchdog has told of.
-    pub(super) blocked: Mutex<Option<Record>>,
+    /// What the watchdog has told of its holder.
+    pub(super) blocked: Mutex<Blocked>,
     /// Written by the holder at each poll.
     pub(super) figures: CachePadded<Figures>,
 }
@@ -34,6 +34,25 @@ pub(crate) struct Processor {
 pub(super) struct Figures {
     pub(super) counters: Counters,
     pub(super) polled: Polled,
+    /// The system's number for the holder.
+    pub(super) thread: AtomicU32,
+}
+
+/// What the watchdog has told, and done.
+#[derive(Default)]
+pub(super) struct Blocked {
+    /// The poll that it has told of, and whose end was not told yet.
+    pub(super) record: Option<Record>,
+    /// A processor was put into service beside this one, whose holder gives it up when its poll is
+    /// over.
+    pub(super) compensated: bool,
+}
+
+impl Figures {
+    /// The poll in progress: the count of those before, and what is polled.
+    pub(super) fn poll(&self) -> (u64, Option<Seen>) {
+        (self.counters.polls.get(), self.polled.look())
+    }
 }
 
 // SAFETY: all fields but `queue` are made to be shared; that one is reached by `with_queue` alone,
@@ -50,8 +69,12 @@ impl Processor {
             thief,
             lifo: CachePadded::new(AtomicPtr::new(std::ptr::null_mut())),
             shard: TimerShard::acquire(),
-            blocked: Mutex::new(None),
-            figures: CachePadded::new(Figures { counters: Counters::new(), polled: Polled::new() }),
+            blocked: Mutex::new(Blocked::default()),
+            figures: CachePadded::new(Figures {
+                counters: Counters::new(),
+                polled: Polled::new(),
+                thread: AtomicU32::new(0),
+            }),
         }
     }
 
@@ -133,6 +156,12 @@ impl Processor {
     #[inline]
     pub(super) fn is_slot_stuck(&self) -> bool {
         self.figures.polled.is_noticed() || self.owner.seen().is_lent()
+    }
+
+    /// Whether its holder is in a poll that was told of, and does not compute.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.figures.polled.is_noticed()
+            && self.blocked.lock().record.as_ref().is_some_and(Record::blocks)
     }
 
     /// Whether there is something here for others.

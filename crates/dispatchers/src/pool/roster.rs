@@ -68,6 +68,10 @@ impl Roster {
         Self { state: Mutex::new(state), ended: Condvar::new(), max_threads, keep_alive }
     }
 
+    pub(super) fn max_threads(&self) -> usize {
+        self.max_threads
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -43,7 +43,7 @@ impl Local {
         self.end_busy_time();
         let Some(own) = self.held() else { return };
         own.figures.polled.clear();
-        if own.figures.polled.is_noticed() {
+        if own.figures.polled.is_flagged() {
             return self.was_noticed();
         }
         let searching = self.pool().idle.start_search();

@@ -1,8 +1,10 @@
-//! How many coroutines are polled as IO at once, and how many wait for that: one word.
+//! How many coroutines are polled as IO at once, and how many wait for that: a word for each side.
 //!
 //! | bits | meaning |
 //! | --- | --- |
-//! | 0..32 | slots in use |
+//! | 0..30 | slots in use |
+//! | 30 | of the limited side, `TURN`: the elastic side had the last slot that both waited for |
+//! | 31 | of the limited side, `WANTED`: the elastic side waits for a slot of this one |
 //! | 32..64 | coroutines in the queue that nobody has been given a slot for |
 //!
 //! ```text
@@ -17,58 +19,304 @@
 //! free. Each pop is paid for by a push that came before it in the order of that word: a thread
 //! that was told to pop finds a coroutine, unless the pool has closed and dropped all of them.
 //!
-//! Model: `pool/loom.rs`.
+//! # The elastic side
+//!
+//! It has the threads that the limited one may not have, and those that it does not use: where its
+//! own slots are all in use, it borrows. A borrowed slot counts in both words, and so the elastic
+//! one has borrowed as many as it has in use beyond its limit.
+//!
+//! ```text
+//!  submitter to the elastic side           who gives a slot of the limited side back
+//!  1. queued += 1 there                    1. in one step: queued > 0? then as above;
+//!  2. in one step, in the other word:         WANTED? then take it away, keep the slot
+//!     a slot is free? then take it         2. it was wanted? then in one step, in the
+//!     else set WANTED                         elastic word: queued > 0? then queued -= 1,
+//!  3. a slot? then step 2 over there          in use += 1, and pop one there
+//! ```
+//!
+//! So nobody waits on the elastic side while a slot of the limited one goes free. A borrowed slot
+//! is given back at the end of each poll; where both sides wait, they take turns.
+//!
+//! Models: `pool/loom.rs`.
 
 use corymb_core::internal::prim::atomic::{AtomicU64, Ordering};
 
-const QUEUED: u64 = 1 << 32;
-const IN_USE: u64 = QUEUED - 1;
+use super::io::Side;
 
-/// The word, and the limit.
+const QUEUED: u64 = 1 << 32;
+const WANTED: u64 = 1 << 31;
+const TURN: u64 = 1 << 30;
+const IN_USE: u64 = TURN - 1;
+
+/// The slots of both sides.
 pub(super) struct Slots {
+    limited: Word,
+    elastic: Word,
+}
+
+impl Slots {
+    /// `limited` slots for that side, `elastic` for the other one, which also has those of the
+    /// first that are not in use.
+    pub(super) fn new(limited: usize, elastic: usize) -> Self {
+        Self { limited: Word::new(limited), elastic: Word::new(elastic) }
+    }
+
+    /// A coroutine was pushed. `send` is told where threads are needed that pop.
+    pub(super) fn submit(&self, side: Side, mut send: impl FnMut(Side)) {
+        if self.word(side).submit() {
+            send(side);
+        } else if side == Side::Elastic {
+            self.borrow(&mut send);
+        }
+    }
+
+    /// A coroutine was pushed by a thread that has a slot of this side, and will soon be done with
+    /// its poll.
+    pub(super) fn submit_behind(&self, side: Side) {
+        // Ordering: AcqRel, as in `Word::change`.
+        self.word(side).word.fetch_add(QUEUED, Ordering::AcqRel);
+    }
+
+    /// A slot for a coroutine that is being polled already, if there is one and nobody waits.
+    #[inline]
+    pub(super) fn try_enter(&self, side: Side, send: impl FnMut(Side)) -> bool {
+        self.word(side).try_enter() || (side == Side::Elastic && self.try_enter_borrowed(send))
+    }
+
+    #[cold]
+    fn try_enter_borrowed(&self, mut send: impl FnMut(Side)) -> bool {
+        if self.elastic.is_waited_for() || !self.limited.try_enter() {
+            return false;
+        }
+        if self.elastic.enter_with() == Claim::Own {
+            self.pass_on(&mut send);
+            self.borrow(&mut send);
+        }
+        true
+    }
+
+    /// A poll has ended. The side on which the thread that has polled has a slot now: somebody
+    /// pops the next coroutine there.
+    #[inline]
+    pub(super) fn next(&self, side: Side, mut send: impl FnMut(Side)) -> Option<Side> {
+        if side == Side::Elastic {
+            match self.elastic.end() {
+                End::Kept => return Some(side),
+                End::Free => return None,
+                // A slot of the limited side is in hand.
+                End::Borrowed { others_wait: true } => self.limited.want(),
+                End::Borrowed { others_wait: false } => {}
+            }
+        }
+        match self.limited.next() {
+            Next::Pop => Some(Side::Limited),
+            Next::Free => None,
+            Next::Wanted => self.lend(&mut send),
+        }
+    }
+
+    /// A slot of the limited side is in hand, which the elastic side wants.
+    #[cold]
+    fn lend(&self, send: &mut impl FnMut(Side)) -> Option<Side> {
+        let next = match self.elastic.claim() {
+            Claim::Borrowed => Some(Side::Elastic),
+            claim => {
+                if claim == Claim::Own {
+                    send(Side::Elastic);
+                }
+                self.give_back(send)
+            }
+        };
+        self.borrow(send);
+        next
+    }
+
+    /// As long as coroutines wait on the elastic side: takes slots of the limited one for them, or
+    /// has the next one that comes free kept.
+    fn borrow(&self, send: &mut impl FnMut(Side)) {
+        while self.elastic.is_waited_for() && self.limited.take_or_want() {
+            match self.elastic.claim() {
+                Claim::Borrowed => send(Side::Elastic),
+                claim => {
+                    if claim == Claim::Own {
+                        send(Side::Elastic);
+                    }
+                    self.pass_on(send);
+                }
+            }
+        }
+    }
+
+    /// A slot of the limited side is in hand that is not needed.
+    fn pass_on(&self, send: &mut impl FnMut(Side)) {
+        if let Some(side) = self.give_back(send) {
+            send(side);
+        }
+    }
+
+    /// The same, for a thread that can go on itself on the side that comes back.
+    fn give_back(&self, send: &mut impl FnMut(Side)) -> Option<Side> {
+        loop {
+            match self.limited.next() {
+                Next::Pop => return Some(Side::Limited),
+                Next::Free => return None,
+                Next::Wanted => match self.elastic.claim() {
+                    Claim::Borrowed => return Some(Side::Elastic),
+                    Claim::Own => send(Side::Elastic),
+                    Claim::Nothing => {}
+                },
+            }
+        }
+    }
+
+    fn word(&self, side: Side) -> &Word {
+        match side {
+            Side::Limited => &self.limited,
+            Side::Elastic => &self.elastic,
+        }
+    }
+
+    /// How many slots the limited side has.
+    pub(super) fn of_limited(&self) -> usize {
+        usize::try_from(self.limited.limit).unwrap_or(usize::MAX)
+    }
+
+    /// How many coroutines are polled on both sides.
+    pub(super) fn in_use(&self) -> usize {
+        let own = self.elastic.in_use().min(self.elastic.limit);
+        usize::try_from(self.limited.in_use() + own).unwrap_or(usize::MAX)
+    }
+}
+
+/// What came of the end of a poll on the elastic side.
+enum End {
+    /// The slot is kept, to pop the next coroutine.
+    Kept,
+    Free,
+    /// It was a borrowed one, which is in hand now.
+    Borrowed {
+        others_wait: bool,
+    },
+}
+
+/// What came of a slot of the limited side.
+enum Next {
+    /// It is kept, to pop the next coroutine of that side.
+    Pop,
+    /// It is kept, for somebody on the elastic side.
+    Wanted,
+    Free,
+}
+
+/// What came of a slot of the limited side that was offered to the elastic one.
+#[derive(PartialEq, Eq)]
+enum Claim {
+    /// It is borrowed now.
+    Borrowed,
+    /// There was an own one, so it is still in hand.
+    Own,
+    /// Nobody waits, so it is still in hand.
+    Nothing,
+}
+
+/// One word, and the limit.
+struct Word {
     word: AtomicU64,
     limit: u64,
 }
 
-impl Slots {
-    pub(super) fn new(limit: usize) -> Self {
+impl Word {
+    fn new(limit: usize) -> Self {
         Self { word: AtomicU64::new(0), limit: (limit as u64).min(IN_USE) }
     }
 
-    /// A coroutine was pushed. True if it has a slot: then the caller sends a thread that pops.
-    pub(super) fn submit(&self) -> bool {
+    /// A coroutine was pushed: true if it has a slot.
+    fn submit(&self) -> bool {
         self.change(|word| {
             let free = word & IN_USE < self.limit;
             (free, word + if free { 1 } else { QUEUED })
         })
     }
 
-    /// A coroutine was pushed by a thread that has a slot, and will soon be done with its poll.
-    pub(super) fn submit_behind(&self) {
-        // Ordering: AcqRel, as in `change`.
-        self.word.fetch_add(QUEUED, Ordering::AcqRel);
-    }
-
-    /// A slot for a coroutine that is being polled already, if there is one and nobody waits.
+    /// Takes a slot, if one is free and nobody waits.
     #[inline]
-    pub(super) fn try_enter(&self) -> bool {
+    fn try_enter(&self) -> bool {
         self.change(|word| {
-            let free = word < self.limit;
+            let free = word & !TURN < self.limit;
             (free, word + u64::from(free))
         })
     }
 
-    /// A poll has ended. True if the slot is kept: then somebody pops the next coroutine.
+    /// A slot of the limited side is not needed by its thread any more.
     #[inline]
-    pub(super) fn next(&self) -> bool {
+    fn next(&self) -> Next {
         self.change(|word| {
             let queued = word >= QUEUED;
-            (queued, word - if queued { QUEUED } else { 1 })
+            if word & WANTED != 0 && (word & TURN == 0 || !queued) {
+                (Next::Wanted, (word & !WANTED) | TURN)
+            } else if queued {
+                (Next::Pop, (word - QUEUED) & !TURN)
+            } else {
+                (Next::Free, word - 1)
+            }
         })
     }
 
+    /// Takes a slot of the limited side for the elastic one, if one is free and nobody waits; else
+    /// notes that it is wanted.
+    fn take_or_want(&self) -> bool {
+        let is_free = |word: u64| word & !(WANTED | TURN) < self.limit;
+        // Ordering: AcqRel, as in `change`. Written also where it is wanted already: who takes the
+        // note away then sees what was pushed before this.
+        let change = |word| Some(if is_free(word) { word + 1 } else { word | WANTED });
+        self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, change).is_ok_and(is_free)
+    }
+
+    /// Notes that the elastic side wants a slot; the caller has one, and is about to give it back.
+    fn want(&self) {
+        // Ordering: AcqRel, as in `change`.
+        self.word.fetch_or(WANTED, Ordering::AcqRel);
+    }
+
+    /// A poll on the elastic side has ended.
+    fn end(&self) -> End {
+        self.change(|word| {
+            let queued = word >= QUEUED;
+            if word & IN_USE > self.limit {
+                (End::Borrowed { others_wait: queued }, word - 1)
+            } else if queued {
+                (End::Kept, word - QUEUED)
+            } else {
+                (End::Free, word - 1)
+            }
+        })
+    }
+
+    /// For the elastic side there is a slot of the other one: whether somebody there has it now.
+    fn claim(&self) -> Claim {
+        self.change(|word| match word >= QUEUED {
+            true => (self.slot(word), word - QUEUED + 1),
+            false => (Claim::Nothing, word),
+        })
+    }
+
+    /// As [`claim`](Self::claim), by a coroutine that is being polled already.
+    fn enter_with(&self) -> Claim {
+        self.change(|word| (self.slot(word), word + 1))
+    }
+
+    fn slot(&self, word: u64) -> Claim {
+        if word & IN_USE < self.limit { Claim::Own } else { Claim::Borrowed }
+    }
+
+    /// Whether coroutines wait in the queue.
+    fn is_waited_for(&self) -> bool {
+        // Ordering: Relaxed; who pushes one later looks for a slot itself.
+        self.word.load(Ordering::Relaxed) >= QUEUED
+    }
+
     #[inline]
-    fn change(&self, f: impl Fn(u64) -> (bool, u64)) -> bool {
+    fn change<R>(&self, f: impl Fn(u64) -> (R, u64)) -> R {
         // Ordering: Relaxed, the compare-exchange looks again.
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -84,8 +332,90 @@ impl Slots {
         }
     }
 
-    pub(super) fn in_use(&self) -> usize {
+    fn in_use(&self) -> u64 {
         // Ordering: Relaxed, a figure for people.
-        usize::try_from(self.word.load(Ordering::Relaxed) & IN_USE).unwrap_or(usize::MAX)
+        self.word.load(Ordering::Relaxed) & IN_USE
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use Side::{Elastic, Limited};
+
+    /// Slots, and where threads were sent.
+    struct Sent {
+        slots: Slots,
+        sent: Vec<Side>,
+    }
+
+    impl Sent {
+        fn new(limited: usize, elastic: usize) -> Self {
+            Self { slots: Slots::new(limited, elastic), sent: Vec::new() }
+        }
+
+        fn submit(&mut self, side: Side) -> Vec<Side> {
+            self.slots.submit(side, |side| self.sent.push(side));
+            std::mem::take(&mut self.sent)
+        }
+
+        fn next(&mut self, side: Side) -> Option<Side> {
+            let next = self.slots.next(side, |side| self.sent.push(side));
+            assert!(self.sent.is_empty(), "{:?}", self.sent);
+            next
+        }
+
+        fn try_enter(&mut self, side: Side) -> bool {
+            self.slots.try_enter(side, |side| panic!("sent for {side:?}"))
+        }
+    }
+
+    #[test]
+    fn the_elastic_side_has_what_the_limited_one_does_not_use() {
+        let mut it = Sent::new(3, 1);
+        for _ in 0..4 {
+            assert_eq!(it.submit(Elastic), [Elastic]);
+        }
+        assert_eq!(it.slots.in_use(), 4);
+        assert!(it.submit(Elastic).is_empty() && !it.try_enter(Elastic));
+        assert!(it.submit(Limited).is_empty() && !it.try_enter(Limited));
+        // They take turns, and what was borrowed is given back first.
+        assert_eq!(it.next(Elastic), Some(Elastic));
+        assert_eq!(it.next(Elastic), Some(Limited));
+        assert_eq!([it.next(Elastic), it.next(Elastic), it.next(Elastic)], [None; 3]);
+        assert_eq!((it.next(Limited), it.slots.in_use()), (None, 0));
+    }
+
+    #[test]
+    fn neither_side_starves_the_other() {
+        let mut it = Sent::new(1, 0);
+        assert_eq!(it.submit(Limited), [Limited]);
+        let mut at = Limited;
+        let mut popped = Vec::new();
+        for _ in 0..6 {
+            for side in [Limited, Elastic] {
+                assert!(it.submit(side).is_empty());
+            }
+            at = it.next(at).unwrap();
+            popped.push(at);
+        }
+        assert_eq!(popped, [Elastic, Limited, Elastic, Limited, Elastic, Limited]);
+        let rest = std::iter::from_fn(|| {
+            let next = it.next(at)?;
+            at = next;
+            Some(next)
+        });
+        assert_eq!(rest.count(), 6);
+        assert_eq!(it.slots.in_use(), 0);
+    }
+
+    #[test]
+    fn a_poll_in_progress_borrows_too() {
+        let mut it = Sent::new(1, 1);
+        assert!(it.try_enter(Elastic) && it.try_enter(Elastic) && !it.try_enter(Elastic));
+        assert!(!it.try_enter(Limited));
+        assert_eq!(it.next(Elastic), None);
+        assert!(it.try_enter(Limited));
+        assert_eq!(it.slots.in_use(), 2);
     }
 }

@@ -6,9 +6,11 @@
 //!   and nobody sleeps who would run them, or when nobody drives reactor and timers. It sends a
 //!   spare, which takes the processor if it is still lent as it was. After [`LONG_LENT`] it does so
 //!   in any case: then it need not watch any more.
-//! - Polls that hold a processor for longer than the threshold it tells of (`polled`, `blocked`),
-//!   and makes up for them by processors in addition (`compensation`).
-//! - If the reactor is left alone because its last driver does not come back, it wakes a sleeper.
+//! - Polls that hold a processor for longer than the threshold it tells of (`polled`, `blocked`).
+//!   It makes up for those that block by processors in addition (`compensation`); those that
+//!   compute hold theirs rightly (`samples`).
+//! - If the reactor is left alone because its last driver does not come back, it wakes a sleeper,
+//!   or looks there itself if all workers are in long polls.
 //!
 //! It is started when first there is something to see, and sleeps when all workers do.
 
@@ -18,20 +20,23 @@ use std::time::Duration;
 
 use corymb_core::internal::prim::Mutex;
 use corymb_core::internal::prim::atomic::AtomicUsize;
-use corymb_core::internal::real_now;
+use corymb_core::internal::{TimerShard, real_now, wake_all};
 use corymb_core::time::Instant;
 
 use super::Pool;
 use super::blocked::Teller;
 use super::counters::SharedCounter;
 use super::owner::Seen;
+use super::polled;
 use super::processor::Processor;
 use super::roster::{Counted, Errand};
 
 mod compensation;
 pub(super) mod mode;
+mod samples;
 
 use mode::{ASLEEP, FAST, Mode, SLOW};
+use samples::Samples;
 
 /// The time between two looks at lent processors: when it had to act lately, and at most.
 const SHORT_TICK: Duration = Duration::from_micros(50);
@@ -103,6 +108,11 @@ impl Watchdog {
         }
     }
 
+    /// The time between two looks at a poll.
+    fn poll_tick(&self) -> Duration {
+        POLL_TICK.min(self.threshold / LOOKS)
+    }
+
     pub(super) fn is_this_thread(&self) -> bool {
         self.thread.lock().as_ref().is_some_and(|it| it.id() == thread::current().id())
     }
@@ -142,13 +152,15 @@ struct Rounds {
 /// What it keeps in mind of one processor.
 struct Watched {
     owner: Seen,
-    polls: u64,
-    cell: Option<usize>,
+    poll: (u64, Option<polled::Seen>),
     /// Since when all that has not changed.
     since: Instant,
     /// When a spare was sent for it.
     sent: Option<Instant>,
     told: bool,
+    /// It was seen to block.
+    blocks: bool,
+    samples: Samples,
 }
 
 /// What one look has shown.
@@ -197,7 +209,7 @@ impl Rounds {
             pool.watchdog.mode.lower(ASLEEP, || !pool.is_at_rest());
         }
         if pool.watchdog.mode.get() == SLOW {
-            self.sleep(POLL_TICK.min(pool.watchdog.threshold / LOOKS));
+            self.sleep(pool.watchdog.poll_tick());
         }
     }
 
@@ -248,9 +260,10 @@ impl Rounds {
         look
     }
 
-    /// Wakes a sleeper if the reactor is left alone.
+    /// Wakes a sleeper if the reactor is left alone, or looks there itself if nobody else can.
     fn relieve_driver(&mut self, now: Instant) -> bool {
-        if !self.pool.lacks_driver() || self.pool.idle.sleepers() == 0 {
+        let can_wake = self.pool.idle.sleepers() > 0;
+        if !self.pool.lacks_driver() || !(can_wake || self.pool.working() == 0) {
             self.driverless_since = None;
             return false;
         }
@@ -258,15 +271,26 @@ impl Rounds {
         let is_due = now.saturating_duration_since(since) >= DRIVERLESS;
         if is_due {
             self.driverless_since = None;
-            self.pool.submitted();
+            match can_wake {
+                true => self.pool.submitted(),
+                false => self.pool.drive_once(now),
+            }
         }
-        is_due
+        is_due && can_wake
     }
 }
 
 impl Watched {
     fn new(owner: Seen, now: Instant) -> Self {
-        Self { owner, polls: 0, cell: None, since: now, sent: None, told: false }
+        Self {
+            owner,
+            poll: (0, None),
+            since: now,
+            sent: None,
+            told: false,
+            blocks: false,
+            samples: Samples::default(),
+        }
     }
 
     /// Sends a spare for a lent processor, if that is `wanted` or has been lent for long.
@@ -303,6 +327,20 @@ impl Pool {
     fn working(&self) -> usize {
         let runs = |it: &&Processor| it.owner.seen().is_held() && !it.figures.polled.is_noticed();
         self.processors.iter().filter(runs).count().saturating_sub(self.idle.sleepers())
+    }
+
+    /// Hands out events and timers that are there. What they wake on the pool waits for a worker;
+    /// threads that block, and other runtimes, do not.
+    fn drive_once(&self, now: Instant) {
+        let mut wakers = Vec::new();
+        if let Some(role) = self.driver.take() {
+            // An error shows again where a worker can wait it out.
+            let _events = role.poll(&mut wakers);
+        }
+        wake_all(wakers);
+        for shard in self.shards().filter(|shard| shard.is_due(now)) {
+            TimerShard::advance(shard, now);
+        }
     }
 
     pub(super) fn lent(&self) -> usize {

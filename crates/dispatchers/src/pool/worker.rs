@@ -108,6 +108,8 @@ impl Local {
     /// This thread has taken `processor`.
     fn begin_work(&self, processor: &Processor) {
         processor.figures.polled.clear();
+        // Ordering: Relaxed; the watchdog may ask for the last one's once more.
+        processor.figures.thread.store(self.system_number, Ordering::Relaxed);
         self.set_held(Some(processor));
         self.begin_busy_time(real_now());
         self.pool().watchdog.working(self.pool());
@@ -117,21 +119,41 @@ impl Local {
     pub(super) fn run_one(&self, coroutine: Coroutine) {
         let Some(processor) = self.held() else { return self.pool().inject(coroutine) };
         processor.figures.polled.begin(&coroutine);
-        if self.pool().known.contains(coroutine.launched_at()) {
-            // What is queued here, and the driver's role, are anybody's from now on.
-            self.lend();
-        }
+        self.lend_if_known(&coroutine);
         coroutine.run();
         if self.held().is_none() {
             self.come_back();
         }
         if let Some(processor) = self.held() {
             processor.counters().polls.increment();
-            if processor.figures.polled.is_noticed() {
+            if processor.figures.polled.is_flagged() {
                 self.was_noticed();
             }
         }
         self.tell_driver_of_timer();
+    }
+
+    /// What this thread polls, which serves a view, polls `coroutine` next. True if it should
+    /// return after that: it has no processor any more, or has to give it up.
+    #[inline]
+    pub(super) fn polls_inside(&self, coroutine: &Coroutine) -> bool {
+        let Some(processor) = self.held() else { return true };
+        processor.figures.polled.begin_inside(coroutine);
+        let retires = processor.figures.polled.is_flagged() && self.was_noticed_inside();
+        self.lend_if_known(coroutine) || retires
+    }
+
+    /// Lends the processor for a poll that is known to block: what is queued there, and the
+    /// driver's role, are anybody's from now on.
+    #[inline]
+    fn lend_if_known(&self, coroutine: &Coroutine) -> bool {
+        let known = &self.pool().known;
+        let lends = known.contains(coroutine.launched_at());
+        if lends {
+            known.polls.increment();
+            self.lend();
+        }
+        lends
     }
 
     /// Gives the processor up for good.

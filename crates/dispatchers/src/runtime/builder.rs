@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Runtime;
-use super::settings::Settings;
+use super::environment;
+use super::settings::{Settings, check_stack_size};
 use crate::pool::{BlockedHook, Hooks, Pool, WorkerBlocked};
 
 /// A runtime in the making.
@@ -89,7 +90,8 @@ impl Builder {
     ///
     /// They are started when they are needed. Threads that block in a nested `run_blocking` come
     /// on top. As many as the parallelism are kept from IO, so a small number limits
-    /// [`io_parallelism`](Self::io_parallelism) too.
+    /// [`io_parallelism`](Self::io_parallelism) and the views of `Dispatcher::Io` too: together
+    /// they have `max_pool_size - parallelism` threads.
     ///
     /// From `parallelism + 1` to 32,768; else the environment's `CORYMB_MAX_POOL_SIZE`.
     ///
@@ -184,8 +186,8 @@ impl Builder {
     }
 
     /// How long one poll may hold a thread until that is told
-    /// ([`on_worker_blocked`](Self::on_worker_blocked)) and made up for; 20 milliseconds by
-    /// default. It counts in whole milliseconds.
+    /// ([`on_worker_blocked`](Self::on_worker_blocked)) and, if it blocks, made up for; 20
+    /// milliseconds by default. It counts in whole milliseconds.
     ///
     /// From a millisecond to a day; else the environment's `CORYMB_BLOCKED_THRESHOLD_MS`.
     ///
@@ -210,10 +212,13 @@ impl Builder {
         self
     }
 
-    /// Is called twice for each poll that holds a thread for longer than
-    /// [`blocked_threshold`](Self::blocked_threshold): when that is seen, and at the end. By
-    /// default a line is written to the standard error, one a second for each place of launch at
-    /// most.
+    /// Is called for a poll that is seen to hold a worker for longer than
+    /// [`blocked_threshold`](Self::blocked_threshold), and once more at its end. By default a line
+    /// is written to the standard error, for one poll a second of each place of launch at most.
+    ///
+    /// Where coroutines were launched that have blocked twice, later ones are polled so that they
+    /// hold no worker. They are not told of; [`Metrics::known_polls`](crate::Metrics::known_polls)
+    /// counts them.
     ///
     /// It runs on the thread that watches, or on the one that was blocked, and must not block
     /// either. If it panics, that is reported, and nothing else.
@@ -252,12 +257,17 @@ impl Builder {
 
     /// The stack size of the worker threads in bytes; by default the standard library's.
     ///
+    /// At least 65,536. How much coroutines need is theirs to know; the report of a panic, with a
+    /// trace, needs some more.
+    ///
     /// # Examples
     ///
     /// ```
     /// let runtime = corymb::Runtime::builder().stack_size(32 * 1024 * 1024).build()?;
     /// let deep = runtime.detached(async { std::hint::black_box([0_u8; 3 * 1024 * 1024]).len() });
     /// assert_eq!(runtime.run_blocking(deep), 3 * 1024 * 1024);
+    /// let refused = corymb::Runtime::builder().stack_size(1).build();
+    /// assert!(matches!(refused, Err(corymb::BuildError::Setting { .. })));
     /// # Ok::<(), corymb::BuildError>(())
     /// ```
     pub fn stack_size(self, bytes: usize) -> Self {
@@ -330,7 +340,9 @@ impl Builder {
     /// [`BuildError`] names the setting that is bad, or what the system refused.
     #[track_caller]
     pub fn build(self) -> Result<Runtime, BuildError> {
+        environment::warn_of_unknown();
         let limits = self.settings.resolve(|name| env::var_os(name))?;
+        self.stack_size.map_or(Ok(()), check_stack_size)?;
         let thread_name =
             self.thread_name.or(self.name.as_deref().map(String::from)).unwrap_or("corymb".into());
         if thread_name.contains('\0') {

@@ -34,12 +34,13 @@ impl Settings {
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Limits, BuildError> {
         let number = |knob: Knob, set: Option<usize>, range, default| {
-            let set = set.map(|it| it as u64);
+            let set = set.map(|it| (it as u64, it.to_string()));
             let value = knob.choose(set, &environment, &range)?;
             Ok(value.map_or(default, |it| usize::try_from(it).unwrap_or(usize::MAX)))
         };
         let time = |knob: Knob, set: Option<Duration>, range, default| {
-            let set = set.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
+            let millis = |it: Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
+            let set = set.map(|it| (millis(it), format!("{it:?}")));
             let value = knob.choose(set, &environment, &range)?;
             Ok::<_, BuildError>(value.map_or(default, Duration::from_millis))
         };
@@ -92,19 +93,50 @@ const KEEP_ALIVE: Knob = knob("keep_alive", "CORYMB_KEEP_ALIVE_MS", " millisecon
 const BLOCKED_THRESHOLD: Knob =
     knob("blocked_threshold", "CORYMB_BLOCKED_THRESHOLD_MS", " milliseconds");
 
+/// All variables that set something.
+pub(super) const VARIABLES: [&str; 6] = [
+    PARALLELISM.variable,
+    MAX_POOL_SIZE.variable,
+    MIN_RUNNABLE.variable,
+    IO_PARALLELISM.variable,
+    KEEP_ALIVE.variable,
+    BLOCKED_THRESHOLD.variable,
+];
+
+/// Less than that is not enough for the worker itself, and for the report of a panic.
+const LEAST_STACK: usize = 64 * 1024;
+/// More than any machine has.
+const MOST_STACK: u64 = 1 << 40;
+
+/// Checks the stack size of the threads.
+pub(super) fn check_stack_size(bytes: usize) -> Result<(), BuildError> {
+    if bytes >= LEAST_STACK && bytes as u64 <= MOST_STACK {
+        return Ok(());
+    }
+    Err(BuildError::Setting {
+        name: String::from("stack_size(..)"),
+        value: bytes.to_string(),
+        allowed: format!("a number of bytes from {LEAST_STACK} to {MOST_STACK}"),
+    })
+}
+
 impl Knob {
-    /// What was `set`, else what the environment says.
+    /// What was `set`, which is a number and the text of what was given, else what the environment
+    /// says. A variable that is empty says nothing.
     fn choose(
         self,
-        set: Option<u64>,
+        set: Option<(u64, String)>,
         environment: impl Fn(&str) -> Option<OsString>,
         range: &RangeInclusive<u64>,
     ) -> Result<Option<u64>, BuildError> {
         let (name, value, text) = match set {
-            Some(value) => (format!("{}(..)", self.method), Some(value), value.to_string()),
+            Some((value, text)) => (format!("{}(..)", self.method), Some(value), text),
             None => {
                 let Some(raw) = environment(self.variable) else { return Ok(None) };
                 let text = raw.to_string_lossy().into_owned();
+                if text.trim().is_empty() {
+                    return Ok(None);
+                }
                 (self.variable.to_owned(), text.trim().parse().ok(), format!("`{text}`"))
             }
         };
@@ -157,6 +189,35 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_variable_sets_nothing() {
+        let none = resolve(Settings::default(), &[]).unwrap();
+        for variable in VARIABLES {
+            for empty in ["", " "] {
+                let limits = resolve(Settings::default(), &[(variable, empty)]).unwrap();
+                assert_eq!(format!("{limits:?}"), format!("{none:?}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_duration_is_shown_as_it_was_given() {
+        let week = Duration::from_secs(7 * 86_400);
+        let message = error(Settings { keep_alive: Some(week), ..Settings::default() }, &[]);
+        let allowed = "give a number from 0 to 86400000 milliseconds";
+        assert!(message.starts_with(&format!("keep_alive(..) is 604800s: {allowed}")), "{message}");
+    }
+
+    #[test]
+    fn a_stack_has_to_be_large_enough() {
+        assert!(check_stack_size(LEAST_STACK).is_ok());
+        for bytes in [0, 1, LEAST_STACK - 1, usize::MAX] {
+            let message = check_stack_size(bytes).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("stack_size(..) is {bytes}: give")), "{message}");
+            assert!(message.contains("bytes from 65536 to"), "{message}");
+        }
+    }
+
+    #[test]
     fn each_variable_is_named_with_what_it_held_and_what_is_allowed() {
         for variable in [
             "CORYMB_PARALLELISM",
@@ -166,7 +227,7 @@ mod tests {
             "CORYMB_KEEP_ALIVE_MS",
             "CORYMB_BLOCKED_THRESHOLD_MS",
         ] {
-            for value in ["many", "-1", "", "99999999999", "1e3"] {
+            for value in ["many", "-1", "1 2", "99999999999", "1e3"] {
                 let message = error(Settings::default(), &[(variable, value)]);
                 assert!(message.contains(variable), "{message}");
                 assert!(message.contains(&format!("`{value}`")), "{message}");

@@ -5,6 +5,9 @@
 //! underneath does not want it, takes with it what is queued at that time; the place is free then,
 //! and the next push tries again.
 //!
+//! The dispatcher underneath is told of each coroutine before its poll (`polls_inside`), and may
+//! have the runner give way before its turn is over.
+//!
 //! # Finding the runners around a poll
 //!
 //! Each poll of a runner is noted on a chain of this thread. Its coroutines run right inside of
@@ -51,12 +54,17 @@ impl Future for Runner {
         };
         let entry = Entry::new(&places, &node, &this.has_place);
         let _noted = entry.note();
+        let dispatch = &places.context().dispatch;
         for _ in 0..IN_A_ROW {
             let Some(coroutine) = places.next(Some(&node)) else { return Poll::Pending };
+            let is_last = dispatch.polls_inside(&coroutine);
             coroutine.run();
             if !this.has_place.replace(true) {
                 places.rest(&node);
                 return Poll::Pending;
+            }
+            if is_last {
+                break;
             }
         }
         cx.waker().wake_by_ref();

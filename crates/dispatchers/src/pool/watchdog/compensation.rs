@@ -1,8 +1,9 @@
-//! Polls that block: seen, told of, and made up for.
+//! Long polls: seen, told of, and, unless they compute, made up for.
 
 use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use corymb_core::Coroutine;
 use corymb_core::internal::prim::atomic::{Ordering, fence};
@@ -12,9 +13,12 @@ use corymb_core::time::Instant;
 use super::super::Pool;
 use super::super::blocked::Record;
 use super::super::local::Local;
+use super::super::polled::Seen as Polled;
 use super::super::processor::Processor;
 use super::super::roster::Errand;
-use super::Rounds;
+use super::super::system_thread;
+use super::samples::Samples;
+use super::{LOOKS, Rounds, Watchdog, Watched};
 
 /// How many launch sites are remembered.
 const MAX_SITES: usize = 64;
@@ -40,23 +44,34 @@ impl Rounds {
     /// it has been for too long.
     pub(super) fn look_at_poll(&mut self, index: usize, processor: &Processor, now: Instant) {
         let watched = &mut self.watched[index];
-        let polls = processor.counters().polls.get();
-        let polled = processor.figures.polled.look();
-        let cell = polled.map(|(_, cell)| cell);
-        if (polls, cell) != (watched.polls, watched.cell) {
-            (watched.polls, watched.cell) = (polls, cell);
-            (watched.since, watched.told) = (now, false);
+        let poll = processor.figures.poll();
+        if poll != watched.poll {
+            (watched.poll, watched.since) = (poll, now);
+            (watched.told, watched.blocks, watched.samples) = (false, false, Samples::default());
+            return;
         }
-        let Some((site, cell)) = polled else { return };
+        let Some(Polled { site, cell, .. }) = poll.1 else { return };
+        let Watchdog { threshold, min_runnable, .. } = self.pool.watchdog;
         let elapsed = now.saturating_duration_since(watched.since);
-        if !watched.told && elapsed >= self.pool.watchdog.threshold {
-            watched.told = true;
-            let name = self.pool.name_of(cell);
-            let record = Record { name, site, since: watched.since, compensated: false };
-            if self.sites.blocked(site) && self.pool.watchdog.min_runnable > 0 {
+        watched.look_at_thread(processor, elapsed, now, &self.pool.watchdog);
+        if elapsed < threshold {
+            return;
+        }
+        let computes = watched.samples.computes();
+        let begins_to_block = !watched.blocks && computes != Some(true);
+        if begins_to_block {
+            watched.blocks = true;
+            if self.sites.blocked(site) && min_runnable > 0 {
                 self.pool.known.insert(site);
             }
-            self.pool.tell_of(processor, polls, record);
+        }
+        if !watched.told {
+            watched.told = true;
+            let name = self.pool.name_of(cell);
+            let record = Record { name, site, since: watched.since, computes, lined: false };
+            self.pool.tell_of(processor, poll, record);
+        } else if begins_to_block && let Some(record) = &mut processor.blocked.lock().record {
+            record.computes = computes;
         }
     }
 
@@ -66,14 +81,30 @@ impl Rounds {
         if !self.watched.iter().any(|it| it.told) {
             return;
         }
-        for processor in pool.processors.iter() {
-            if !processor.figures.polled.is_noticed() {
-                continue;
-            }
+        for processor in pool.processors.iter().filter(|it| it.is_blocked()) {
             if pool.runnable() >= pool.watchdog.min_runnable || !pool.roster.has_room() {
                 return;
             }
             pool.compensate_for(processor);
+        }
+    }
+}
+
+impl Watched {
+    /// Looks whether the thread computes, if that will be asked soon.
+    fn look_at_thread(
+        &mut self,
+        processor: &Processor,
+        elapsed: Duration,
+        now: Instant,
+        watchdog: &Watchdog,
+    ) {
+        let tick = watchdog.poll_tick();
+        let is_soon = elapsed + tick * LOOKS >= watchdog.threshold;
+        if is_soon && self.samples.is_due(now, tick) {
+            // Ordering: Relaxed; if another thread holds it by now, the poll is another one too.
+            let thread = processor.figures.thread.load(Ordering::Relaxed);
+            self.samples.note(now, system_thread::computes(thread));
         }
     }
 }
@@ -86,17 +117,13 @@ impl Pool {
     }
 
     /// Tells of a poll, and asks its worker to tell of the end.
-    fn tell_of(&self, processor: &Processor, polls: u64, record: Record) {
-        let site = record.site;
+    fn tell_of(&self, processor: &Processor, poll: (u64, Option<Polled>), mut record: Record) {
         self.watchdog.blocked.increment();
-        self.watchdog.teller.tell(&record.event(real_now(), false));
-        *processor.blocked.lock() = Some(record);
-        let polled = &processor.figures.polled;
-        polled.notice();
+        record.lined = self.watchdog.teller.begun(&record.event(real_now(), false));
+        processor.blocked.lock().record = Some(record);
+        processor.figures.polled.notice();
         fence(Ordering::SeqCst);
-        let goes_on = polled.look().is_some_and(|(now, _)| now == site)
-            && processor.counters().polls.get() == polls;
-        if goes_on {
+        if processor.figures.poll() == poll {
             if processor.has_work_for_others() {
                 self.submitted();
             }
@@ -105,36 +132,38 @@ impl Pool {
         }
     }
 
-    /// Deals with the end of a poll that was told of, once; true if a processor was put into
-    /// service for its time.
-    fn blocked_poll_ended(&self, processor: &Processor) -> bool {
+    /// Deals with the end of a poll that was told of, once.
+    fn blocked_poll_ended(&self, processor: &Processor) {
         if !processor.figures.polled.settle() {
-            return false;
+            return;
         }
-        let Some(record) = processor.blocked.lock().take() else { return false };
-        self.watchdog.teller.tell(&record.event(real_now(), true));
-        record.compensated
+        let record = processor.blocked.lock().record.take();
+        if let Some(record) = record {
+            self.watchdog.teller.ended(&record.event(real_now(), true), record.lined);
+        }
     }
 
-    /// Processors in service that are not in polls that block.
+    /// Processors in service that are not in long polls that block.
     fn runnable(&self) -> usize {
         let runs = |it: &&Processor| {
             let seen = it.owner.seen();
-            !(seen.is_spare() || seen.is_held() && it.figures.polled.is_noticed())
+            !(seen.is_spare() || seen.is_held() && it.is_blocked())
         };
         self.processors.iter().filter(runs).count()
     }
 
     fn compensate_for(&self, processor: &Processor) {
         let mut blocked = processor.blocked.lock();
-        let Some(record) = blocked.as_mut().filter(|it| !it.compensated) else { return };
+        if blocked.record.is_none() || blocked.compensated {
+            return;
+        }
         let Some(added) = self.processors.enlist() else { return };
-        record.compensated = true;
+        blocked.compensated = true;
         // Ordering: Relaxed, a figure for people.
         self.watchdog.compensated.fetch_add(1, Ordering::Relaxed);
         // Under the lock, so that who gives up the other one does it afterwards.
         if !self.send(Errand::Work) && added.owner.delist() {
-            record.compensated = false;
+            blocked.compensated = false;
             self.watchdog.compensated.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -145,9 +174,24 @@ impl Local {
     #[cold]
     pub(in super::super) fn was_noticed(&self) {
         let Some(processor) = self.held() else { return };
-        if self.pool().blocked_poll_ended(processor) {
+        self.pool().blocked_poll_ended(processor);
+        processor.figures.polled.retire_now();
+        if std::mem::take(&mut processor.blocked.lock().compensated) {
             self.retire();
         }
+    }
+
+    /// The same, where a coroutine that is still being polled goes on to poll another one. True if
+    /// the processor is to be given up when that coroutine returns.
+    #[cold]
+    pub(in super::super) fn was_noticed_inside(&self) -> bool {
+        let Some(processor) = self.held() else { return true };
+        self.pool().blocked_poll_ended(processor);
+        let retires = processor.blocked.lock().compensated;
+        if retires {
+            processor.figures.polled.retire_later();
+        }
+        retires
     }
 
     /// Takes the processor that is held out of service, and becomes a spare.

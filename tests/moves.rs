@@ -1,6 +1,6 @@
 //! Sections under other dispatchers, on the real pool.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -206,22 +206,35 @@ struct Step {
     yields: u8,
     blocks: bool,
     joined: bool,
+    /// A timeout in microseconds, which passes if the step has not ended before.
+    limit: Option<u64>,
     inside: Vec<Self>,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let leaf = (0..PLACES.len(), 0..3u8, any::<bool>(), any::<bool>()).prop_map(
-        |(at, yields, blocks, joined)| Step { at, yields, blocks, joined, inside: Vec::new() },
-    );
-    leaf.prop_recursive(3, 12, 3, |inner| {
-        (0..PLACES.len(), 0..3u8, any::<bool>(), any::<bool>(), prop::collection::vec(inner, 0..3))
-            .prop_map(|(at, yields, blocks, joined, inside)| Step {
+    let own = || {
+        let limit = prop::option::weighted(0.3, 0..300u64);
+        (0..PLACES.len(), 0..3u8, any::<bool>(), any::<bool>(), limit)
+    };
+    let leaf = own().prop_map(|(at, yields, blocks, joined, limit)| Step {
+        at,
+        yields,
+        blocks,
+        joined,
+        limit,
+        inside: Vec::new(),
+    });
+    leaf.prop_recursive(3, 12, 3, move |inner| {
+        (own(), prop::collection::vec(inner, 0..3)).prop_map(
+            |((at, yields, blocks, joined, limit), inside)| Step {
                 at,
                 yields,
                 blocks,
                 joined,
+                limit,
                 inside,
-            })
+            },
+        )
     })
 }
 
@@ -242,6 +255,21 @@ impl Gauges {
         self.now[at].fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// Runs the step, within its time.
+    async fn limited(&self, step: &Step) {
+        match step.limit {
+            None => self.run(step).await,
+            Some(limit) => {
+                let limit = Duration::from_micros(limit);
+                let elapsed = with_timeout(limit, async {
+                    self.run(step).await;
+                    pending::<()>().await;
+                });
+                assert!(elapsed.await.is_err());
+            }
+        }
+    }
+
     fn run<'a>(&'a self, step: &'a Step) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(with_context(self.dispatchers[step.at].clone(), async move {
             for _ in 0..step.yields {
@@ -254,10 +282,10 @@ impl Gauges {
                 }
             });
             if step.joined {
-                join_all(step.inside.iter().map(|step| self.run(step))).await;
+                join_all(step.inside.iter().map(|step| self.limited(step))).await;
             } else {
                 for inner in &step.inside {
-                    self.run(inner).await;
+                    self.limited(inner).await;
                     // It is back where it was.
                     self.count(step.at, || ());
                 }
@@ -265,6 +293,10 @@ impl Gauges {
             self.sections.fetch_add(1, Ordering::SeqCst);
         }))
     }
+}
+
+fn is_limited(step: &Step) -> bool {
+    step.limit.is_some() || step.inside.iter().any(is_limited)
 }
 
 fn count(step: &Step) -> usize {
@@ -288,10 +320,11 @@ proptest! {
             sections: AtomicUsize::new(0),
         });
         let expected: usize = programs.iter().map(count).sum();
+        let cut = cancelled || programs.iter().any(is_limited);
         rt.run_blocking(scope(async |s| {
             for program in programs {
                 let gauges = gauges.clone();
-                let job = s.launch(async move { gauges.run(&program).await });
+                let job = s.launch(async move { gauges.limited(&program).await });
                 if cancelled {
                     s.launch(async move {
                         yield_now().await;
@@ -301,7 +334,7 @@ proptest! {
             }
         }));
         let sections = gauges.sections.load(Ordering::SeqCst);
-        prop_assert!(sections == expected || cancelled && sections < expected);
+        prop_assert!(sections == expected || cut && sections < expected);
         // A section that is dropped where it was polled leaves no count behind.
         for now in &gauges.now {
             prop_assert_eq!(now.load(Ordering::SeqCst), 0);

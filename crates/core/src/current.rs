@@ -422,6 +422,18 @@ pub(crate) fn is_started_inline() -> bool {
     }
 }
 
+/// Where the code that asks belongs: to the section right around it that has a dispatcher, else to
+/// its coroutine's own.
+#[cold]
+pub(crate) fn belongs_to(poll: &Poll) -> Arc<dyn Dispatch> {
+    let section = frames_here().find_map(|frame| match frame.node {
+        // SAFETY: valid while the frame is entered.
+        FrameNode::Section(section) => unsafe { &*section }.dispatch(),
+        _ => None,
+    });
+    section.unwrap_or_else(|| Arc::clone(poll.home()))
+}
+
 /// The coroutine that is polled is bound to this thread.
 pub(crate) fn bind_poll() {
     if let Some(poll) = frames().next().and_then(Frame::poll) {

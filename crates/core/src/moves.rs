@@ -25,6 +25,14 @@
 //! A coroutine that is cancelled while it is away is queued at home before it is dropped, so that
 //! what it owns is dropped where it belongs.
 //!
+//! # A section that is dropped
+//!
+//! Code that goes on in the poll that has dropped a section is where that section had brought the
+//! coroutine: it is *astray*, until it is polled at home or something sees to it. What corymb drops
+//! in place (the body of a timeout, of a scope) it sees to: `come_back` moves the coroutine to where
+//! the code after it belongs, before that is polled. A move that the section had asked for leads
+//! there as well.
+//!
 //! # Several sections in one coroutine
 //!
 //! `join!` polls all of its branches wherever the coroutine is. A section that finds itself
@@ -41,6 +49,7 @@ use crate::current::Poll;
 use crate::dispatch::Dispatch;
 use crate::node::side::Side;
 use crate::node::{Node, state};
+use crate::with_context::Strikes;
 
 /// Where a coroutine is, and where it wants to be; of the thread that polls it, or owns its
 /// schedule. In cells, as a pointer leads to the place during a poll.
@@ -56,6 +65,11 @@ pub(crate) struct Moves {
     visits: Cell<u64>,
     /// A section has asked for the last move, and was not polled there yet.
     unserved: Cell<bool>,
+    /// A section was dropped elsewhere than it was entered, and the coroutine has not been brought
+    /// back since.
+    astray: Cell<bool>,
+    /// How often one poll was asked to end for a way back.
+    strikes: Cell<Option<Strikes>>,
 }
 
 impl Moves {
@@ -136,6 +150,42 @@ impl Poll {
         }
     }
 
+    /// A section is dropped that was entered elsewhere than here.
+    #[cold]
+    pub(crate) fn stray(&self) {
+        self.with_moves(|moves| moves.astray.set(true));
+    }
+
+    /// Whether a dropped section has left the coroutine where it was.
+    pub(crate) fn is_astray(&self) -> bool {
+        // SAFETY: as in `with_moves`.
+        let astray = |side: &Side| unsafe { side.with_moves_if_any(|moves| moves.astray.get()) };
+        self.node().side().and_then(astray).unwrap_or(false)
+    }
+
+    /// The coroutine is where the code that runs belongs.
+    pub(crate) fn is_back(&self) {
+        self.with_moves(|moves| moves.astray.set(false));
+    }
+
+    /// Has the coroutine go on at `to` at once, or, if a move was asked for in this poll, after that.
+    pub(crate) fn turn_back(&self, to: &Arc<dyn Dispatch>) {
+        if !self.is_moving() {
+            self.wish_for(to, true);
+        }
+    }
+
+    /// Something with a waker that is not the coroutine's own waits for the end of this poll; whether
+    /// that was noted too often.
+    pub(crate) fn strike(&self) -> bool {
+        self.with_moves(|moves| {
+            let mut strikes = moves.strikes.get().unwrap_or_else(|| Strikes::new(self));
+            let out = strikes.count(self);
+            moves.strikes.set(Some(strikes));
+            out
+        })
+    }
+
     /// Wishes to go on at `to` at the next wake, unless there is a wish.
     pub(crate) fn wish_unless(&self, to: &Arc<dyn Dispatch>) {
         if !self.has_wish() {
@@ -188,6 +238,9 @@ impl Poll {
             let there = address(&wish);
             let (at, old) = moves.come_to(wish);
             moves.visits.set(moves.visits.get() + u64::from(there != address(&old)));
+            if there.is_none() {
+                moves.astray.set(false);
+            }
             (at, old)
         });
         // SAFETY: as in `stay_at`.

@@ -8,28 +8,36 @@
 //!            └── neither ───────────────────────────────────► ask for a move of the coroutine
 //! ```
 //!
-//! When the body is ready, the value is given out where the section was entered: if the thread
+//! When the body is ready, the value (or the panic) is given out where the section was entered: if the thread
 //! cannot become that again, the coroutine moves back first: [`journey`]. What a move is:
 //! [`moves`](crate::moves).
 
+use std::any::Any;
 use std::cell::OnceCell;
 use std::fmt;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
+use std::thread;
 
 use pin_project::{pin_project, pinned_drop};
 
 use crate::context::{Context, ContextInner, Dispatcher};
+use crate::coroutine::is_cancellation;
 use crate::current::{self, Frame, Place as Here, Poll as InPoll};
 use crate::dispatch::Dispatch;
+use crate::error::{Panic, Who};
+use crate::failure::{self, Failure};
 use crate::hooks;
 use crate::scope::scope;
 
+mod astray;
 mod foreign;
 mod journey;
 
+pub(crate) use astray::{come_back, is_astray};
+pub(crate) use foreign::Strikes;
 use journey::{Arrival, Journey, switched};
 
 /// Runs `future` under `context`, as a part of the coroutine that awaits this.
@@ -69,14 +77,16 @@ use journey::{Arrival, Journey, switched};
 ///
 /// # Cancel safety
 ///
-/// Dropping it drops the future. A coroutine that is cancelled while it is away goes home before
+/// Dropping it drops the future. What follows in the same poll runs where the coroutine is then,
+/// and its next suspension brings it back; a timeout or a scope of corymb that drops this with its
+/// body brings the coroutine back before it returns. A coroutine that is cancelled while it is away goes home before
 /// it is dropped; a value that was on its way is dropped. Where the same thread goes on, the way
 /// there and back is no suspension, and no cancellation arrives there.
 #[track_caller]
 pub fn with_context<F: Future>(context: impl Into<Context>, future: F) -> WithContext<F> {
     let section =
         Section { change: context.into(), place: Location::caller(), context: OnceCell::new() };
-    WithContext { body: Some(future), value: None, stage: Stage::New, section }
+    WithContext { body: Some(future), outcome: None, stage: Stage::New, section }
 }
 
 /// Runs `f`, which may block its thread, as a part of the coroutine that awaits this.
@@ -163,8 +173,8 @@ where
 pub struct WithContext<F: Future> {
     #[pin]
     body: Option<F>,
-    /// It waits for the way back.
-    value: Option<F::Output>,
+    /// A value or a panic that waits for the way back.
+    outcome: Option<thread::Result<F::Output>>,
     stage: Stage,
     section: Section,
 }
@@ -203,6 +213,15 @@ impl Section {
         self.context.get().cloned()
     }
 
+    /// Where code inside belongs, if the section has a say in that.
+    pub(crate) fn dispatch(&self) -> Option<Arc<dyn Dispatch>> {
+        match self.change.dispatcher() {
+            None | Some(Dispatcher::Unconfined) => None,
+            // It was there when the section was entered. A main loop may have gone since.
+            Some(dispatcher) => hooks::with(|runtime| dispatcher.resolve(runtime)),
+        }
+    }
+
     /// Compares the dispatcher that is asked for with the one that is here.
     fn enter(&self, here: &Here<'_>) -> Stage {
         match (self.change.dispatcher(), here) {
@@ -233,6 +252,15 @@ impl Section {
     fn resolve(&self, dispatcher: &Dispatcher) -> Arc<dyn Dispatch> {
         let dispatch = hooks::with(|runtime| dispatcher.resolve(runtime));
         dispatch.unwrap_or_else(|| dispatcher.panic_missing(self.place))
+    }
+
+    /// A panic inside that nobody gets to see.
+    #[cold]
+    fn report(&self, payload: Box<dyn Any + Send>) {
+        if !is_cancellation(&*payload) {
+            let who = Who { name: None, launched_at: self.place };
+            failure::report_in_context(&Failure::Panic(Panic::new(who, payload)));
+        }
     }
 
     #[cold]
@@ -277,19 +305,15 @@ impl<F: Future> Future for WithContext<F> {
 #[pinned_drop]
 impl<F: Future> PinnedDrop for WithContext<F> {
     fn drop(self: Pin<&mut Self>) {
-        if matches!(self.project().stage, Stage::There(_)) {
-            forget_wish();
+        let this = self.project();
+        if let Stage::There(journey) = this.stage
+            && let Here::Coroutine(poll) = current::place()
+        {
+            journey.abandon(poll);
         }
-    }
-}
-
-/// The wish of a section does not outlive it. A move that is asked for is left alone: another
-/// section may have asked for it too.
-fn forget_wish() {
-    if let Here::Coroutine(poll) = current::place()
-        && !poll.is_moving()
-    {
-        drop(poll.take_wish());
+        if let Some(Err(payload)) = this.outcome.take() {
+            this.section.report(payload);
+        }
     }
 }
 
@@ -320,7 +344,7 @@ impl<F: Future> WithContext<F> {
         let Stage::There(journey) = this.stage else { unreachable!("it is there") };
         let place = this.section.place;
         // Not by a look at the body: a shared reference to it would end its borrows of itself.
-        if this.value.is_none() {
+        if this.outcome.is_none() {
             let arrival = journey.arrive(poll, cx, place);
             if matches!(arrival, Arrival::Elsewhere) {
                 return Poll::Pending;
@@ -329,7 +353,12 @@ impl<F: Future> WithContext<F> {
             let around = poll.take_wish();
             let waker = journey.waker(moved, poll, cx);
             let mut cx = task::Context::from_waker(waker.as_ref().unwrap_or(cx.waker()));
-            let mut body = || poll_body(this.body.as_mut(), this.section, &mut cx);
+            // A panic, too, goes on where the section was entered.
+            let mut body = || {
+                catch_unwind(AssertUnwindSafe(|| {
+                    poll_body(this.body.as_mut(), this.section, &mut cx)
+                }))
+            };
             let polled = match moved {
                 true => {
                     journey.enter_from(poll.here());
@@ -338,24 +367,42 @@ impl<F: Future> WithContext<F> {
                 false => {
                     let (polled, lost) = switched(poll, journey.target(poll), body);
                     // If nothing was lost, it is there again.
-                    if polled.is_pending() || lost.is_some() {
+                    if matches!(polled, Ok(Poll::Pending)) || lost.is_some() {
                         journey.enter_from(lost.as_ref().unwrap_or_else(|| poll.here()));
                     }
                     polled
                 }
             };
-            let Poll::Ready(value) = polled else {
-                journey.suspend(moved, poll, around);
-                return Poll::Pending;
+            let outcome = match polled {
+                Ok(Poll::Pending) => {
+                    journey.suspend(moved, poll, around);
+                    return Poll::Pending;
+                }
+                Ok(Poll::Ready(value)) => Ok(value),
+                Err(payload) => {
+                    drop_panicked(this.body, this.section);
+                    Err(payload)
+                }
             };
             drop(poll.take_wish());
             poll.put_wish(around);
-            *this.value = Some(value);
+            *this.outcome = Some(outcome);
         }
-        match journey.go_back(poll, cx, place) {
-            true => Poll::Ready(this.value.take().expect("it was polled after its end")),
-            false => Poll::Pending,
+        if !journey.go_back(poll, cx, place) {
+            return Poll::Pending;
         }
+        match this.outcome.take().expect("it was polled after its end") {
+            Ok(value) => Poll::Ready(value),
+            Err(payload) => resume_unwind(payload),
+        }
+    }
+}
+
+/// Drops a body that has panicked, where it ran. A panic of its destructor comes second.
+#[cold]
+fn drop_panicked<F: Future>(mut body: Pin<&mut Option<F>>, section: &Section) {
+    if let Err(second) = Frame::section(section).catch(|| body.set(None)) {
+        section.report(second);
     }
 }
 

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! (1) is looked at first: a result that is ready at the same moment wins. (2) drops the body in
-//! its frame.
+//! its frame. (3) waits also for the coroutine to be back where the code around the timeout belongs,
+//! if a section in the body had moved it.
 
 use std::any::Any;
 use std::cell::OnceCell;
@@ -35,6 +36,7 @@ use crate::node::side::Policy;
 use crate::node::{Node, NodeRef, state, tree};
 use crate::scope::region;
 use crate::wait::{WaitKind, waiting_on};
+use crate::with_context::{come_back, is_astray};
 
 /// The time was up before the work was done.
 ///
@@ -296,12 +298,17 @@ impl<F: Future> Timeout<F> {
         *this.stage = Stage::Over;
         let limit = Limit { sleep: &this.sleep, node: this.node, place: this.place };
         if let Err(payload) = Frame::timeout(&raw const limit).catch(|| this.body.set(None)) {
-            keep_panic(this.node.get(), this.place, payload);
+            if this.node.get().is_none() && !is_astray() {
+                resume_unwind(payload);
+            }
+            let open = || region::open(Policy::FailFast, (), this.place);
+            keep_panic(this.node.get_or_init(open), this.place, payload);
         }
         Poll::Ready(())
     }
 
-    /// Waits for the end of what was opened inside, then gives the result.
+    /// Waits for the end of what was opened inside, and for the way back from where the body was
+    /// dropped, then gives the result.
     #[cold]
     fn poll_end(
         mut self: Pin<&mut Self>,
@@ -313,8 +320,14 @@ impl<F: Future> Timeout<F> {
             "the timeout made at {} was polled after it had ended",
             self.place
         );
-        if let Some(node) = self.node.get().cloned() {
-            ready!(self.as_mut().poll_drain(&node, cx));
+        let node = self.node.get().cloned();
+        if let Some(node) = &node {
+            ready!(self.as_mut().poll_drain(node, cx));
+        }
+        if self.as_mut().project().value.is_none() {
+            ready!(come_back(cx, "timeout made", self.place));
+        }
+        if let Some(node) = node {
             if let Some(Failure::Panic(panic)) = node.side().and_then(|it| it.lock().failure.take())
             {
                 panic.resume();
@@ -371,11 +384,11 @@ impl<F: Future> Future for Timeout<F> {
             return self.poll_end(cx);
         }
         let value = ready!(self.as_mut().poll_body(cx));
-        if self.as_mut().project().node.get().is_none() {
-            return Poll::Ready(value.ok_or_else(|| self.elapsed()));
-        }
         let mut this = self.as_mut().project();
-        *this.value = value;
+        match value {
+            Some(value) if this.node.get().is_none() => return Poll::Ready(Ok(value)),
+            value => *this.value = value,
+        }
         *this.stage = Stage::Over;
         this.body.set(None);
         self.poll_end(cx)
@@ -423,14 +436,11 @@ fn drop_armed<F: Future>(timeout: Pin<&mut Timeout<F>>) {
     }
 }
 
-/// Keeps a panic of the body's destructor until what was opened inside has ended.
+/// Keeps a panic of the body's destructor until what was opened inside has ended, and the coroutine
+/// is back.
 #[cold]
-fn keep_panic(
-    node: Option<&NodeRef>,
-    place: &'static Location<'static>,
-    payload: Box<dyn Any + Send>,
-) {
-    let Some(side) = node.and_then(|node| node.side()) else { resume_unwind(payload) };
+fn keep_panic(node: &NodeRef, place: &'static Location<'static>, payload: Box<dyn Any + Send>) {
+    let Some(side) = node.side() else { resume_unwind(payload) };
     let panic = Panic::new(Who { name: None, launched_at: place }, payload);
     let later = side.lock().failure.replace(Failure::Panic(panic));
     if let Some(later) = later {

@@ -24,18 +24,44 @@ use crate::time::{Instant, real_now};
 const STRIKES: u32 = 1_000;
 const PATIENCE: Duration = Duration::from_millis(60);
 
-/// What a section keeps that something else polls.
-pub(super) struct Foreign {
-    /// The number of the poll in which it has asked.
+/// How often a poll was asked to end, so that its coroutine can move.
+#[derive(Clone, Copy)]
+pub(crate) struct Strikes {
+    /// The number of the poll.
     asked: u64,
     since: Instant,
     times: u32,
+}
+
+impl Strikes {
+    pub(crate) fn new(poll: &Poll) -> Self {
+        Self { asked: poll.number(), since: real_now(), times: 0 }
+    }
+
+    /// Counts one more; whether that poll will not end.
+    pub(crate) fn count(&mut self, poll: &Poll) -> bool {
+        if self.asked != poll.number() {
+            *self = Self::new(poll);
+        }
+        self.times += 1;
+        self.are_many() && real_now().saturating_duration_since(self.since) >= PATIENCE
+    }
+
+    /// Whether there are more than a set of futures makes.
+    fn are_many(&self) -> bool {
+        self.times >= STRIKES
+    }
+}
+
+/// What a section keeps that something else polls.
+pub(super) struct Foreign {
+    strikes: Strikes,
     body: Option<Arc<Body>>,
 }
 
 impl Foreign {
     pub(super) fn new(poll: &Poll) -> Self {
-        Self { asked: poll.number(), since: real_now(), times: 0, body: None }
+        Self { strikes: Strikes::new(poll), body: None }
     }
 
     /// Whether the body was woken since it was polled last. If not, the next wake is for `outer`.
@@ -69,13 +95,8 @@ impl Foreign {
         cx: &task::Context<'_>,
         place: &'static Location<'static>,
     ) {
-        if self.asked != poll.number() {
-            let body = self.body.take();
-            *self = Self { body, ..Self::new(poll) };
-        }
-        self.times += 1;
         assert!(
-            self.times < STRIKES || real_now().saturating_duration_since(self.since) < PATIENCE,
+            !self.strikes.count(poll),
             "ForeignExecutor: with_context at {place} waits for its coroutine to go on elsewhere, \
              but something in between, such as the `block_on` of another crate, polls it in a loop \
              that does not return to the coroutine; launch the work there with corymb::spawn_on \

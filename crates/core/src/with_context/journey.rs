@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{self, Waker};
 
 use super::foreign::Foreign;
-use crate::current::Poll as InPoll;
+use crate::current::{self, Poll as InPoll};
 use crate::dispatch::{Dispatch, hop};
 use crate::moves::{Wish, is_same};
 
@@ -135,6 +135,19 @@ impl Journey {
         }
     }
 
+    /// The section is dropped: its wish does not outlive it. Nor does a move that was asked for; but
+    /// another section may wait for the poll that comes with it.
+    pub(super) fn abandon(&self, poll: &InPoll) {
+        if poll.is_moving() {
+            poll.wish_for(&current::belongs_to(poll), true);
+        } else {
+            drop(poll.take_wish());
+        }
+        if self.from.as_ref().is_some_and(|from| !is_same(from, poll.here())) {
+            poll.stray();
+        }
+    }
+
     /// Whether the thread is what it was when the section was entered, or can become that. If not,
     /// the coroutine moves back.
     pub(super) fn go_back(
@@ -166,7 +179,7 @@ pub(super) enum Arrival {
     Elsewhere,
 }
 
-/// Runs `f` while the thread has become one of `to`, and gives the thread back. Where that failed,
+/// Runs `f`, which does not panic, while the thread has become one of `to`, and gives the thread back. Where that failed,
 /// it is kept for the rest of the poll, and what it is to become again is answered.
 pub(super) fn switched<R>(
     poll: &InPoll,
@@ -174,43 +187,27 @@ pub(super) fn switched<R>(
     f: impl FnOnce() -> R,
 ) -> (R, Option<Arc<dyn Dispatch>>) {
     let before = poll.is_away().then(|| Arc::clone(poll.here()));
-    // SAFETY: set back before this returns, and `to` is borrowed until then.
+    // SAFETY: set back before this returns, for `f` does not panic, and `to` is borrowed until then.
     unsafe { poll.set_at(to) };
-    let mut back = SwitchBack { poll, to, before };
     let result = f();
-    let lost = back.switch();
-    drop(back.before.take());
-    std::mem::forget(back);
-    (result, lost)
+    (result, switch_back(poll, to, before.as_ref()))
 }
 
-/// Gives a thread back.
-struct SwitchBack<'a> {
-    poll: &'a InPoll,
-    to: &'a Arc<dyn Dispatch>,
-    /// What it was before; none for the coroutine's own dispatcher.
-    before: Option<Arc<dyn Dispatch>>,
-}
-
-impl SwitchBack<'_> {
-    fn switch(&self) -> Option<Arc<dyn Dispatch>> {
-        let Self { poll, to, before } = self;
-        // Sections inside may have left the thread elsewhere.
-        let elsewhere = (!poll.is_at(*to)).then(|| Arc::clone(poll.here()));
-        let here = elsewhere.as_ref().unwrap_or(to);
-        let target = before.as_ref().unwrap_or_else(|| poll.home());
-        if is_same(here, target) || hop(&**here, &**target) {
-            poll.stay_at(target);
-            return None;
-        }
-        poll.stay_at(here);
-        Some(Arc::clone(target))
+/// Makes a thread that runs as `to` again what it was before, the coroutine's own dispatcher's if
+/// that is none; what it was, if that fails.
+fn switch_back(
+    poll: &InPoll,
+    to: &Arc<dyn Dispatch>,
+    before: Option<&Arc<dyn Dispatch>>,
+) -> Option<Arc<dyn Dispatch>> {
+    // Sections inside may have left the thread elsewhere.
+    let elsewhere = (!poll.is_at(to)).then(|| Arc::clone(poll.here()));
+    let here = elsewhere.as_ref().unwrap_or(to);
+    let target = before.unwrap_or_else(|| poll.home());
+    if is_same(here, target) || hop(&**here, &**target) {
+        poll.stay_at(target);
+        return None;
     }
-}
-
-impl Drop for SwitchBack<'_> {
-    /// The body has panicked.
-    fn drop(&mut self) {
-        drop(self.switch());
-    }
+    poll.stay_at(here);
+    Some(Arc::clone(target))
 }

@@ -19,7 +19,7 @@ use crate::hooks::{self, RuntimeHooks};
 use crate::job::Job;
 use crate::node::{Kind, Node, NodeRef, state};
 use crate::prim::thread_local;
-use crate::time::Limit;
+use crate::time::{Limit, TimeoutId};
 use crate::wait::WaitWord;
 use crate::waker_word::WakerWord;
 use crate::with_context::Section;
@@ -432,6 +432,15 @@ pub(crate) fn belongs_to(poll: &Poll) -> Arc<dyn Dispatch> {
         _ => None,
     });
     section.unwrap_or_else(|| Arc::clone(poll.home()))
+}
+
+/// The timeouts around the code that asks, in the poll of its coroutine.
+pub(crate) fn timeouts() -> impl Iterator<Item = TimeoutId> {
+    frames_here().filter_map(|frame| match frame.node {
+        // SAFETY: valid while the frame is entered.
+        FrameNode::Lazy(lazy) => Some(unsafe { &*lazy }.id()),
+        _ => None,
+    })
 }
 
 /// The coroutine that is polled is bound to this thread.

@@ -49,6 +49,7 @@ use crate::current::Poll;
 use crate::dispatch::Dispatch;
 use crate::node::side::Side;
 use crate::node::{Node, state};
+use crate::time::TimeoutId;
 use crate::with_context::Strikes;
 
 /// Where a coroutine is, and where it wants to be; of the thread that polls it, or owns its
@@ -68,8 +69,17 @@ pub(crate) struct Moves {
     /// A section was dropped elsewhere than it was entered, and the coroutine has not been brought
     /// back since.
     astray: Cell<bool>,
-    /// How often one poll was asked to end for a way back.
-    strikes: Cell<Option<Strikes>>,
+    /// What few polls need.
+    notes: Cell<Option<Box<Notes>>>,
+}
+
+/// What a poll notes about ways back.
+#[derive(Default)]
+struct Notes {
+    /// How often it was asked to end for one.
+    strikes: Option<Strikes>,
+    /// The timeouts around a value that waits for one.
+    held_off: Vec<TimeoutId>,
 }
 
 impl Moves {
@@ -77,6 +87,15 @@ impl Moves {
         let wish = self.wish.take();
         self.wish.set(wish.clone());
         wish
+    }
+
+    /// Takes `timeout` from those that are held off; whether it was among them.
+    fn release(&self, timeout: TimeoutId) -> bool {
+        let Some(mut notes) = self.notes.take() else { return false };
+        let at = notes.held_off.iter().position(|it| *it == timeout);
+        let held = at.map(|at| notes.held_off.swap_remove(at)).is_some();
+        self.notes.set(Some(notes));
+        held
     }
 
     /// Sets the place; answers where it is kept until it is set again, and the one before.
@@ -178,11 +197,34 @@ impl Poll {
     /// Something with a waker that is not the coroutine's own waits for the end of this poll; whether
     /// that was noted too often.
     pub(crate) fn strike(&self) -> bool {
+        self.with_notes(|notes| notes.strikes.get_or_insert_with(|| Strikes::new(self)).count(self))
+    }
+
+    /// A value is on its way out of those timeouts: they do not expire in this poll.
+    pub(crate) fn hold_off(&self, timeouts: impl Iterator<Item = TimeoutId>) {
+        self.with_notes(|notes| {
+            for timeout in timeouts {
+                if !notes.held_off.contains(&timeout) {
+                    notes.held_off.push(timeout);
+                }
+            }
+        });
+    }
+
+    /// Whether a value is on its way out of that timeout. The answer is given once: in the next poll
+    /// the value asks again.
+    pub(crate) fn is_held_off(&self, timeout: TimeoutId) -> bool {
+        // SAFETY: as in `with_moves`.
+        let held = |side: &Side| unsafe { side.with_moves_if_any(|moves| moves.release(timeout)) };
+        self.node().side().and_then(held).unwrap_or(false)
+    }
+
+    fn with_notes<R>(&self, f: impl FnOnce(&mut Notes) -> R) -> R {
         self.with_moves(|moves| {
-            let mut strikes = moves.strikes.get().unwrap_or_else(|| Strikes::new(self));
-            let out = strikes.count(self);
-            moves.strikes.set(Some(strikes));
-            out
+            let mut notes = moves.notes.take().unwrap_or_default();
+            let result = f(&mut notes);
+            moves.notes.set(Some(notes));
+            result
         })
     }
 
@@ -240,6 +282,10 @@ impl Poll {
             moves.visits.set(moves.visits.get() + u64::from(there != address(&old)));
             if there.is_none() {
                 moves.astray.set(false);
+            }
+            if let Some(mut notes) = moves.notes.take() {
+                notes.held_off.clear();
+                moves.notes.set(Some(notes));
             }
             (at, old)
         });

@@ -38,8 +38,8 @@ pub use late::LateTimeout;
 #[doc(hidden)]
 pub use shard::TimerShard;
 pub use sleep::{Sleep, sleep, sleep_until};
-pub(crate) use timeout::Limit;
 pub use timeout::{Elapsed, Timeout, with_deadline, with_timeout};
+pub(crate) use timeout::{Limit, TimeoutId};
 
 /// Tells the time of a runtime: the machine's, or that of a test.
 ///

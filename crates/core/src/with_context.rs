@@ -36,7 +36,7 @@ mod astray;
 mod foreign;
 mod journey;
 
-pub(crate) use astray::{come_back, is_astray};
+pub(crate) use astray::{come_back, is_astray, is_held_off};
 pub(crate) use foreign::Strikes;
 use journey::{Arrival, Journey, switched};
 

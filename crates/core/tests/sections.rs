@@ -533,12 +533,116 @@ fn after_a_timeout_the_code_goes_on_where_the_section_was_entered() {
 }
 
 #[test]
+fn a_value_that_is_on_its_way_back_wins_over_the_deadline() {
+    let w = World::new();
+    let (a, b, time) = (w.a.dispatcher(), w.b.dispatcher(), w.rt.hooks.clone());
+    let job = w.rt.scope().launch(async move {
+        let late = |value| {
+            let (b, time) = (b.clone(), time.clone());
+            with_timeout(TICK, async move {
+                let section = with_context(b, async move {
+                    time.pass(3 * TICK);
+                    value
+                });
+                let value = section.await;
+                assert_eq!(here(), "home");
+                value
+            })
+        };
+        assert_eq!(late(1).await, Ok(1));
+        // By two steps, out of two timeouts.
+        let b = b.clone();
+        let outer = with_timeout(
+            TICK,
+            with_context(a, async {
+                let inner = with_context(b, async {
+                    time.pass(3 * TICK);
+                    2
+                });
+                with_timeout(TICK, inner).await
+            }),
+        );
+        assert_eq!(outer.await, Ok(Ok(2)));
+        let set: FuturesUnordered<_> = (0..3).map(late).collect();
+        let values: Vec<_> = set.collect().await;
+        assert!(values.iter().any(Result::is_ok), "{values:?}");
+        assert_eq!(here(), "home");
+    });
+    w.run_all(3);
+    assert_eq!(job.state(), JobState::Completed);
+}
+
+#[test]
+fn a_value_does_not_hold_off_a_timeout_for_what_is_beside_it() {
+    let w = World::new();
+    let (b, time) = (w.b.dispatcher(), w.rt.hooks.clone());
+    let job = w.rt.scope().launch(async move {
+        let value = with_context(b, async move { time.pass(3 * TICK) });
+        assert!(with_timeout(TICK, join(value, pending::<()>())).await.is_err());
+        assert_eq!(here(), "home");
+    });
+    w.run_all(1);
+    assert_eq!(job.state(), JobState::Completed);
+}
+
+#[test]
+fn a_section_that_gets_there_too_late_does_not_begin() {
+    for cancels in [false, true] {
+        let w = World::new();
+        let (b, handle) = (w.b.dispatcher(), Arc::new(OnceLock::new()));
+        let put = handle.clone();
+        let job = w.rt.scope().launch(async move {
+            let section = || with_context(b, async { unreachable!("it is too late") });
+            if cancels {
+                let cancelled = cancel_scope(async |c| {
+                    assert!(put.set(c).is_ok());
+                    section().await;
+                });
+                assert!(cancelled.await.is_err());
+            } else {
+                assert!(with_timeout(TICK, section()).await.is_err());
+            }
+            assert_eq!(here(), "home");
+        });
+        assert!(w.rt.step(), "it asks for the move");
+        assert_eq!(w.b.queued(), 1);
+        match handle.get() {
+            Some(handle) => assert!(handle.cancel()),
+            None => w.rt.pass(2 * TICK),
+        }
+        w.run();
+        assert_eq!(job.state(), JobState::Completed);
+    }
+}
+
+#[test]
+fn a_section_in_what_is_cancelled_asks_for_no_move() {
+    let w = World::new();
+    let b = w.b.dispatcher();
+    let job = w.rt.scope().launch(async move {
+        let cancelled = cancel_scope(async |c| {
+            c.cancel();
+            with_context(b, async { unreachable!("it is too late") }).await;
+        });
+        assert!(cancelled.await.is_err());
+        assert_eq!(here(), "home");
+    });
+    assert_eq!(w.run(), 1);
+    assert_eq!((job.state(), w.b.queued()), (JobState::Completed, 0));
+}
+
+#[test]
 fn a_move_that_was_asked_for_is_none_when_the_section_is_gone() {
     let w = World::new();
     let b = w.b.dispatcher();
     let job = w.rt.scope().launch(async move {
-        let late = with_timeout(Duration::ZERO, with_context(b, pending::<()>())).await;
-        assert_eq!((late.is_err(), here()), (true, "home"));
+        let cancelled = cancel_scope(async |c| {
+            let cancels = async {
+                c.cancel();
+            };
+            join(with_context(b, pending::<()>()), cancels).await;
+        });
+        assert_eq!((cancelled.await.is_err(), here()), (true, "home"));
         yield_now().await;
         assert_eq!(here(), "home");
     });

@@ -9,8 +9,10 @@
 //!    └─────(2) the deadline passed──────▲
 //! ```
 //!
-//! (1) is looked at first: a result that is ready at the same moment wins. (2) drops the body in
-//! its frame. (3) waits also for the coroutine to be back where the code around the timeout belongs,
+//! (1) is looked at first: a result that is ready at the same moment wins. So does the value of a
+//! section ([`with_context`](crate::with_context())) that is on its way back to where the section
+//! was entered: a coroutine that moves for that *holds off* the timeouts around the section. (2)
+//! drops the body in its frame. (3) waits also for the coroutine to be back where the code around the timeout belongs,
 //! if a section in the body had moved it.
 
 use std::any::Any;
@@ -36,7 +38,7 @@ use crate::node::side::Policy;
 use crate::node::{Node, NodeRef, state, tree};
 use crate::scope::region;
 use crate::wait::{WaitKind, waiting_on};
-use crate::with_context::{come_back, is_astray};
+use crate::with_context::{come_back, is_astray, is_held_off};
 
 /// The time was up before the work was done.
 ///
@@ -99,9 +101,11 @@ impl std::fmt::Display for Given {
 ///
 /// When it is up, the work is cancelled and awaited, inner scopes and their children included,
 /// before [`Elapsed`] is returned; [`timeout_abandon`](super::timeout_abandon) does not wait. A
-/// result that is ready at the same moment wins. The time
-/// counts from the end of the first poll, or from where the code inside first asks whether it is
-/// cancelled.
+/// result that is ready at the same moment wins, also that of a section
+/// ([`with_context`](crate::with_context()), [`blocking`](crate::blocking)) that has to move back
+/// with it. The time counts from the end of the first poll, or from where the code inside first asks
+/// whether it is cancelled. A coroutine that is queued for a busy dispatcher is told of the deadline
+/// when it is picked up there.
 ///
 /// # Examples
 ///
@@ -222,7 +226,22 @@ pub(crate) struct Limit<'a> {
     place: &'static Location<'static>,
 }
 
+/// Tells apart timeouts that are there at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimeoutId(usize);
+
+impl TimeoutId {
+    /// A timeout's sleep is pinned when it is polled.
+    fn of(sleep: &Sleep) -> Self {
+        Self(std::ptr::from_ref(sleep).addr())
+    }
+}
+
 impl Limit<'_> {
+    pub(crate) fn id(&self) -> TimeoutId {
+        TimeoutId::of(self.sleep)
+    }
+
     /// The node, made now under `parent` if there is none yet.
     pub(crate) fn node(
         &self,
@@ -281,7 +300,8 @@ impl<F: Future> Timeout<F> {
     /// Ready when the time is up, or the timeout cancelled otherwise, and the body dropped.
     fn poll_limit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        *this.expired = pinned_sleep(this.sleep.as_mut()).poll_elapsed(cx).is_ready();
+        let elapsed = pinned_sleep(this.sleep.as_mut()).poll_elapsed(cx).is_ready();
+        *this.expired = elapsed && !is_held_off(TimeoutId::of(&this.sleep));
         if !*this.expired {
             *this.armed = true;
             let Some(node) = this.node.get() else { return Poll::Pending };

@@ -1,4 +1,5 @@
-//! Back to where code belongs, after corymb has dropped what had moved its coroutine.
+//! What timeouts and scopes ask about sections in their bodies: whether one has a value, and is on
+//! its way back with it; and the way back to where code belongs, after one was dropped.
 
 use std::panic::Location;
 use std::task::{Context, Poll};
@@ -6,10 +7,18 @@ use std::task::{Context, Poll};
 use crate::current::{self, Place};
 use crate::dispatch::hop;
 use crate::moves::is_same;
+use crate::time::TimeoutId;
 
 /// Whether a dropped section has left the current coroutine where it was.
 pub(crate) fn is_astray() -> bool {
     matches!(current::place(), Place::Coroutine(poll) if poll.is_astray())
+}
+
+/// Whether a section in the body of that timeout has a value, and moves the current coroutine back
+/// with it.
+#[cold]
+pub(crate) fn is_held_off(timeout: TimeoutId) -> bool {
+    matches!(current::place(), Place::Coroutine(poll) if poll.is_held_off(timeout))
 }
 
 /// Ready when the coroutine is where the code that asks belongs, if a section was dropped that had

@@ -19,7 +19,9 @@ pub(super) struct Journey {
     from: Option<Arc<dyn Dispatch>>,
     /// Where a section inside the body wants to be, which comes first.
     inner: Option<Arc<dyn Dispatch>>,
-    /// The count of wakes at which the body was polled last.
+    /// The body was polled.
+    begun: bool,
+    /// The count of wakes at which it was polled last.
     polled: Option<u64>,
     /// The visit at which it waited for the turn of another section.
     turn: Option<u64>,
@@ -28,13 +30,14 @@ pub(super) struct Journey {
 
 impl Journey {
     pub(super) fn new(to: Option<Arc<dyn Dispatch>>) -> Self {
-        Self { to, from: None, inner: None, polled: None, turn: None, foreign: None }
+        Self { to, from: None, inner: None, begun: false, polled: None, turn: None, foreign: None }
     }
 
     /// The journey of a section whose body was polled at home, and is pending.
     pub(super) fn at_home(poll: &InPoll) -> Self {
         let mut journey = Self::new(None);
         journey.enter_from(poll.home());
+        journey.begun = true;
         journey.polled = Some(poll.wakes());
         // What a section inside wishes for, it is the one to hand up.
         journey.suspend(true, poll, None);
@@ -56,14 +59,20 @@ impl Journey {
     ) -> Arrival {
         let here = poll.here();
         if is_same(here, self.target(poll)) {
-            self.polled = Some(poll.wakes());
             poll.serve();
+            if self.from.is_some() && self.is_too_late() {
+                return Arrival::Elsewhere;
+            }
+            self.polled = Some(poll.wakes());
             return Arrival::Moved;
         }
         if hop(&**here, &**self.target(poll)) {
             return Arrival::Switched;
         }
         self.enter_from(here);
+        if self.is_too_late() {
+            return Arrival::Elsewhere;
+        }
         if self.is_woken(poll, cx) {
             self.ask(Arc::clone(self.target(poll)), poll, cx, place);
         } else {
@@ -71,6 +80,13 @@ impl Journey {
             poll.wish_unless(self.target(poll));
         }
         Arrival::Elsewhere
+    }
+
+    /// Whether a body that was not polled yet is not to be: a cancellation or a deadline came before
+    /// the coroutine got to where it belongs. Whoever is the cause of that drops it when this poll
+    /// has ended, or when the timer fires that is late.
+    fn is_too_late(&self) -> bool {
+        !self.begun && current::is_cancelled()
     }
 
     /// Whether the body is to be polled: for the first time, or since it was woken.
@@ -118,6 +134,7 @@ impl Journey {
 
     /// The body was polled and is pending; `around` is what was wished for before.
     pub(super) fn suspend(&mut self, moved: bool, poll: &InPoll, around: Option<Wish>) {
+        self.begun = true;
         let inside = poll.take_wish();
         self.inner = inside.as_ref().map(|wish| Arc::clone(wish.to(poll)));
         if inside.as_ref().is_some_and(Wish::is_now) {
@@ -165,6 +182,8 @@ impl Journey {
             poll.stay_at(from);
             return true;
         }
+        // What was in time at its own place is in time.
+        poll.hold_off(current::timeouts());
         self.ask(Arc::clone(from), poll, cx, place);
         false
     }

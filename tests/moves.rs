@@ -102,6 +102,50 @@ fn a_foreign_block_on_gets_an_error_instead_of_a_hang() {
     assert!(message.contains("spawn_on"), "{message}");
 }
 
+/// In a coroutine on `dispatcher`, blocks on a section by a foreign `block_on`, until another
+/// coroutine has what this one needs to come back, and keeps it. What it answers goes on after that.
+async fn lose_the_way_back(dispatcher: Dispatcher) -> Result<(), String> {
+    let (release, released) = mpsc::channel::<()>();
+    let (take, taken) = mpsc::channel();
+    scope(async |s| {
+        let other = s.coroutine().on(dispatcher);
+        let section = blocking(move || {
+            other.launch(async move {
+                take.send(()).unwrap();
+                released.recv().unwrap();
+            });
+            taken.recv().unwrap();
+        });
+        let blocks = async { futures::executor::block_on(section) };
+        let ended = AssertUnwindSafe(blocks).catch_unwind().await;
+        release.send(()).unwrap();
+        yield_now().await;
+        ended.map_err(|payload| payload.downcast_ref::<String>().unwrap().clone())
+    })
+    .await
+}
+
+fn runtime_of_one() -> Runtime {
+    let builder = Runtime::builder().parallelism(1).io_parallelism(3);
+    builder.blocked_threshold(Duration::from_secs(3600)).build().unwrap()
+}
+
+#[test]
+fn a_foreign_block_on_that_has_lost_its_processor_goes_on_without() {
+    let rt = runtime_of_one();
+    let ended = rt.run_blocking(rt.detached(lose_the_way_back(Dispatcher::Default)));
+    assert_eq!(ended, Ok(()));
+}
+
+#[test]
+fn a_foreign_block_on_that_has_lost_its_view_gets_an_error() {
+    let rt = runtime_of_one();
+    let one = rt.run_blocking(async { Dispatcher::Default.limited_parallelism(1) });
+    let ended = rt.run_blocking(spawn_on(one.clone(), lose_the_way_back(one)));
+    let message = ended.expect_err("the view has no place");
+    assert!(message.contains("ForeignExecutor: blocking(..) at tests/moves.rs"), "{message}");
+}
+
 #[test]
 fn what_a_thread_blocks_on_is_bound_to_it() {
     let rt = runtime();

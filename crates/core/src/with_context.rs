@@ -93,7 +93,8 @@ pub fn with_context<F: Future>(context: impl Into<Context>, future: F) -> WithCo
 ///
 /// It is [`with_context`] on [`Dispatcher::Io`]: `f` may borrow, and its thread may block as long
 /// as it has to, for the processor goes to others meanwhile. In what a thread blocks on already
-/// (the body of `run_blocking`) it is called at once.
+/// (the body of `run_blocking`) it is called at once, and so it is in the `block_on` of another crate
+/// inside of a coroutine if the thread cannot switch.
 ///
 /// # Examples
 ///
@@ -111,7 +112,8 @@ pub fn with_context<F: Future>(context: impl Into<Context>, future: F) -> WithCo
 ///
 /// # Panics
 ///
-/// With a panic of `f`, and outside of a coroutine.
+/// With a panic of `f`, and outside of a coroutine. In the `block_on` of another crate inside of a
+/// coroutine on a view, if others have filled the view meanwhile.
 ///
 /// # Cancel safety
 ///
@@ -120,7 +122,7 @@ pub fn with_context<F: Future>(context: impl Into<Context>, future: F) -> WithCo
 /// its next suspension.
 #[track_caller]
 pub fn blocking<T, F: FnOnce() -> T>(f: F) -> impl Future<Output = T> + use<T, F> {
-    Blocking(with_context(Dispatcher::Io, Call(Some(f))))
+    Blocking(with_context(Dispatcher::Io, Closure(Some(f))))
 }
 
 /// Launches `future` in a scope of its own under `context`, and awaits it.
@@ -181,6 +183,37 @@ pub struct WithContext<F: Future> {
 
 type Place = &'static Location<'static>;
 
+/// What has made a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    WithContext,
+    Blocking,
+}
+
+impl Call {
+    fn name(self) -> &'static str {
+        match self {
+            Self::WithContext => "with_context",
+            Self::Blocking => "blocking(..)",
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::WithContext => "launch the work there with corymb::spawn_on instead",
+            Self::Blocking => {
+                "await it in the coroutine itself, or, if the thread is to block anyway, call the \
+                 closure without blocking(..)"
+            }
+        }
+    }
+
+    /// Whether the body may run, and the code after it go on, on a thread that blocks anyway.
+    fn may_stay(self) -> bool {
+        self == Self::Blocking
+    }
+}
+
 /// What a section shows to the code inside.
 pub(crate) struct Section {
     change: Context,
@@ -223,20 +256,21 @@ impl Section {
     }
 
     /// Compares the dispatcher that is asked for with the one that is here.
-    fn enter(&self, here: &Here<'_>) -> Stage {
+    fn enter(&self, call: Call, here: &Here<'_>) -> Stage {
         match (self.change.dispatcher(), here) {
             (None | Some(Dispatcher::Unconfined), _) => Stage::Here,
             (Some(Dispatcher::Default), Here::Coroutine(poll)) if poll.is_from_default() => {
-                Stage::There(Journey::new(None))
+                Stage::There(Journey::new(call, None))
             }
             (Some(dispatcher), Here::Coroutine(_)) => {
-                Stage::There(Journey::new(Some(self.resolve(dispatcher))))
+                Stage::There(Journey::new(call, Some(self.resolve(dispatcher))))
             }
             (Some(dispatcher), Here::Bound) if self.resolve(dispatcher).is_here() => Stage::Here,
             (_, Here::Bound) => self.refuse(
+                call,
                 "what is bound to a thread, as the body of run_blocking is, cannot go on elsewhere",
             ),
-            (_, Here::Outside) => self.refuse("there is no coroutine here that could move"),
+            (_, Here::Outside) => self.refuse(call, "there is no coroutine here that could move"),
         }
     }
 
@@ -264,11 +298,12 @@ impl Section {
     }
 
     #[cold]
-    fn refuse(&self, why: &str) -> ! {
+    fn refuse(&self, call: Call, why: &str) -> ! {
         let to = self.change.dispatcher().unwrap_or(&Dispatcher::Default);
         panic!(
-            "with_context at {} cannot change to {to:?}: {why}; launch the work there with \
-             corymb::spawn_on instead",
+            "{} at {} cannot change to {to:?}: {why}; launch the work there with corymb::spawn_on \
+             instead",
+            call.name(),
             self.place,
         )
     }
@@ -292,11 +327,13 @@ impl<F: Future> Future for WithContext<F> {
                 }
                 return polled;
             }
-            *this.stage = this.section.enter(&here);
+            *this.stage = this.section.enter(Call::WithContext, &here);
         }
         match (&*this.stage, here) {
             (Stage::There(_), Here::Coroutine(poll)) => self.poll_there(poll, cx),
-            (Stage::There(_), _) => this.section.refuse("it was moved out of its coroutine"),
+            (Stage::There(journey), _) => {
+                this.section.refuse(journey.call(), "it was moved out of its coroutine")
+            }
             (Stage::Here | Stage::New, _) => poll_body(this.body, this.section, cx),
         }
     }
@@ -345,11 +382,15 @@ impl<F: Future> WithContext<F> {
         let place = this.section.place;
         // Not by a look at the body: a shared reference to it would end its borrows of itself.
         if this.outcome.is_none() {
-            let arrival = journey.arrive(poll, cx, place);
-            if matches!(arrival, Arrival::Elsewhere) {
-                return Poll::Pending;
-            }
-            let moved = matches!(arrival, Arrival::Moved);
+            let moved = match journey.arrive(poll, cx, place) {
+                Arrival::Moved => true,
+                Arrival::Switched => false,
+                Arrival::Elsewhere => return Poll::Pending,
+                Arrival::Refused => {
+                    *this.stage = Stage::Here;
+                    return poll_body(this.body, this.section, cx);
+                }
+            };
             let around = poll.take_wish();
             let waker = journey.waker(moved, poll, cx);
             let mut cx = task::Context::from_waker(waker.as_ref().unwrap_or(cx.waker()));
@@ -407,11 +448,11 @@ fn drop_panicked<F: Future>(mut body: Pin<&mut Option<F>>, section: &Section) {
 }
 
 /// A future out of a closure.
-struct Call<F>(Option<F>);
+struct Closure<F>(Option<F>);
 
-impl<F> Unpin for Call<F> {}
+impl<F> Unpin for Closure<F> {}
 
-impl<T, F: FnOnce() -> T> Future for Call<F> {
+impl<T, F: FnOnce() -> T> Future for Closure<F> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<T> {
@@ -430,8 +471,11 @@ impl<F: Future> Future for Blocking<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let mut inner = self.project().0;
         let this = inner.as_mut().project();
-        if matches!((&*this.stage, current::place()), (Stage::New, Here::Bound)) {
-            *this.stage = Stage::Here;
+        if matches!(this.stage, Stage::New) {
+            *this.stage = match current::place() {
+                Here::Bound => Stage::Here,
+                here => this.section.enter(Call::Blocking, &here),
+            };
         }
         inner.poll(cx)
     }

@@ -825,6 +825,25 @@ fn outside_of_a_coroutine_it_says_so() {
 }
 
 #[test]
+fn a_closure_that_blocks_in_a_foreign_block_on_runs_where_that_is() {
+    let w = World::new();
+    let b = w.b.dispatcher();
+    let job = w.rt.scope().coroutine().on(w.a.dispatcher()).launch(async move {
+        assert_eq!(futures::executor::block_on(blocking(here)), "a");
+        yield_now().await;
+        assert_eq!(here(), "a");
+        // Another section has asked in the same poll, and is not forgotten.
+        let blocks = async {
+            futures::executor::block_on(blocking(here));
+        };
+        let (there, ()) = join(with_context(b, async { here() }), blocks).await;
+        assert_eq!((there, here()), ("b", "a"));
+    });
+    w.run();
+    assert_eq!(job.state(), JobState::Completed);
+}
+
+#[test]
 fn spawn_on_launches_a_child_that_is_awaited() {
     let w = World::new();
     let b = w.b.dispatcher();

@@ -5,7 +5,8 @@
 //! takes place. The `block_on` of another crate polls the section again and again inside the poll
 //! that would have to end first. The two are told apart by number and time: a section that has
 //! asked [`STRIKES`] times in the same poll, and still does after [`PATIENCE`], panics, where it
-//! would hang otherwise.
+//! would hang otherwise. A section that may stay where it is, as that of `blocking`, does that, and
+//! without patience: to be wrong does no harm.
 //!
 //! Nor does the coroutine's count of wakes tell such a section whether its body was woken: what is
 //! in between polls it for reasons of its own, and may do so several times in one poll. So the
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::task::{self, Wake, Waker};
 use std::time::Duration;
 
+use super::Call;
 use crate::current::Poll;
 use crate::prim::Mutex;
 use crate::prim::atomic::{AtomicBool, Ordering};
@@ -44,12 +46,12 @@ impl Strikes {
             *self = Self::new(poll);
         }
         self.times += 1;
-        self.are_many() && real_now().saturating_duration_since(self.since) >= PATIENCE
+        self.times >= STRIKES && real_now().saturating_duration_since(self.since) >= PATIENCE
     }
 
-    /// Whether there are more than a set of futures makes.
-    fn are_many(&self) -> bool {
-        self.times >= STRIKES
+    /// Whether there are more than a set of futures makes in one poll.
+    fn are_many(&self, poll: &Poll) -> bool {
+        self.asked == poll.number() && self.times >= STRIKES
     }
 }
 
@@ -84,6 +86,11 @@ impl Foreign {
         Waker::from(Arc::clone(body))
     }
 
+    /// Whether it was tried often enough to have the poll end.
+    pub(super) fn is_in_vain(&self, poll: &Poll) -> bool {
+        self.strikes.are_many(poll)
+    }
+
     /// Has the section polled again, when the coroutine has moved at the latest.
     ///
     /// # Panics
@@ -93,14 +100,16 @@ impl Foreign {
         &mut self,
         poll: &Poll,
         cx: &task::Context<'_>,
+        call: Call,
         place: &'static Location<'static>,
     ) {
         assert!(
             !self.strikes.count(poll),
-            "ForeignExecutor: with_context at {place} waits for its coroutine to go on elsewhere, \
-             but something in between, such as the `block_on` of another crate, polls it in a loop \
-             that does not return to the coroutine; launch the work there with corymb::spawn_on \
-             instead",
+            "ForeignExecutor: {} at {place} waits for its coroutine to go on elsewhere, but \
+             something in between, such as the `block_on` of another crate, polls it in a loop that \
+             does not return to the coroutine; {}",
+            call.name(),
+            call.remedy(),
         );
         // Each time: a set of futures may poll it again before the coroutine's poll ends.
         cx.waker().wake_by_ref();

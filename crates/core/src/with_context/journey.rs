@@ -4,6 +4,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::task::{self, Waker};
 
+use super::Call;
 use super::foreign::Foreign;
 use crate::current::{self, Poll as InPoll};
 use crate::dispatch::{Dispatch, hop};
@@ -13,6 +14,7 @@ type Place = &'static Location<'static>;
 
 /// Where a section has to be.
 pub(super) struct Journey {
+    call: Call,
     /// None for the coroutine's own dispatcher.
     to: Option<Arc<dyn Dispatch>>,
     /// Where it was entered; noted unless the body is ready in the first poll, in place.
@@ -29,19 +31,33 @@ pub(super) struct Journey {
 }
 
 impl Journey {
-    pub(super) fn new(to: Option<Arc<dyn Dispatch>>) -> Self {
-        Self { to, from: None, inner: None, begun: false, polled: None, turn: None, foreign: None }
+    pub(super) fn new(call: Call, to: Option<Arc<dyn Dispatch>>) -> Self {
+        Self {
+            call,
+            to,
+            from: None,
+            inner: None,
+            begun: false,
+            polled: None,
+            turn: None,
+            foreign: None,
+        }
     }
 
     /// The journey of a section whose body was polled at home, and is pending.
     pub(super) fn at_home(poll: &InPoll) -> Self {
-        let mut journey = Self::new(None);
+        let mut journey = Self::new(Call::WithContext, None);
         journey.enter_from(poll.home());
         journey.begun = true;
         journey.polled = Some(poll.wakes());
         // What a section inside wishes for, it is the one to hand up.
         journey.suspend(true, poll, None);
         journey
+    }
+
+    /// What has made the section.
+    pub(super) fn call(&self) -> Call {
+        self.call
     }
 
     /// Where the body is to be polled.
@@ -73,11 +89,11 @@ impl Journey {
         if self.is_too_late() {
             return Arrival::Elsewhere;
         }
-        if self.is_woken(poll, cx) {
-            self.ask(Arc::clone(self.target(poll)), poll, cx, place);
-        } else {
+        if !self.is_woken(poll, cx) {
             // It was polled for the last wake already, and comes back with the next one.
             poll.wish_unless(self.target(poll));
+        } else if !self.ask(Arc::clone(self.target(poll)), poll, cx, place, self.call.may_stay()) {
+            return Arrival::Refused;
         }
         Arrival::Elsewhere
     }
@@ -118,18 +134,27 @@ impl Journey {
         }
     }
 
-    /// Asks for a move of the coroutine.
+    /// Asks for a move of the coroutine. False, and it goes on where it is, if the poll in progress
+    /// will not end for that, and the section may stay.
     fn ask(
         &mut self,
         to: Arc<dyn Dispatch>,
         poll: &InPoll,
         cx: &mut task::Context<'_>,
         place: Place,
-    ) {
-        self.turn = poll.ask(&to, self.turn);
+        may_stay: bool,
+    ) -> bool {
         if !poll.is_woken_by(cx.waker()) {
-            self.foreign.get_or_insert_with(|| Foreign::new(poll)).ask(poll, cx, place);
+            let call = self.call;
+            let foreign = self.foreign.get_or_insert_with(|| Foreign::new(poll));
+            if may_stay && foreign.is_in_vain(poll) {
+                give_up_move(poll);
+                return false;
+            }
+            foreign.ask(poll, cx, call, place);
         }
+        self.turn = poll.ask(&to, self.turn);
+        true
     }
 
     /// The body was polled and is pending; `around` is what was wished for before.
@@ -152,12 +177,9 @@ impl Journey {
         }
     }
 
-    /// The section is dropped: its wish does not outlive it. Nor does a move that was asked for; but
-    /// another section may wait for the poll that comes with it.
+    /// The section is dropped: its wish does not outlive it.
     pub(super) fn abandon(&self, poll: &InPoll) {
-        if poll.is_moving() {
-            poll.wish_for(&current::belongs_to(poll), true);
-        } else {
+        if !give_up_move(poll) {
             drop(poll.take_wish());
         }
         if self.from.as_ref().is_some_and(|from| !is_same(from, poll.here())) {
@@ -184,9 +206,24 @@ impl Journey {
         }
         // What was in time at its own place is in time.
         poll.hold_off(current::timeouts());
-        self.ask(Arc::clone(from), poll, cx, place);
-        false
+        // The pool excludes nobody: code of its coroutines may run beside it for a while.
+        let may_stay = self.call.may_stay() && poll.is_from_default() && is_same(from, poll.home());
+        if self.ask(Arc::clone(from), poll, cx, place, may_stay) {
+            return false;
+        }
+        poll.stray();
+        true
     }
+}
+
+/// Who has asked for the move of this poll does not need it any more; whether there is one. It leads
+/// to where the code belongs then, for another section may wait for the poll that comes with it.
+fn give_up_move(poll: &InPoll) -> bool {
+    let moving = poll.is_moving();
+    if moving {
+        poll.wish_for(&current::belongs_to(poll), true);
+    }
+    moving
 }
 
 pub(super) enum Arrival {
@@ -196,6 +233,8 @@ pub(super) enum Arrival {
     Switched,
     /// The coroutine has to move.
     Elsewhere,
+    /// It cannot, and the section may do with the thread as it is.
+    Refused,
 }
 
 /// Runs `f`, which does not panic, while the thread has become one of `to`, and gives the thread back. Where that failed,

@@ -30,15 +30,16 @@ use crate::dispatch::Dispatch;
 use crate::error::{Panic, Who};
 use crate::failure::{self, Failure};
 use crate::hooks;
-use crate::scope::scope;
 
 mod astray;
 mod foreign;
 mod journey;
+mod spawn_on;
 
 pub(crate) use astray::{come_back, is_astray, is_held_off};
 pub(crate) use foreign::Strikes;
 use journey::{Arrival, Journey, switched};
+use spawn_on::SpawnOn;
 
 /// Runs `future` under `context`, as a part of the coroutine that awaits this.
 ///
@@ -144,7 +145,8 @@ pub fn blocking<T, F: FnOnce() -> T>(f: F) -> impl Future<Output = T> + use<T, F
 ///
 /// # Panics
 ///
-/// With a panic of the future.
+/// With a panic of the future; and if the future is cancelled alone, as by a dispatcher that refuses
+/// it, and has no value.
 ///
 /// # Cancel safety
 ///
@@ -156,8 +158,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let context = context.into();
-    scope(move |s| s.coroutine().context(context).spawn(future))
+    SpawnOn::New(future, context.into(), Location::caller())
 }
 
 /// The future of [`with_context`].

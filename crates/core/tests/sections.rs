@@ -855,6 +855,37 @@ fn spawn_on_launches_a_child_that_is_awaited() {
     assert_eq!(job.state(), JobState::Completed);
 }
 
+#[test]
+fn spawn_on_is_named_by_its_caller_s_place() {
+    let w = World::new();
+    let place = |line: u32| format!("{}:{line}:", file!());
+    let refuses = || Dispatcher::custom(drop::<Coroutine>);
+    let line = line!() + 1;
+    let refused = move || spawn_on(refuses(), async {});
+    let caught = w.rt.block_on(async move { AssertUnwindSafe(refused()).catch_unwind().await });
+    let payload = caught.expect_err("the dispatcher refuses");
+    let message = payload.downcast_ref::<String>().unwrap();
+    assert!(message.contains("spawn_on at"), "{message}");
+    assert!(message.contains(&place(line)), "{message}");
+
+    let line = line!() + 1;
+    let no_main = move || spawn_on(Dispatcher::Main, async {});
+    let caught = w.rt.block_on(async move { AssertUnwindSafe(no_main()).catch_unwind().await });
+    let payload = caught.expect_err("there is no main loop");
+    let message = payload.downcast_ref::<String>().unwrap();
+    assert!(message.contains(&place(line)), "{message}");
+
+    let names = Arc::new(Mutex::new(Vec::new()));
+    let name = names.clone();
+    let note = move |it: Coroutine| name.lock().unwrap().push(it.who().to_string());
+    let noted = Dispatcher::custom(note);
+    let line = line!() + 1;
+    let named = move || spawn_on(noted, async {});
+    let _caught = w.rt.block_on(async move { AssertUnwindSafe(named()).catch_unwind().await });
+    let names = names.lock().unwrap();
+    assert!(names[0].contains(&place(line)), "{names:?}");
+}
+
 /// How several futures are awaited.
 #[derive(Clone, Copy, Debug)]
 enum How {

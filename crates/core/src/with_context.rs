@@ -19,7 +19,6 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
-use std::thread;
 
 use pin_project::{pin_project, pinned_drop};
 
@@ -87,7 +86,7 @@ use spawn_on::SpawnOn;
 pub fn with_context<F: Future>(context: impl Into<Context>, future: F) -> WithContext<F> {
     let section =
         Section { change: context.into(), place: Location::caller(), context: OnceCell::new() };
-    WithContext { body: Some(future), outcome: None, stage: Stage::New, section }
+    WithContext { body: Some(future), value: None, stage: Stage::New, section }
 }
 
 /// Runs `f`, which may block its thread, as a part of the coroutine that awaits this.
@@ -176,8 +175,8 @@ where
 pub struct WithContext<F: Future> {
     #[pin]
     body: Option<F>,
-    /// A value or a panic that waits for the way back.
-    outcome: Option<thread::Result<F::Output>>,
+    /// It waits for the way back.
+    value: Option<F::Output>,
     stage: Stage,
     section: Section,
 }
@@ -342,16 +341,23 @@ impl<F: Future> Future for WithContext<F> {
 
 #[pinned_drop]
 impl<F: Future> PinnedDrop for WithContext<F> {
+    #[inline]
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
-        if let Stage::There(journey) = this.stage
-            && let Here::Coroutine(poll) = current::place()
-        {
-            journey.abandon(poll);
+        if let Stage::There(journey) = this.stage {
+            drop_there(journey, this.section);
         }
-        if let Some(Err(payload)) = this.outcome.take() {
-            this.section.report(payload);
-        }
+    }
+}
+
+/// Kept out of line, so that the drop of a section that was ready at home is inlined.
+#[inline(never)]
+fn drop_there(journey: &mut Journey, section: &Section) {
+    if let Here::Coroutine(poll) = current::place() {
+        journey.abandon(poll);
+    }
+    if let Some(payload) = journey.panic.take() {
+        section.report(payload);
     }
 }
 
@@ -382,7 +388,7 @@ impl<F: Future> WithContext<F> {
         let Stage::There(journey) = this.stage else { unreachable!("it is there") };
         let place = this.section.place;
         // Not by a look at the body: a shared reference to it would end its borrows of itself.
-        if this.outcome.is_none() {
+        if this.value.is_none() && journey.panic.is_none() {
             let moved = match journey.arrive(poll, cx, place) {
                 Arrival::Moved => true,
                 Arrival::Switched => false,
@@ -415,28 +421,27 @@ impl<F: Future> WithContext<F> {
                     polled
                 }
             };
-            let outcome = match polled {
+            match polled {
                 Ok(Poll::Pending) => {
                     journey.suspend(moved, poll, around);
                     return Poll::Pending;
                 }
-                Ok(Poll::Ready(value)) => Ok(value),
+                Ok(Poll::Ready(value)) => *this.value = Some(value),
                 Err(payload) => {
                     drop_panicked(this.body, this.section);
-                    Err(payload)
+                    journey.panic = Some(payload);
                 }
-            };
+            }
             drop(poll.take_wish());
             poll.put_wish(around);
-            *this.outcome = Some(outcome);
         }
         if !journey.go_back(poll, cx, place) {
             return Poll::Pending;
         }
-        match this.outcome.take().expect("it was polled after its end") {
-            Ok(value) => Poll::Ready(value),
-            Err(payload) => resume_unwind(payload),
+        if let Some(payload) = journey.panic.take() {
+            resume_unwind(payload);
         }
+        Poll::Ready(this.value.take().expect("it was polled after its end"))
     }
 }
 

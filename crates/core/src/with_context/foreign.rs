@@ -46,12 +46,12 @@ impl Strikes {
             *self = Self::new(poll);
         }
         self.times += 1;
-        self.times >= STRIKES && real_now().saturating_duration_since(self.since) >= PATIENCE
+        self.are_many() && real_now().saturating_duration_since(self.since) >= PATIENCE
     }
 
-    /// Whether there are more than a set of futures makes in one poll.
-    fn are_many(&self, poll: &Poll) -> bool {
-        self.asked == poll.number() && self.times >= STRIKES
+    /// Whether there were more in the poll that was counted last than a set of futures makes.
+    fn are_many(&self) -> bool {
+        self.times >= STRIKES
     }
 }
 
@@ -86,25 +86,26 @@ impl Foreign {
         Waker::from(Arc::clone(body))
     }
 
-    /// Whether it was tried often enough to have the poll end.
-    pub(super) fn is_in_vain(&self, poll: &Poll) -> bool {
-        self.strikes.are_many(poll)
-    }
-
-    /// Has the section polled again, when the coroutine has moved at the latest.
+    /// Has the section polled again, when the coroutine has moved at the latest. False if that is in
+    /// vain, and the section may stay where it is.
     ///
     /// # Panics
     ///
-    /// If that goes on in the same poll of the coroutine.
+    /// If it may not stay, and that goes on in the same poll of the coroutine.
     pub(super) fn ask(
         &mut self,
         poll: &Poll,
         cx: &task::Context<'_>,
         call: Call,
         place: &'static Location<'static>,
-    ) {
+        may_stay: bool,
+    ) -> bool {
+        let in_vain = self.strikes.count(poll);
+        if may_stay && self.strikes.are_many() {
+            return false;
+        }
         assert!(
-            !self.strikes.count(poll),
+            !in_vain,
             "ForeignExecutor: {} at {place} waits for its coroutine to go on elsewhere, but \
              something in between, such as the `block_on` of another crate, polls it in a loop that \
              does not return to the coroutine; {}",
@@ -113,6 +114,7 @@ impl Foreign {
         );
         // Each time: a set of futures may poll it again before the coroutine's poll ends.
         cx.waker().wake_by_ref();
+        true
     }
 }
 

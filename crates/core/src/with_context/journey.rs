@@ -1,5 +1,6 @@
 //! Where a section has to be, and how it gets there and back.
 
+use std::any::Any;
 use std::panic::Location;
 use std::sync::Arc;
 use std::task::{self, Waker};
@@ -27,7 +28,11 @@ pub(super) struct Journey {
     polled: Option<u64>,
     /// The visit at which it waited for the turn of another section.
     turn: Option<u64>,
-    foreign: Option<Foreign>,
+    // Boxed, as few sections have one, and all are moved about with the room for it.
+    /// Few sections have one.
+    foreign: Option<Box<Foreign>>,
+    /// The body has panicked, and that waits for the way back.
+    pub(super) panic: Option<Box<dyn Any + Send>>,
 }
 
 impl Journey {
@@ -41,6 +46,7 @@ impl Journey {
             polled: None,
             turn: None,
             foreign: None,
+            panic: None,
         }
     }
 
@@ -124,7 +130,7 @@ impl Journey {
         if poll.is_woken_by(cx.waker()) || !moved && self.foreign.is_none() {
             return None;
         }
-        Some(self.foreign.get_or_insert_with(|| Foreign::new(poll)).waker(cx.waker()))
+        Some(self.foreign.get_or_insert_with(|| Box::new(Foreign::new(poll))).waker(cx.waker()))
     }
 
     /// Notes where the section was entered, if this is the first time.
@@ -146,12 +152,11 @@ impl Journey {
     ) -> bool {
         if !poll.is_woken_by(cx.waker()) {
             let call = self.call;
-            let foreign = self.foreign.get_or_insert_with(|| Foreign::new(poll));
-            if may_stay && foreign.is_in_vain(poll) {
+            let foreign = self.foreign.get_or_insert_with(|| Box::new(Foreign::new(poll)));
+            if !foreign.ask(poll, cx, call, place, may_stay) {
                 give_up_move(poll);
                 return false;
             }
-            foreign.ask(poll, cx, call, place);
         }
         self.turn = poll.ask(&to, self.turn);
         true

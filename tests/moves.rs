@@ -1,6 +1,6 @@
 //! Sections under other dispatchers, on the real pool.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -151,6 +151,50 @@ fn a_foreign_block_on_gets_an_error_instead_of_a_hang() {
     assert!(message.contains("spawn_on"), "{message}");
 }
 
+/// In a coroutine on `dispatcher`, blocks on a section by a foreign `block_on`, until another
+/// coroutine has what this one needs to come back, and keeps it. What it answers goes on after that.
+async fn lose_the_way_back(dispatcher: Dispatcher) -> Result<(), String> {
+    let (release, released) = mpsc::channel::<()>();
+    let (take, taken) = mpsc::channel();
+    scope(async |s| {
+        let other = s.coroutine().on(dispatcher);
+        let section = blocking(move || {
+            other.launch(async move {
+                take.send(()).unwrap();
+                released.recv().unwrap();
+            });
+            taken.recv().unwrap();
+        });
+        let blocks = async { futures::executor::block_on(section) };
+        let ended = AssertUnwindSafe(blocks).catch_unwind().await;
+        release.send(()).unwrap();
+        yield_now().await;
+        ended.map_err(|payload| payload.downcast_ref::<String>().unwrap().clone())
+    })
+    .await
+}
+
+fn runtime_of_one() -> Runtime {
+    let builder = Runtime::builder().parallelism(1).io_parallelism(3);
+    builder.blocked_threshold(Duration::from_secs(3600)).build().unwrap()
+}
+
+#[test]
+fn a_foreign_block_on_that_has_lost_its_processor_goes_on_without() {
+    let rt = runtime_of_one();
+    let ended = rt.run_blocking(rt.detached(lose_the_way_back(Dispatcher::Default)));
+    assert_eq!(ended, Ok(()));
+}
+
+#[test]
+fn a_foreign_block_on_that_has_lost_its_view_gets_an_error() {
+    let rt = runtime_of_one();
+    let one = rt.run_blocking(async { Dispatcher::Default.limited_parallelism(1) });
+    let ended = rt.run_blocking(spawn_on(one.clone(), lose_the_way_back(one)));
+    let message = ended.expect_err("the view has no place");
+    assert!(message.contains("ForeignExecutor: blocking(..) at tests/moves.rs"), "{message}");
+}
+
 #[test]
 fn what_a_thread_blocks_on_is_bound_to_it() {
     let rt = runtime();
@@ -255,22 +299,35 @@ struct Step {
     yields: u8,
     blocks: bool,
     joined: bool,
+    /// A timeout in microseconds, which passes if the step has not ended before.
+    limit: Option<u64>,
     inside: Vec<Self>,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let leaf = (0..PLACES.len(), 0..3u8, any::<bool>(), any::<bool>()).prop_map(
-        |(at, yields, blocks, joined)| Step { at, yields, blocks, joined, inside: Vec::new() },
-    );
-    leaf.prop_recursive(3, 12, 3, |inner| {
-        (0..PLACES.len(), 0..3u8, any::<bool>(), any::<bool>(), prop::collection::vec(inner, 0..3))
-            .prop_map(|(at, yields, blocks, joined, inside)| Step {
+    let own = || {
+        let limit = prop::option::weighted(0.3, 0..300u64);
+        (0..PLACES.len(), 0..3u8, any::<bool>(), any::<bool>(), limit)
+    };
+    let leaf = own().prop_map(|(at, yields, blocks, joined, limit)| Step {
+        at,
+        yields,
+        blocks,
+        joined,
+        limit,
+        inside: Vec::new(),
+    });
+    leaf.prop_recursive(3, 12, 3, move |inner| {
+        (own(), prop::collection::vec(inner, 0..3)).prop_map(
+            |((at, yields, blocks, joined, limit), inside)| Step {
                 at,
                 yields,
                 blocks,
                 joined,
+                limit,
                 inside,
-            })
+            },
+        )
     })
 }
 
@@ -291,6 +348,21 @@ impl Gauges {
         self.now[at].fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// Runs the step, within its time.
+    async fn limited(&self, step: &Step) {
+        match step.limit {
+            None => self.run(step).await,
+            Some(limit) => {
+                let limit = Duration::from_micros(limit);
+                let elapsed = with_timeout(limit, async {
+                    self.run(step).await;
+                    pending::<()>().await;
+                });
+                assert!(elapsed.await.is_err());
+            }
+        }
+    }
+
     fn run<'a>(&'a self, step: &'a Step) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(with_context(self.dispatchers[step.at].clone(), async move {
             for _ in 0..step.yields {
@@ -303,10 +375,10 @@ impl Gauges {
                 }
             });
             if step.joined {
-                join_all(step.inside.iter().map(|step| self.run(step))).await;
+                join_all(step.inside.iter().map(|step| self.limited(step))).await;
             } else {
                 for inner in &step.inside {
-                    self.run(inner).await;
+                    self.limited(inner).await;
                     // It is back where it was.
                     self.count(step.at, || ());
                 }
@@ -314,6 +386,10 @@ impl Gauges {
             self.sections.fetch_add(1, Ordering::SeqCst);
         }))
     }
+}
+
+fn is_limited(step: &Step) -> bool {
+    step.limit.is_some() || step.inside.iter().any(is_limited)
 }
 
 fn count(step: &Step) -> usize {
@@ -337,10 +413,11 @@ proptest! {
             sections: AtomicUsize::new(0),
         });
         let expected: usize = programs.iter().map(count).sum();
+        let cut = cancelled || programs.iter().any(is_limited);
         rt.run_blocking(scope(async |s| {
             for program in programs {
                 let gauges = gauges.clone();
-                let job = s.launch(async move { gauges.run(&program).await });
+                let job = s.launch(async move { gauges.limited(&program).await });
                 if cancelled {
                     s.launch(async move {
                         yield_now().await;
@@ -350,7 +427,7 @@ proptest! {
             }
         }));
         let sections = gauges.sections.load(Ordering::SeqCst);
-        prop_assert!(sections == expected || cancelled && sections < expected);
+        prop_assert!(sections == expected || cut && sections < expected);
         // A section that is dropped where it was polled leaves no count behind.
         for now in &gauges.now {
             prop_assert_eq!(now.load(Ordering::SeqCst), 0);

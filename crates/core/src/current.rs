@@ -19,7 +19,7 @@ use crate::hooks::{self, RuntimeHooks};
 use crate::job::Job;
 use crate::node::{Kind, Node, NodeRef, state};
 use crate::prim::thread_local;
-use crate::time::Limit;
+use crate::time::{Limit, TimeoutId};
 use crate::wait::{WaitKind, WaitWord};
 use crate::waker_word::WakerWord;
 use crate::with_context::Section;
@@ -465,6 +465,27 @@ pub(crate) fn is_started_inline() -> bool {
         Place::Coroutine(poll) => unsafe { poll.node().context() }.starts_inline,
         _ => false,
     }
+}
+
+/// Where the code that asks belongs: to the section right around it that has a dispatcher, else to
+/// its coroutine's own.
+#[cold]
+pub(crate) fn belongs_to(poll: &Poll) -> Arc<dyn Dispatch> {
+    let section = frames_here().find_map(|frame| match frame.node {
+        // SAFETY: valid while the frame is entered.
+        FrameNode::Section(section) => unsafe { &*section }.dispatch(),
+        _ => None,
+    });
+    section.unwrap_or_else(|| Arc::clone(poll.home()))
+}
+
+/// The timeouts around the code that asks, in the poll of its coroutine.
+pub(crate) fn timeouts() -> impl Iterator<Item = TimeoutId> {
+    frames_here().filter_map(|frame| match frame.node {
+        // SAFETY: valid while the frame is entered.
+        FrameNode::Lazy(lazy) => Some(unsafe { &*lazy }.id()),
+        _ => None,
+    })
 }
 
 /// The coroutine that is polled is bound to this thread.

@@ -130,6 +130,23 @@ impl<T> Deferred<T> {
         Poll::Ready(seen)
     }
 
+    /// The value; if there is none, `fail` gets to know the launch and the reason.
+    #[inline]
+    pub(crate) fn poll_value(
+        &mut self,
+        cx: &mut Context<'_>,
+        fail: impl FnOnce(&'static Location<'static>, JoinError) -> T,
+    ) -> Poll<T> {
+        let seen = ready!(budgeted(cx, |cx| self.poll_settled(cx)));
+        // The failure is on its way to the scope that both belong to: this coroutine, or this part
+        // of it, is dropped at the end of the poll. The outcome stays: before that, or if it is a
+        // timeout that has passed and has not fired, this may be polled again.
+        if !seen.has(state::VALUE) && current::is_cancelled() {
+            return Poll::Pending;
+        }
+        Poll::Ready(self.take(seen).unwrap_or_else(|error| fail(self.place, error)))
+    }
+
     fn take(&mut self, seen: state::Snapshot) -> Result<T, JoinError> {
         let node = self.node.take().expect("settled, and not taken");
         let outcome = if seen.has(state::VALUE) {
@@ -162,22 +179,13 @@ impl<T> Future for Deferred<T> {
     // The caller is the `.await`, or the combinator that polls it.
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let seen = ready!(budgeted(cx, |cx| self.poll_settled(cx)));
-        // The failure is on its way to the scope that both belong to: this coroutine, or this part
-        // of it, is dropped at the end of the poll. The outcome stays: before that, or if it is a
-        // timeout that has passed and has not fired, this may be polled again.
-        if !seen.has(state::VALUE) && current::is_cancelled() {
-            return Poll::Pending;
-        }
-        match self.take(seen) {
-            Ok(value) => Poll::Ready(value),
-            Err(error) => panic!(
-                "the coroutine launched at {} was awaited for its value at {}, and has none: \
-                 {error}; await its `outcome()` where that may be",
-                self.place,
-                Location::caller(),
-            ),
-        }
+        let awaited = Location::caller();
+        self.poll_value(cx, |place, error| {
+            panic!(
+                "the coroutine launched at {place} was awaited for its value at {awaited}, and has \
+                 none: {error}; await its `outcome()` where that may be",
+            )
+        })
     }
 }
 

@@ -25,6 +25,14 @@
 //! A coroutine that is cancelled while it is away is queued at home before it is dropped, so that
 //! what it owns is dropped where it belongs.
 //!
+//! # A section that is dropped
+//!
+//! Code that goes on in the poll that has dropped a section is where that section had brought the
+//! coroutine: it is *astray*, until it is polled at home or something sees to it. What corymb drops
+//! in place (the body of a timeout, of a scope) it sees to: `come_back` moves the coroutine to where
+//! the code after it belongs, before that is polled. A move that the section had asked for leads
+//! there as well.
+//!
 //! # Several sections in one coroutine
 //!
 //! `join!` polls all of its branches wherever the coroutine is. A section that finds itself
@@ -41,6 +49,8 @@ use crate::current::Poll;
 use crate::dispatch::Dispatch;
 use crate::node::side::Side;
 use crate::node::{Node, state};
+use crate::time::TimeoutId;
+use crate::with_context::Strikes;
 
 /// Where a coroutine is, and where it wants to be; of the thread that polls it, or owns its
 /// schedule. In cells, as a pointer leads to the place during a poll.
@@ -56,6 +66,20 @@ pub(crate) struct Moves {
     visits: Cell<u64>,
     /// A section has asked for the last move, and was not polled there yet.
     unserved: Cell<bool>,
+    /// A section was dropped elsewhere than it was entered, and the coroutine has not been brought
+    /// back since.
+    astray: Cell<bool>,
+    /// What few polls need.
+    notes: Cell<Option<Box<Notes>>>,
+}
+
+/// What a poll notes about ways back.
+#[derive(Default)]
+struct Notes {
+    /// How often it was asked to end for one.
+    strikes: Option<Strikes>,
+    /// The timeouts around a value that waits for one.
+    held_off: Vec<TimeoutId>,
 }
 
 impl Moves {
@@ -63,6 +87,15 @@ impl Moves {
         let wish = self.wish.take();
         self.wish.set(wish.clone());
         wish
+    }
+
+    /// Takes `timeout` from those that are held off; whether it was among them.
+    fn release(&self, timeout: TimeoutId) -> bool {
+        let Some(mut notes) = self.notes.take() else { return false };
+        let at = notes.held_off.iter().position(|it| *it == timeout);
+        let held = at.map(|at| notes.held_off.swap_remove(at)).is_some();
+        self.notes.set(Some(notes));
+        held
     }
 
     /// Sets the place; answers where it is kept until it is set again, and the one before.
@@ -136,6 +169,65 @@ impl Poll {
         }
     }
 
+    /// A section is dropped that was entered elsewhere than here.
+    #[cold]
+    pub(crate) fn stray(&self) {
+        self.with_moves(|moves| moves.astray.set(true));
+    }
+
+    /// Whether a dropped section has left the coroutine where it was.
+    pub(crate) fn is_astray(&self) -> bool {
+        // SAFETY: as in `with_moves`.
+        let astray = |side: &Side| unsafe { side.with_moves_if_any(|moves| moves.astray.get()) };
+        self.node().side().and_then(astray).unwrap_or(false)
+    }
+
+    /// The coroutine is where the code that runs belongs.
+    pub(crate) fn is_back(&self) {
+        self.with_moves(|moves| moves.astray.set(false));
+    }
+
+    /// Has the coroutine go on at `to` at once, or, if a move was asked for in this poll, after that.
+    pub(crate) fn turn_back(&self, to: &Arc<dyn Dispatch>) {
+        if !self.is_moving() {
+            self.wish_for(to, true);
+        }
+    }
+
+    /// Something with a waker that is not the coroutine's own waits for the end of this poll; whether
+    /// that was noted too often.
+    pub(crate) fn strike(&self) -> bool {
+        self.with_notes(|notes| notes.strikes.get_or_insert_with(|| Strikes::new(self)).count(self))
+    }
+
+    /// A value is on its way out of those timeouts: they do not expire in this poll.
+    pub(crate) fn hold_off(&self, timeouts: impl Iterator<Item = TimeoutId>) {
+        self.with_notes(|notes| {
+            for timeout in timeouts {
+                if !notes.held_off.contains(&timeout) {
+                    notes.held_off.push(timeout);
+                }
+            }
+        });
+    }
+
+    /// Whether a value is on its way out of that timeout. The answer is given once: in the next poll
+    /// the value asks again.
+    pub(crate) fn is_held_off(&self, timeout: TimeoutId) -> bool {
+        // SAFETY: as in `with_moves`.
+        let held = |side: &Side| unsafe { side.with_moves_if_any(|moves| moves.release(timeout)) };
+        self.node().side().and_then(held).unwrap_or(false)
+    }
+
+    fn with_notes<R>(&self, f: impl FnOnce(&mut Notes) -> R) -> R {
+        self.with_moves(|moves| {
+            let mut notes = moves.notes.take().unwrap_or_default();
+            let result = f(&mut notes);
+            moves.notes.set(Some(notes));
+            result
+        })
+    }
+
     /// Wishes to go on at `to` at the next wake, unless there is a wish.
     pub(crate) fn wish_unless(&self, to: &Arc<dyn Dispatch>) {
         if !self.has_wish() {
@@ -188,6 +280,13 @@ impl Poll {
             let there = address(&wish);
             let (at, old) = moves.come_to(wish);
             moves.visits.set(moves.visits.get() + u64::from(there != address(&old)));
+            if there.is_none() {
+                moves.astray.set(false);
+            }
+            if let Some(mut notes) = moves.notes.take() {
+                notes.held_off.clear();
+                moves.notes.set(Some(notes));
+            }
             (at, old)
         });
         // SAFETY: as in `stay_at`.

@@ -38,9 +38,8 @@ pub use late::LateTimeout;
 #[doc(hidden)]
 pub use shard::TimerShard;
 pub use sleep::{Sleep, sleep, sleep_until};
-pub(crate) use timeout::Limit;
-pub(crate) use timeout::timeout_at;
 pub use timeout::{Elapsed, Timeout, with_deadline, with_timeout};
+pub(crate) use timeout::{Limit, TimeoutId, timeout_at};
 
 /// Tells the time of a runtime: the machine's, or that of a test.
 ///

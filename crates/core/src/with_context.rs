@@ -8,13 +8,14 @@
 //!            └── neither ───────────────────────────────────► ask for a move of the coroutine
 //! ```
 //!
-//! When the body is ready, the value is given out where the section was entered: if the thread
+//! When the body is ready, the value (or the panic) is given out where the section was entered: if the thread
 //! cannot become that again, the coroutine moves back first: [`journey`]. What a move is:
 //! [`moves`](crate::moves).
 
+use std::any::Any;
 use std::cell::OnceCell;
 use std::fmt;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
@@ -22,15 +23,22 @@ use std::task::{self, Poll};
 use pin_project::{pin_project, pinned_drop};
 
 use crate::context::{Context, ContextInner, Dispatcher};
+use crate::coroutine::is_cancellation;
 use crate::current::{self, Frame, Place as Here, Poll as InPoll};
 use crate::dispatch::Dispatch;
+use crate::error::{Panic, Who};
+use crate::failure::{self, Failure};
 use crate::hooks;
-use crate::scope::scope;
 
+mod astray;
 mod foreign;
 mod journey;
+mod spawn_on;
 
+pub(crate) use astray::{come_back, is_astray, is_held_off};
+pub(crate) use foreign::Strikes;
 use journey::{Arrival, Journey, switched};
+use spawn_on::SpawnOn;
 
 /// Runs `future` under `context`, as a part of the coroutine that awaits this.
 ///
@@ -69,7 +77,9 @@ use journey::{Arrival, Journey, switched};
 ///
 /// # Cancel safety
 ///
-/// Dropping it drops the future. A coroutine that is cancelled while it is away goes home before
+/// Dropping it drops the future. What follows in the same poll runs where the coroutine is then,
+/// and its next suspension brings it back; a timeout or a scope of corymb that drops this with its
+/// body brings the coroutine back before it returns. A coroutine that is cancelled while it is away goes home before
 /// it is dropped; a value that was on its way is dropped. Where the same thread goes on, the way
 /// there and back is no suspension, and no cancellation arrives there.
 #[track_caller]
@@ -83,8 +93,9 @@ pub fn with_context<F: Future>(context: impl Into<Context>, future: F) -> WithCo
 ///
 /// It is [`with_context`] on [`Dispatcher::Io`]: `f` may borrow, and its thread may block as long
 /// as it has to, for the processor goes to others meanwhile. Where that is no change, `f` is called
-/// at once: on `Io`; on a view of it, whose place is kept, so that the view limits `f` too; and in
-/// what a thread blocks on already (the body of `run_blocking`).
+/// at once: on `Io`; on a view of it, whose place is kept, so that the view limits `f` too; in
+/// what a thread blocks on already (the body of `run_blocking`); and in the `block_on` of another
+/// crate inside of a coroutine if the thread cannot switch.
 ///
 /// # Examples
 ///
@@ -102,7 +113,8 @@ pub fn with_context<F: Future>(context: impl Into<Context>, future: F) -> WithCo
 ///
 /// # Panics
 ///
-/// With a panic of `f`, and outside of a coroutine.
+/// With a panic of `f`, and outside of a coroutine. In the `block_on` of another crate inside of a
+/// coroutine on a view, if others have filled the view meanwhile.
 ///
 /// # Cancel safety
 ///
@@ -111,7 +123,7 @@ pub fn with_context<F: Future>(context: impl Into<Context>, future: F) -> WithCo
 /// its next suspension.
 #[track_caller]
 pub fn blocking<T, F: FnOnce() -> T>(f: F) -> impl Future<Output = T> + use<T, F> {
-    Blocking(with_context(Dispatcher::Io, Call(Some(f))))
+    Blocking(with_context(Dispatcher::Io, Closure(Some(f))))
 }
 
 /// Launches `future` in a scope of its own under `context`, and awaits it.
@@ -133,7 +145,8 @@ pub fn blocking<T, F: FnOnce() -> T>(f: F) -> impl Future<Output = T> + use<T, F
 ///
 /// # Panics
 ///
-/// With a panic of the future.
+/// With a panic of the future; and if the future is cancelled alone, as by a dispatcher that refuses
+/// it, and has no value.
 ///
 /// # Cancel safety
 ///
@@ -145,8 +158,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let context = context.into();
-    scope(move |s| s.coroutine().context(context).spawn(future))
+    SpawnOn::New(future, context.into(), Location::caller())
 }
 
 /// The future of [`with_context`].
@@ -171,6 +183,37 @@ pub struct WithContext<F: Future> {
 }
 
 type Place = &'static Location<'static>;
+
+/// What has made a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    WithContext,
+    Blocking,
+}
+
+impl Call {
+    fn name(self) -> &'static str {
+        match self {
+            Self::WithContext => "with_context",
+            Self::Blocking => "blocking(..)",
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::WithContext => "launch the work there with corymb::spawn_on instead",
+            Self::Blocking => {
+                "await it in the coroutine itself, or, if the thread is to block anyway, call the \
+                 closure without blocking(..)"
+            }
+        }
+    }
+
+    /// Whether the body may run, and the code after it go on, on a thread that blocks anyway.
+    fn may_stay(self) -> bool {
+        self == Self::Blocking
+    }
+}
 
 /// What a section shows to the code inside.
 pub(crate) struct Section {
@@ -209,21 +252,31 @@ impl Section {
         self.context.get().cloned()
     }
 
+    /// Where code inside belongs, if the section has a say in that.
+    pub(crate) fn dispatch(&self) -> Option<Arc<dyn Dispatch>> {
+        match self.change.dispatcher() {
+            None | Some(Dispatcher::Unconfined) => None,
+            // It was there when the section was entered. A main loop may have gone since.
+            Some(dispatcher) => hooks::with(|runtime| dispatcher.resolve(runtime)),
+        }
+    }
+
     /// Compares the dispatcher that is asked for with the one that is here.
-    fn enter(&self, here: &Here<'_>) -> Stage {
+    fn enter(&self, call: Call, here: &Here<'_>) -> Stage {
         match (self.change.dispatcher(), here) {
             (None | Some(Dispatcher::Unconfined), _) => Stage::Here,
             (Some(Dispatcher::Default), Here::Coroutine(poll)) if poll.is_from_default() => {
-                Stage::There(Journey::new(None))
+                Stage::There(Journey::new(call, None))
             }
             (Some(dispatcher), Here::Coroutine(_)) => {
-                Stage::There(Journey::new(Some(self.resolve(dispatcher))))
+                Stage::There(Journey::new(call, Some(self.resolve(dispatcher))))
             }
             (Some(dispatcher), Here::Bound) if self.resolve(dispatcher).is_here() => Stage::Here,
             (_, Here::Bound) => self.refuse(
+                call,
                 "what is bound to a thread, as the body of run_blocking is, cannot go on elsewhere",
             ),
-            (_, Here::Outside) => self.refuse("there is no coroutine here that could move"),
+            (_, Here::Outside) => self.refuse(call, "there is no coroutine here that could move"),
         }
     }
 
@@ -241,12 +294,22 @@ impl Section {
         dispatch.unwrap_or_else(|| dispatcher.panic_missing(self.place))
     }
 
+    /// A panic inside that nobody gets to see.
     #[cold]
-    fn refuse(&self, why: &str) -> ! {
+    fn report(&self, payload: Box<dyn Any + Send>) {
+        if !is_cancellation(&*payload) {
+            let who = Who { name: None, launched_at: self.place };
+            failure::report_in_context(&Failure::Panic(Panic::new(who, payload)));
+        }
+    }
+
+    #[cold]
+    fn refuse(&self, call: Call, why: &str) -> ! {
         let to = self.change.dispatcher().unwrap_or(&Dispatcher::Default);
         panic!(
-            "with_context at {} cannot change to {to:?}: {why}; launch the work there with \
-             corymb::spawn_on instead",
+            "{} at {} cannot change to {to:?}: {why}; launch the work there with corymb::spawn_on \
+             instead",
+            call.name(),
             self.place,
         )
     }
@@ -270,11 +333,13 @@ impl<F: Future> Future for WithContext<F> {
                 }
                 return polled;
             }
-            *this.stage = this.section.enter(&here);
+            *this.stage = this.section.enter(Call::WithContext, &here);
         }
         match (&*this.stage, here) {
             (Stage::There(_), Here::Coroutine(poll)) => self.poll_there(poll, cx),
-            (Stage::There(_), _) => this.section.refuse("it was moved out of its coroutine"),
+            (Stage::There(journey), _) => {
+                this.section.refuse(journey.call(), "it was moved out of its coroutine")
+            }
             (Stage::Here | Stage::New, _) => poll_body(this.body, this.section, cx),
         }
     }
@@ -282,20 +347,23 @@ impl<F: Future> Future for WithContext<F> {
 
 #[pinned_drop]
 impl<F: Future> PinnedDrop for WithContext<F> {
+    #[inline]
     fn drop(self: Pin<&mut Self>) {
-        if matches!(self.project().stage, Stage::There(_)) {
-            forget_wish();
+        let this = self.project();
+        if let Stage::There(journey) = this.stage {
+            drop_there(journey, this.section);
         }
     }
 }
 
-/// The wish of a section does not outlive it. A move that is asked for is left alone: another
-/// section may have asked for it too.
-fn forget_wish() {
-    if let Here::Coroutine(poll) = current::place()
-        && !poll.is_moving()
-    {
-        drop(poll.take_wish());
+/// Kept out of line, so that the drop of a section that was ready at home is inlined.
+#[inline(never)]
+fn drop_there(journey: &mut Journey, section: &Section) {
+    if let Here::Coroutine(poll) = current::place() {
+        journey.abandon(poll);
+    }
+    if let Some(payload) = journey.panic.take() {
+        section.report(payload);
     }
 }
 
@@ -326,16 +394,25 @@ impl<F: Future> WithContext<F> {
         let Stage::There(journey) = this.stage else { unreachable!("it is there") };
         let place = this.section.place;
         // Not by a look at the body: a shared reference to it would end its borrows of itself.
-        if this.value.is_none() {
-            let arrival = journey.arrive(poll, cx, place);
-            if matches!(arrival, Arrival::Elsewhere) {
-                return Poll::Pending;
-            }
-            let moved = matches!(arrival, Arrival::Moved);
+        if this.value.is_none() && journey.panic.is_none() {
+            let moved = match journey.arrive(poll, cx, place) {
+                Arrival::Moved => true,
+                Arrival::Switched => false,
+                Arrival::Elsewhere => return Poll::Pending,
+                Arrival::Refused => {
+                    *this.stage = Stage::Here;
+                    return poll_body(this.body, this.section, cx);
+                }
+            };
             let around = poll.take_wish();
             let waker = journey.waker(moved, poll, cx);
             let mut cx = task::Context::from_waker(waker.as_ref().unwrap_or(cx.waker()));
-            let mut body = || poll_body(this.body.as_mut(), this.section, &mut cx);
+            // A panic, too, goes on where the section was entered.
+            let mut body = || {
+                catch_unwind(AssertUnwindSafe(|| {
+                    poll_body(this.body.as_mut(), this.section, &mut cx)
+                }))
+            };
             let polled = match moved {
                 true => {
                     journey.enter_from(poll.here());
@@ -344,33 +421,50 @@ impl<F: Future> WithContext<F> {
                 false => {
                     let (polled, lost) = switched(poll, journey.target(poll), body);
                     // If nothing was lost, it is there again.
-                    if polled.is_pending() || lost.is_some() {
+                    if matches!(polled, Ok(Poll::Pending)) || lost.is_some() {
                         journey.enter_from(lost.as_ref().unwrap_or_else(|| poll.here()));
                     }
                     polled
                 }
             };
-            let Poll::Ready(value) = polled else {
-                journey.suspend(moved, poll, around);
-                return Poll::Pending;
-            };
+            match polled {
+                Ok(Poll::Pending) => {
+                    journey.suspend(moved, poll, around);
+                    return Poll::Pending;
+                }
+                Ok(Poll::Ready(value)) => *this.value = Some(value),
+                Err(payload) => {
+                    drop_panicked(this.body, this.section);
+                    journey.panic = Some(payload);
+                }
+            }
             drop(poll.take_wish());
             poll.put_wish(around);
-            *this.value = Some(value);
         }
-        match journey.go_back(poll, cx, place) {
-            true => Poll::Ready(this.value.take().expect("it was polled after its end")),
-            false => Poll::Pending,
+        if !journey.go_back(poll, cx, place) {
+            return Poll::Pending;
         }
+        if let Some(payload) = journey.panic.take() {
+            resume_unwind(payload);
+        }
+        Poll::Ready(this.value.take().expect("it was polled after its end"))
+    }
+}
+
+/// Drops a body that has panicked, where it ran. A panic of its destructor comes second.
+#[cold]
+fn drop_panicked<F: Future>(mut body: Pin<&mut Option<F>>, section: &Section) {
+    if let Err(second) = Frame::section(section).catch(|| body.set(None)) {
+        section.report(second);
     }
 }
 
 /// A future out of a closure.
-struct Call<F>(Option<F>);
+struct Closure<F>(Option<F>);
 
-impl<F> Unpin for Call<F> {}
+impl<F> Unpin for Closure<F> {}
 
-impl<T, F: FnOnce() -> T> Future for Call<F> {
+impl<T, F: FnOnce() -> T> Future for Closure<F> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<T> {
@@ -389,8 +483,11 @@ impl<F: Future> Future for Blocking<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let mut inner = self.project().0;
         let this = inner.as_mut().project();
-        if matches!(this.stage, Stage::New) && current::place().is_for_blocking() {
-            *this.stage = Stage::Here;
+        if matches!(this.stage, Stage::New) {
+            *this.stage = match current::place() {
+                here if here.is_for_blocking() => Stage::Here,
+                here => this.section.enter(Call::Blocking, &here),
+            };
         }
         inner.poll(cx)
     }

@@ -1,11 +1,11 @@
 //! A timeout that returns long after its deadline is told of.
 
 use std::future::pending;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use corymb_core::time::{Instant, timeout_abandon, with_deadline, with_timeout};
-use corymb_core::{scope, yield_now};
+use corymb_core::{Coroutine, Dispatcher, scope, with_context, yield_now};
 
 use crate::common::Harness;
 
@@ -37,6 +37,26 @@ fn it_is_told_once_with_the_place_and_the_remedy() {
     for part in [&*place, "1.0s after its deadline", "timeout_abandon"] {
         assert!(reports[0].contains(part), "{reports:?}");
     }
+}
+
+#[test]
+fn one_that_was_queued_for_a_busy_dispatcher_is_told_of() {
+    let harness = Harness::new();
+    let (queue, busy) = mpsc::channel();
+    let dispatcher = Dispatcher::custom(move |coroutine: Coroutine| queue.send(coroutine).unwrap());
+    let job = harness.scope().launch(async move {
+        let section = with_context(dispatcher, async { unreachable!("it is too late") });
+        with_timeout(LIMIT, section).await.unwrap_err();
+    });
+    harness.run();
+    harness.pass(LIMIT + MORE);
+    harness.run();
+    assert!(!job.is_completed(), "it is queued there");
+    busy.recv().unwrap().run();
+    harness.run();
+    assert!(job.is_completed());
+    let reports = harness.reports();
+    assert!(matches!(&reports[..], [one] if one.contains("queued")), "{reports:?}");
 }
 
 #[test]

@@ -8,10 +8,13 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::Duration;
 
+use corymb_core::internal::runs_as;
+use corymb_core::time::with_timeout;
 use corymb_core::{
-    Context, Coroutine, Dispatch, Dispatcher, JobState, Name, blocking, scope, spawn_on,
-    with_context, yield_now,
+    CancelScope, Context, Coroutine, Dispatch, Dispatcher, JobState, Name, blocking, cancel_scope,
+    scope, spawn_on, with_context, yield_now,
 };
 use futures::FutureExt;
 use futures::future::{join, join_all};
@@ -123,10 +126,31 @@ impl World {
         self.rt.step() || self.a.step() || self.b.step()
     }
 
+    /// As [`run`](Self::run), until time passes no more timer.
+    fn run_all(&self, ticks: u32) {
+        for _ in 0..ticks {
+            self.run();
+            self.rt.pass(TICK);
+        }
+        self.run();
+    }
+
     fn run(&self) -> usize {
         let polls = std::iter::from_fn(|| self.step().then_some(())).take(10_000).count();
         assert!(polls < 10_000, "it goes on and on");
         polls
+    }
+}
+
+/// Longer than a tick of the timers.
+const TICK: Duration = Duration::from_micros(100);
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("in the destructor");
     }
 }
 
@@ -487,6 +511,255 @@ fn a_section_that_is_dropped_or_forgotten_keeps_nobody_away() {
 }
 
 #[test]
+fn after_a_timeout_the_code_goes_on_where_the_section_was_entered() {
+    let w = World::new();
+    let (a, b) = (w.a.dispatcher(), w.b.dispatcher());
+    let job = w.rt.scope().launch(async move {
+        let late = with_timeout(TICK, with_context(b.clone(), pending::<()>())).await;
+        assert_eq!((late.is_err(), here()), (true, "home"));
+        with_context(a.clone(), async {
+            let late = with_timeout(TICK, with_context(b.clone(), pending::<()>())).await;
+            assert_eq!((late.is_err(), here()), (true, "a"));
+        })
+        .await;
+        assert_eq!(here(), "home");
+        let nested = with_context(a, with_context(b, pending::<()>()));
+        assert!(with_timeout(TICK, nested).await.is_err());
+        assert_eq!(here(), "home");
+    });
+    w.run_all(4);
+    assert_eq!(job.state(), JobState::Completed);
+    assert_eq!((w.a.queued(), w.b.queued()), (3, 6), "there, back, and for a timer there");
+}
+
+#[test]
+fn a_value_that_is_on_its_way_back_wins_over_the_deadline() {
+    let w = World::new();
+    let (a, b, time) = (w.a.dispatcher(), w.b.dispatcher(), w.rt.hooks.clone());
+    let job = w.rt.scope().launch(async move {
+        let late = |value| {
+            let (b, time) = (b.clone(), time.clone());
+            with_timeout(TICK, async move {
+                let section = with_context(b, async move {
+                    time.pass(3 * TICK);
+                    value
+                });
+                let value = section.await;
+                assert_eq!(here(), "home");
+                value
+            })
+        };
+        assert_eq!(late(1).await, Ok(1));
+        // By two steps, out of two timeouts.
+        let b = b.clone();
+        let outer = with_timeout(
+            TICK,
+            with_context(a, async {
+                let inner = with_context(b, async {
+                    time.pass(3 * TICK);
+                    2
+                });
+                with_timeout(TICK, inner).await
+            }),
+        );
+        assert_eq!(outer.await, Ok(Ok(2)));
+        let set: FuturesUnordered<_> = (0..3).map(late).collect();
+        let values: Vec<_> = set.collect().await;
+        assert!(values.iter().any(Result::is_ok), "{values:?}");
+        assert_eq!(here(), "home");
+    });
+    w.run_all(3);
+    assert_eq!(job.state(), JobState::Completed);
+}
+
+#[test]
+fn a_value_does_not_hold_off_a_timeout_for_what_is_beside_it() {
+    let w = World::new();
+    let (b, time) = (w.b.dispatcher(), w.rt.hooks.clone());
+    let job = w.rt.scope().launch(async move {
+        let value = with_context(b, async move { time.pass(3 * TICK) });
+        assert!(with_timeout(TICK, join(value, pending::<()>())).await.is_err());
+        assert_eq!(here(), "home");
+    });
+    w.run_all(1);
+    assert_eq!(job.state(), JobState::Completed);
+}
+
+#[test]
+fn a_section_that_gets_there_too_late_does_not_begin() {
+    for cancels in [false, true] {
+        let w = World::new();
+        let (b, handle) = (w.b.dispatcher(), Arc::new(OnceLock::new()));
+        let put = handle.clone();
+        let job = w.rt.scope().launch(async move {
+            let section = || with_context(b, async { unreachable!("it is too late") });
+            if cancels {
+                let cancelled = cancel_scope(async |c| {
+                    assert!(put.set(c).is_ok());
+                    section().await;
+                });
+                assert!(cancelled.await.is_err());
+            } else {
+                assert!(with_timeout(TICK, section()).await.is_err());
+            }
+            assert_eq!(here(), "home");
+        });
+        assert!(w.rt.step(), "it asks for the move");
+        assert_eq!(w.b.queued(), 1);
+        match handle.get() {
+            Some(handle) => assert!(handle.cancel()),
+            None => w.rt.pass(2 * TICK),
+        }
+        w.run();
+        assert_eq!(job.state(), JobState::Completed);
+    }
+}
+
+#[test]
+fn a_section_in_what_is_cancelled_asks_for_no_move() {
+    let w = World::new();
+    let b = w.b.dispatcher();
+    let job = w.rt.scope().launch(async move {
+        let cancelled = cancel_scope(async |c| {
+            c.cancel();
+            with_context(b, async { unreachable!("it is too late") }).await;
+        });
+        assert!(cancelled.await.is_err());
+        assert_eq!(here(), "home");
+    });
+    assert_eq!(w.run(), 1);
+    assert_eq!((job.state(), w.b.queued()), (JobState::Completed, 0));
+}
+
+#[test]
+fn a_move_that_was_asked_for_is_none_when_the_section_is_gone() {
+    let w = World::new();
+    let b = w.b.dispatcher();
+    let job = w.rt.scope().launch(async move {
+        let cancelled = cancel_scope(async |c| {
+            let cancels = async {
+                c.cancel();
+            };
+            join(with_context(b, pending::<()>()), cancels).await;
+        });
+        assert_eq!((cancelled.await.is_err(), here()), (true, "home"));
+        yield_now().await;
+        assert_eq!(here(), "home");
+    });
+    w.run();
+    assert_eq!(job.state(), JobState::Completed);
+    assert_eq!(w.b.queued(), 0);
+}
+
+#[test]
+fn after_a_scope_that_was_cancelled_the_code_goes_on_where_the_section_was_entered() {
+    // By somebody else, and by the body, in the poll that ends with it.
+    for by_itself in [false, true] {
+        let w = World::new();
+        let (b, handle) = (w.b.dispatcher(), Arc::new(OnceLock::new()));
+        let put = handle.clone();
+        let job = w.rt.scope().launch(async move {
+            let cancelled = cancel_scope(async |c: CancelScope| {
+                with_context(b, async {
+                    if by_itself {
+                        c.cancel();
+                    }
+                    put.set(c).unwrap();
+                    pending::<()>().await;
+                })
+                .await;
+            });
+            assert!(cancelled.await.is_err());
+            assert_eq!(here(), "home");
+        });
+        w.run();
+        handle.get().unwrap().cancel();
+        w.run();
+        assert_eq!(job.state(), JobState::Completed);
+    }
+}
+
+#[test]
+fn cancelled_on_the_way_back_it_is_dropped_at_home() {
+    let w = World::new();
+    let (b, dropped) = (w.b.dispatcher(), Arc::new(Mutex::new(Vec::new())));
+    let mark = Dropped(dropped.clone());
+    let job = w.rt.scope().launch(async move {
+        let _mark = mark;
+        let _late = with_timeout(TICK, with_context(b, pending::<()>())).await;
+        unreachable!("it is cancelled");
+    });
+    w.run();
+    w.rt.pass(TICK);
+    assert!(w.b.step(), "the timeout passes over there, and asks for the way back");
+    job.cancel();
+    w.run();
+    assert_eq!(job.state(), JobState::Cancelled);
+    assert_eq!(*dropped.lock().unwrap(), ["home"]);
+}
+
+#[test]
+fn timeouts_in_a_set_of_futures_come_back() {
+    let w = World::new();
+    let dispatchers = [w.a.dispatcher(), w.b.dispatcher()];
+    let job = w.rt.scope().launch(async move {
+        let late = |i: usize| {
+            let section = with_context(dispatchers[i % 2].clone(), pending::<()>());
+            async move {
+                assert!(with_timeout(TICK, section).await.is_err());
+                assert_eq!(here(), "home");
+            }
+        };
+        (0..10).map(late).collect::<FuturesUnordered<_>>().collect::<()>().await;
+        join_all((0..10).map(late)).await;
+    });
+    w.run_all(4);
+    assert_eq!(job.state(), JobState::Completed);
+}
+
+#[test]
+fn a_panic_goes_on_where_the_section_was_entered() {
+    let w = World::new();
+    let b = w.b.dispatcher();
+    let in_section = |b: Dispatcher, bomb: bool| {
+        with_context(b, async move {
+            yield_now().await;
+            let _bomb = bomb.then_some(Bomb);
+            if !bomb {
+                panic!("inside");
+            }
+            pending::<()>().await;
+        })
+    };
+    let job = w.rt.scope().launch(async move {
+        let plain = AssertUnwindSafe(in_section(b.clone(), false));
+        assert!(plain.catch_unwind().await.is_err());
+        assert_eq!(here(), "home");
+        let scoped = AssertUnwindSafe(scope(async |_| in_section(b.clone(), false).await));
+        assert!(scoped.catch_unwind().await.is_err());
+        assert_eq!(here(), "home");
+        let in_destructor = AssertUnwindSafe(with_timeout(TICK, in_section(b, true)));
+        assert!(in_destructor.catch_unwind().await.is_err());
+        assert_eq!(here(), "home");
+    });
+    w.run_all(2);
+    assert_eq!(job.state(), JobState::Completed);
+}
+
+#[test]
+fn a_panic_that_is_dropped_on_its_way_back_is_reported() {
+    let w = World::new();
+    let b = w.b.dispatcher();
+    let job = w.rt.scope().launch(with_context(b, async { panic!("inside") }));
+    assert!(w.rt.step() && w.b.step(), "it goes there, and panics");
+    job.cancel();
+    w.run();
+    assert_eq!(job.state(), JobState::Cancelled);
+    let reports = w.rt.reports();
+    assert!(matches!(&reports[..], [one] if one.contains("inside")), "{reports:?}");
+}
+
+#[test]
 fn a_dispatcher_that_refuses_cancels() {
     let w = World::new();
     let refuses = Dispatcher::custom(drop::<Coroutine>);
@@ -552,6 +825,25 @@ fn outside_of_a_coroutine_it_says_so() {
 }
 
 #[test]
+fn a_closure_that_blocks_in_a_foreign_block_on_runs_where_that_is() {
+    let w = World::new();
+    let b = w.b.dispatcher();
+    let job = w.rt.scope().coroutine().on(w.a.dispatcher()).launch(async move {
+        assert_eq!(futures::executor::block_on(blocking(here)), "a");
+        yield_now().await;
+        assert_eq!(here(), "a");
+        // Another section has asked in the same poll, and is not forgotten.
+        let blocks = async {
+            futures::executor::block_on(blocking(here));
+        };
+        let (there, ()) = join(with_context(b, async { here() }), blocks).await;
+        assert_eq!((there, here()), ("b", "a"));
+    });
+    w.run();
+    assert_eq!(job.state(), JobState::Completed);
+}
+
+#[test]
 fn spawn_on_launches_a_child_that_is_awaited() {
     let w = World::new();
     let b = w.b.dispatcher();
@@ -563,6 +855,37 @@ fn spawn_on_launches_a_child_that_is_awaited() {
     assert_eq!(job.state(), JobState::Completed);
 }
 
+#[test]
+fn spawn_on_is_named_by_its_caller_s_place() {
+    let w = World::new();
+    let place = |line: u32| format!("{}:{line}:", file!());
+    let refuses = || Dispatcher::custom(drop::<Coroutine>);
+    let line = line!() + 1;
+    let refused = move || spawn_on(refuses(), async {});
+    let caught = w.rt.block_on(async move { AssertUnwindSafe(refused()).catch_unwind().await });
+    let payload = caught.expect_err("the dispatcher refuses");
+    let message = payload.downcast_ref::<String>().unwrap();
+    assert!(message.contains("spawn_on at"), "{message}");
+    assert!(message.contains(&place(line)), "{message}");
+
+    let line = line!() + 1;
+    let no_main = move || spawn_on(Dispatcher::Main, async {});
+    let caught = w.rt.block_on(async move { AssertUnwindSafe(no_main()).catch_unwind().await });
+    let payload = caught.expect_err("there is no main loop");
+    let message = payload.downcast_ref::<String>().unwrap();
+    assert!(message.contains(&place(line)), "{message}");
+
+    let names = Arc::new(Mutex::new(Vec::new()));
+    let name = names.clone();
+    let note = move |it: Coroutine| name.lock().unwrap().push(it.who().to_string());
+    let noted = Dispatcher::custom(note);
+    let line = line!() + 1;
+    let named = move || spawn_on(noted, async {});
+    let _caught = w.rt.block_on(async move { AssertUnwindSafe(named()).catch_unwind().await });
+    let names = names.lock().unwrap();
+    assert!(names[0].contains(&place(line)), "{names:?}");
+}
+
 /// How several futures are awaited.
 #[derive(Clone, Copy, Debug)]
 enum How {
@@ -571,42 +894,87 @@ enum How {
     InASet,
 }
 
-/// A section: where it is, how often it yields there, and what is inside.
+/// What ends a section before its time.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Itself,
+    /// A timeout of so many ticks.
+    Timeout(u32),
+    /// A scope that is cancelled when some more polls were made.
+    Cancel,
+}
+
+/// A section: where it is, how often it yields there, what is inside, and what ends it.
 #[derive(Clone, Debug)]
 struct Step {
     at: usize,
     yields: u8,
     how: How,
+    end: End,
     inside: Vec<Self>,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let own = || {
         let how = prop_oneof![Just(How::InARow), Just(How::Joined), Just(How::InASet)];
-        (0..5usize, 0..3u8, how)
+        let end = prop_oneof![
+            2 => Just(End::Itself),
+            1 => (0..4u32).prop_map(End::Timeout),
+            1 => Just(End::Cancel),
+        ];
+        (0..5usize, 0..3u8, how, end)
     };
-    let leaf = own().prop_map(|(at, yields, how)| Step { at, yields, how, inside: Vec::new() });
+    let leaf =
+        own().prop_map(|(at, yields, how, end)| Step { at, yields, how, end, inside: Vec::new() });
     leaf.prop_recursive(3, 12, 4, move |inner| {
-        (own(), prop::collection::vec(inner, 0..4)).prop_map(|((at, yields, how), inside)| Step {
-            at,
-            yields,
-            how,
-            inside,
-        })
+        (own(), prop::collection::vec(inner, 0..4))
+            .prop_map(|((at, yields, how, end), inside)| Step { at, yields, how, end, inside })
     })
 }
 
 /// The dispatchers of the steps, and how many are in a view.
 struct Places {
     dispatchers: [Dispatcher; 5],
-    inside: [AtomicUsize; 5],
+    /// Scopes that are to be cancelled.
+    cancels: Mutex<VecDeque<CancelScope>>,
 }
 
 impl Places {
+    fn new(dispatchers: [Dispatcher; 5]) -> Arc<Self> {
+        Arc::new(Self { dispatchers, cancels: Mutex::default() })
+    }
+
+    /// The code is polled by that dispatcher, and not only by a thread that it shares.
     fn check(&self, at: usize) {
         assert_eq!(here(), ["home", "a", "b", "a", "home"][at]);
-        let _before = self.inside[at].fetch_add(1, Ordering::SeqCst);
-        self.inside[at].fetch_sub(1, Ordering::SeqCst);
+        if let Dispatcher::Custom(dispatch) = &self.dispatchers[at] {
+            assert!(runs_as(&**dispatch));
+        }
+    }
+
+    /// Runs the section, until what is around it ends it.
+    async fn within(&self, step: &Step) {
+        match step.end {
+            End::Itself => self.go(step).await,
+            End::Timeout(ticks) => {
+                let _elapsed = with_timeout(TICK * ticks, self.go(step)).await;
+            }
+            End::Cancel => {
+                let cancelled = cancel_scope(async |c| {
+                    self.cancels.lock().unwrap().push_back(c);
+                    self.go(step).await;
+                });
+                let _cancelled = cancelled.await;
+            }
+        }
+    }
+
+    /// Time passes, and scopes are cancelled.
+    fn disturb(&self, w: &World) {
+        let cancel = self.cancels.lock().unwrap().pop_front();
+        let _inside = w.rt.enter();
+        let _was_first = cancel.is_some_and(|c| c.cancel());
+        w.rt.pass(TICK);
     }
 
     fn go<'a>(&'a self, step: &'a Step) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
@@ -616,16 +984,23 @@ impl Places {
                 yield_now().await;
             }
             self.check(step.at);
-            let inside = step.inside.iter().map(|step| self.go(step));
+            let inside = step.inside.iter().map(|inner| async {
+                self.within(inner).await;
+                if matches!(step.how, How::InARow) {
+                    self.check(step.at);
+                }
+            });
             match step.how {
                 How::Joined => drop(join_all(inside).await),
                 How::InASet => inside.collect::<FuturesUnordered<_>>().collect().await,
                 How::InARow => {
                     for inner in inside {
                         inner.await;
-                        self.check(step.at);
                     }
                 }
+            }
+            if !matches!(step.end, End::Itself) {
+                pending::<()>().await;
             }
         }))
     }
@@ -638,12 +1013,14 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Whatever sections there are, and whether threads can switch or not: the coroutines end.
+    /// Whatever sections there are, whatever drops them, and whether threads can switch or not: code
+    /// runs where it belongs, and the coroutines end.
     #[test]
     fn random_sections_end(
         programs in prop::collection::vec(step(), 1..4),
         switches in any::<bool>(),
         refuse_each in 0..4usize,
+        each in 1..6usize,
     ) {
         let w = if switches { World::switching() } else { World::new() };
         w.a.refuse_each.store(refuse_each, Ordering::SeqCst);
@@ -654,23 +1031,27 @@ proptest! {
             Dispatcher::Default.limited_parallelism(1),
         );
         drop(inside);
-        let places = Arc::new(Places {
-            dispatchers: [
-                Dispatcher::Default,
-                w.a.dispatcher(),
-                w.b.dispatcher(),
-                views.0,
-                views.1,
-            ],
-            inside: Default::default(),
-        });
+        let places = Places::new([
+            Dispatcher::Default,
+            w.a.dispatcher(),
+            w.b.dispatcher(),
+            views.0,
+            views.1,
+        ]);
         let jobs: Vec<_> = programs
             .into_iter()
             .map(|program| {
                 let places = places.clone();
-                w.rt.scope().launch(async move { places.go(&program).await })
+                w.rt.scope().launch(async move {
+                    places.within(&program).await;
+                    assert_eq!(here(), "home");
+                })
             })
             .collect();
+        for _ in 0..100 {
+            let _ran = (0..each).filter(|_| w.step()).count();
+            places.disturb(&w);
+        }
         w.run();
         for job in jobs {
             prop_assert_eq!(job.state(), JobState::Completed);
@@ -680,7 +1061,7 @@ proptest! {
 
 #[test]
 fn a_place_that_changes_in_the_middle_of_a_poll() {
-    let s = |at, yields, how, inside| Step { at, yields, how, inside };
+    let s = |at, yields, how, inside| Step { at, yields, how, end: End::Itself, inside };
     let program = s(
         0,
         0,
@@ -708,16 +1089,13 @@ fn a_place_that_changes_in_the_middle_of_a_poll() {
     let w = World::switching();
     w.a.refuse_each.store(2, Ordering::SeqCst);
     w.b.refuse_each.store(2, Ordering::SeqCst);
-    let places = Arc::new(Places {
-        dispatchers: [
-            Dispatcher::Default,
-            w.a.dispatcher(),
-            w.b.dispatcher(),
-            w.a.dispatcher(),
-            w.b.dispatcher(),
-        ],
-        inside: Default::default(),
-    });
+    let places = Places::new([
+        Dispatcher::Default,
+        w.a.dispatcher(),
+        w.b.dispatcher(),
+        w.a.dispatcher(),
+        w.b.dispatcher(),
+    ]);
     let job = w.rt.scope().launch(async move { places.go(&program).await });
     w.run();
     assert_eq!(job.state(), JobState::Completed);

@@ -49,6 +49,12 @@ impl Dispatcher {
     /// other between two suspensions, and each sees what those before it have written: state that
     /// only they touch needs no lock.
     ///
+    /// That holds for a coroutine's own code, and for sections
+    /// ([`with_context`](crate::with_context())). It does not hold for a plain branch that `join!` or
+    /// `select!` polls beside a section for another dispatcher; nor, until the next suspension, for
+    /// code after such a section that lost a `select!` or was dropped by hand. Both run where the
+    /// section has brought the coroutine. A timeout or a scope that drops one comes back first.
+    ///
     /// Each call makes a view of its own; clones of what it returns share one. A view has no
     /// threads. One of [`Default`](Self::Default) runs within that one's limit; one of
     /// [`Io`](Self::Io) beyond `io_parallelism`, with as many threads as it needs and

@@ -13,7 +13,8 @@
 //!
 //! - (1) and (2) drop the body in place, inside the region's frame, and close the region: regions
 //!   nested in it that are still open are abandoned, and the body leaves the census.
-//! - (3): all children have ended.
+//! - (3): all children have ended; and if a section in a body that was dropped had moved the
+//!   coroutine, that is back where the code around the region belongs.
 //! - (4): the same as (2), but nobody waits here; failures that come later go to the failure
 //!   handler.
 //! - The opener's end (of its body, that is) closes what was forgotten or moved away: then the
@@ -41,6 +42,7 @@ use crate::node::side::{Policy, Side};
 use crate::node::state::{self, State};
 use crate::node::{Kind, Node, NodeRef, VTable, free_own_context, no_future, tree};
 use crate::wait::{WaitKind, waiting_on};
+use crate::with_context::come_back;
 
 /// A region's allocation: the node, its side, and what its kind of scope needs.
 #[repr(C)]
@@ -271,6 +273,9 @@ impl<F: Future> Region<F> {
             if !seen.has(state::SETTLED) {
                 return Poll::Pending;
             }
+        }
+        if this.value.is_none() {
+            ready!(come_back(cx, "scope opened", this.node.site));
         }
         Poll::Ready(take_end(this.node, this.value, this.panic))
     }

@@ -12,7 +12,8 @@ use crate::hooks;
 const TOLERANCE: Duration = Duration::from_secs(1);
 
 /// A timeout has returned long after its deadline, because what is inside could not be dropped in
-/// time: a section that blocks, or a long poll, held it.
+/// time: a section that blocks, or a long poll, held it; or because its coroutine was queued for a
+/// dispatcher that had no room.
 ///
 /// Its text names the place, how late it was, and the remedy.
 #[derive(Clone, Debug)]
@@ -30,8 +31,9 @@ impl fmt::Display for LateTimeout {
         write!(
             f,
             "the timeout made at {place} returned {late:.1?} after its deadline: something that \
-             blocks or computes for long could not be dropped sooner. Give such work to \
-             timeout_abandon(..), or make its steps shorter"
+             blocks or computes for long could not be dropped sooner, or the coroutine was queued \
+             for a dispatcher that is busy. Give such work to timeout_abandon(..), make its steps \
+             shorter, or wait for a permit before a section of a dispatcher with a limit"
         )
     }
 }

@@ -9,8 +9,11 @@
 //!    └─────(2) the deadline passed──────▲
 //! ```
 //!
-//! (1) is looked at first: a result that is ready at the same moment wins. (2) drops the body in
-//! its frame.
+//! (1) is looked at first: a result that is ready at the same moment wins. So does the value of a
+//! section ([`with_context`](crate::with_context())) that is on its way back to where the section
+//! was entered: a coroutine that moves for that *holds off* the timeouts around the section. (2)
+//! drops the body in its frame. (3) waits also for the coroutine to be back where the code around the timeout belongs,
+//! if a section in the body had moved it.
 
 use std::any::Any;
 use std::cell::OnceCell;
@@ -36,6 +39,7 @@ use crate::node::side::Policy;
 use crate::node::{Node, NodeRef, state, tree};
 use crate::scope::region;
 use crate::wait::{WaitKind, waiting_on};
+use crate::with_context::{come_back, is_astray, is_held_off};
 
 /// The time was up before the work was done.
 ///
@@ -98,9 +102,11 @@ impl std::fmt::Display for Given {
 ///
 /// When it is up, the work is cancelled and awaited, inner scopes and their children included,
 /// before [`Elapsed`] is returned; [`timeout_abandon`](super::timeout_abandon) does not wait. A
-/// result that is ready at the same moment wins. The time
-/// counts from the end of the first poll, or from where the code inside first asks whether it is
-/// cancelled.
+/// result that is ready at the same moment wins, also that of a section
+/// ([`with_context`](crate::with_context()), [`blocking`](crate::blocking)) that has to move back
+/// with it. The time counts from the end of the first poll, or from where the code inside first asks
+/// whether it is cancelled. A coroutine that is queued for a busy dispatcher is told of the deadline
+/// when it is picked up there.
 ///
 /// # Examples
 ///
@@ -221,7 +227,22 @@ pub(crate) struct Limit<'a> {
     place: &'static Location<'static>,
 }
 
+/// Tells apart timeouts that are there at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimeoutId(usize);
+
+impl TimeoutId {
+    /// A timeout's sleep is pinned when it is polled.
+    fn of(sleep: &Sleep) -> Self {
+        Self(std::ptr::from_ref(sleep).addr())
+    }
+}
+
 impl Limit<'_> {
+    pub(crate) fn id(&self) -> TimeoutId {
+        TimeoutId::of(self.sleep)
+    }
+
     /// The node, made now under `parent` if there is none yet.
     pub(crate) fn node(
         &self,
@@ -278,7 +299,8 @@ impl<F: Future> Timeout<F> {
     /// Ready when the time is up, or the timeout cancelled otherwise, and the body dropped.
     fn poll_limit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        *this.expired = pinned_sleep(this.sleep.as_mut()).poll_elapsed(cx).is_ready();
+        let elapsed = pinned_sleep(this.sleep.as_mut()).poll_elapsed(cx).is_ready();
+        *this.expired = elapsed && !is_held_off(TimeoutId::of(&this.sleep));
         *this.armed |= !*this.expired;
         match this.node.get() {
             Some(node) => {
@@ -299,12 +321,17 @@ impl<F: Future> Timeout<F> {
         *this.stage = Stage::Over;
         let limit = Limit { sleep: &this.sleep, node: this.node, place: this.place };
         if let Err(payload) = Frame::timeout(&raw const limit).catch(|| this.body.set(None)) {
-            keep_panic(this.node.get(), this.place, payload);
+            if this.node.get().is_none() && !is_astray() {
+                resume_unwind(payload);
+            }
+            let open = || region::open(Policy::FailFast, (), this.place);
+            keep_panic(this.node.get_or_init(open), this.place, payload);
         }
         Poll::Ready(())
     }
 
-    /// Waits for the end of what was opened inside, then gives the result.
+    /// Waits for the end of what was opened inside, and for the way back from where the body was
+    /// dropped, then gives the result.
     #[cold]
     fn poll_end(
         mut self: Pin<&mut Self>,
@@ -316,8 +343,14 @@ impl<F: Future> Timeout<F> {
             "the timeout made at {} was polled after it had ended",
             self.place
         );
-        if let Some(node) = self.node.get().cloned() {
-            ready!(self.as_mut().poll_drain(&node, cx));
+        let node = self.node.get().cloned();
+        if let Some(node) = &node {
+            ready!(self.as_mut().poll_drain(node, cx));
+        }
+        if self.as_mut().project().value.is_none() {
+            ready!(come_back(cx, "timeout made", self.place));
+        }
+        if let Some(node) = node {
             if let Some(Failure::Panic(panic)) = node.side().and_then(|it| it.lock().failure.take())
             {
                 panic.resume();
@@ -380,11 +413,11 @@ impl<F: Future> Future for Timeout<F> {
         if value.is_none() && budget::is_held() {
             return Poll::Pending;
         }
-        if self.as_mut().project().node.get().is_none() {
-            return Poll::Ready(value.ok_or_else(|| self.elapsed()));
-        }
         let mut this = self.as_mut().project();
-        *this.value = value;
+        match value {
+            Some(value) if this.node.get().is_none() => return Poll::Ready(Ok(value)),
+            value => *this.value = value,
+        }
         *this.stage = Stage::Over;
         this.body.set(None);
         self.poll_end(cx)
@@ -432,14 +465,11 @@ fn drop_armed<F: Future>(timeout: Pin<&mut Timeout<F>>) {
     }
 }
 
-/// Keeps a panic of the body's destructor until what was opened inside has ended.
+/// Keeps a panic of the body's destructor until what was opened inside has ended, and the coroutine
+/// is back.
 #[cold]
-fn keep_panic(
-    node: Option<&NodeRef>,
-    place: &'static Location<'static>,
-    payload: Box<dyn Any + Send>,
-) {
-    let Some(side) = node.and_then(|node| node.side()) else { resume_unwind(payload) };
+fn keep_panic(node: &NodeRef, place: &'static Location<'static>, payload: Box<dyn Any + Send>) {
+    let Some(side) = node.side() else { resume_unwind(payload) };
     let panic = Panic::new(Who { name: None, launched_at: place }, payload);
     let later = side.lock().failure.replace(Failure::Panic(panic));
     if let Some(later) = later {

@@ -5,7 +5,8 @@
 //! takes place. The `block_on` of another crate polls the section again and again inside the poll
 //! that would have to end first. The two are told apart by number and time: a section that has
 //! asked [`STRIKES`] times in the same poll, and still does after [`PATIENCE`], panics, where it
-//! would hang otherwise.
+//! would hang otherwise. A section that may stay where it is, as that of `blocking`, does that, and
+//! without patience: to be wrong does no harm.
 //!
 //! Nor does the coroutine's count of wakes tell such a section whether its body was woken: what is
 //! in between polls it for reasons of its own, and may do so several times in one poll. So the
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::task::{self, Wake, Waker};
 use std::time::Duration;
 
+use super::Call;
 use crate::current::Poll;
 use crate::prim::Mutex;
 use crate::prim::atomic::{AtomicBool, Ordering};
@@ -24,18 +26,44 @@ use crate::time::{Instant, real_now};
 const STRIKES: u32 = 1_000;
 const PATIENCE: Duration = Duration::from_millis(60);
 
-/// What a section keeps that something else polls.
-pub(super) struct Foreign {
-    /// The number of the poll in which it has asked.
+/// How often a poll was asked to end, so that its coroutine can move.
+#[derive(Clone, Copy)]
+pub(crate) struct Strikes {
+    /// The number of the poll.
     asked: u64,
     since: Instant,
     times: u32,
+}
+
+impl Strikes {
+    pub(crate) fn new(poll: &Poll) -> Self {
+        Self { asked: poll.number(), since: real_now(), times: 0 }
+    }
+
+    /// Counts one more; whether that poll will not end.
+    pub(crate) fn count(&mut self, poll: &Poll) -> bool {
+        if self.asked != poll.number() {
+            *self = Self::new(poll);
+        }
+        self.times += 1;
+        self.are_many() && real_now().saturating_duration_since(self.since) >= PATIENCE
+    }
+
+    /// Whether there were more in the poll that was counted last than a set of futures makes.
+    fn are_many(&self) -> bool {
+        self.times >= STRIKES
+    }
+}
+
+/// What a section keeps that something else polls.
+pub(super) struct Foreign {
+    strikes: Strikes,
     body: Option<Arc<Body>>,
 }
 
 impl Foreign {
     pub(super) fn new(poll: &Poll) -> Self {
-        Self { asked: poll.number(), since: real_now(), times: 0, body: None }
+        Self { strikes: Strikes::new(poll), body: None }
     }
 
     /// Whether the body was woken since it was polled last. If not, the next wake is for `outer`.
@@ -58,31 +86,35 @@ impl Foreign {
         Waker::from(Arc::clone(body))
     }
 
-    /// Has the section polled again, when the coroutine has moved at the latest.
+    /// Has the section polled again, when the coroutine has moved at the latest. False if that is in
+    /// vain, and the section may stay where it is.
     ///
     /// # Panics
     ///
-    /// If that goes on in the same poll of the coroutine.
+    /// If it may not stay, and that goes on in the same poll of the coroutine.
     pub(super) fn ask(
         &mut self,
         poll: &Poll,
         cx: &task::Context<'_>,
+        call: Call,
         place: &'static Location<'static>,
-    ) {
-        if self.asked != poll.number() {
-            let body = self.body.take();
-            *self = Self { body, ..Self::new(poll) };
+        may_stay: bool,
+    ) -> bool {
+        let in_vain = self.strikes.count(poll);
+        if may_stay && self.strikes.are_many() {
+            return false;
         }
-        self.times += 1;
         assert!(
-            self.times < STRIKES || real_now().saturating_duration_since(self.since) < PATIENCE,
-            "ForeignExecutor: with_context at {place} waits for its coroutine to go on elsewhere, \
-             but something in between, such as the `block_on` of another crate, polls it in a loop \
-             that does not return to the coroutine; launch the work there with corymb::spawn_on \
-             instead",
+            !in_vain,
+            "ForeignExecutor: {} at {place} waits for its coroutine to go on elsewhere, but \
+             something in between, such as the `block_on` of another crate, polls it in a loop that \
+             does not return to the coroutine; {}",
+            call.name(),
+            call.remedy(),
         );
         // Each time: a set of futures may poll it again before the coroutine's poll ends.
         cx.waker().wake_by_ref();
+        true
     }
 }
 

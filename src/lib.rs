@@ -71,14 +71,19 @@ mod readme {}
 #[doc = include_str!("../docs/dispatchers.md")]
 mod dispatchers {}
 
+#[cfg(doctest)]
+#[doc = include_str!("../docs/context.md")]
+mod context {}
+
+pub use corymb_core::scoped_value;
 #[doc(inline)]
 pub use corymb_core::{
-    Abandoned, AsyncClose, AsyncGuard, CancelCause, CancelScope, Cancelled, CleanupOutput,
+    Abandoned, AsyncClose, AsyncGuard, Bind, CancelCause, CancelScope, Cancelled, CleanupOutput,
     Completion, Context, Continuation, Coroutine, CoroutineBuilder, Deferred, Dispatch, Dispatcher,
-    Failure, FailureHandler, Failures, Finally, Job, JobId, JobState, Join, JoinError,
-    LocalDeferred, LocalOutcome, Name, Outcome, Panic, Registration, Scope, Shield, Suspend,
-    TryScope, UntilCancelled, Who, WithContext, YieldNow, blocking, cancel_scope, cancelled,
-    check_cancelled, consume_budget, finally, is_cancelled, scope, shield, spawn_on,
+    Failure, FailureHandler, Failures, Finally, Inherit, Job, JobId, JobState, Join, JoinError,
+    LocalDeferred, LocalOutcome, Name, Outcome, Panic, Registration, Scope, ScopedValue, Shield,
+    Suspend, TryScope, UntilCancelled, Who, WithContext, YieldNow, blocking, cancel_scope,
+    cancelled, check_cancelled, consume_budget, finally, is_cancelled, scope, shield, spawn_on,
     supervisor_scope, suspend_cancellable, try_scope, try_scope_all, with_context, yield_now,
 };
 #[doc(inline)]

@@ -9,6 +9,7 @@ use crate::dispatch::Dispatch;
 use crate::error::NameOf;
 use crate::failure::FailureHandler;
 use crate::hooks::RuntimeHooks;
+use crate::scoped::Values;
 use crate::unconfined;
 
 /// Which threads resume a coroutine.
@@ -236,6 +237,8 @@ pub struct Context {
     dispatcher: Option<Dispatcher>,
     name: Option<Arc<str>>,
     handler: Option<FailureHandler>,
+    /// All that is bound, not only what is new.
+    values: Option<Values>,
 }
 
 impl Context {
@@ -271,7 +274,20 @@ impl Context {
             dispatcher: other.dispatcher.or(self.dispatcher),
             name: other.name.or(self.name),
             handler: other.handler.or(self.handler),
+            values: other.values.or(self.values),
         }
+    }
+
+    pub(crate) fn of_values(values: Values) -> Self {
+        Self { values: Some(values), ..Self::default() }
+    }
+
+    pub(crate) fn values(&self) -> Option<&Values> {
+        self.values.as_ref()
+    }
+
+    pub(crate) fn values_mut(&mut self) -> Option<&mut Values> {
+        self.values.as_mut()
     }
 
     /// What the current coroutine has, or nothing outside of one.
@@ -290,6 +306,7 @@ impl Context {
             dispatcher: Some(context.dispatcher.clone()),
             name: context.name.clone(),
             handler: context.handler.clone(),
+            values: context.values.clone(),
         })
         .unwrap_or_default()
     }
@@ -337,6 +354,7 @@ pub(crate) struct ContextInner {
     /// Whether the name was given with this context, and not inherited.
     names: bool,
     pub(crate) handler: Option<FailureHandler>,
+    pub(crate) values: Option<Values>,
 }
 
 impl ContextInner {
@@ -355,7 +373,20 @@ impl ContextInner {
             name,
             names,
             handler: None,
+            values: None,
         }
+    }
+
+    /// Whether a child has other values.
+    #[inline]
+    pub(crate) fn changes_for_child(&self) -> bool {
+        self.values.as_ref().is_some_and(Values::changes)
+    }
+
+    /// What a child has that is launched in it; `own` if it was made for the child.
+    pub(crate) fn for_child(&self, own: bool) -> Self {
+        let values = self.values.as_ref().and_then(Values::for_child);
+        Self { values, names: own && self.names, ..self.clone() }
     }
 
     /// The name of a node that has this context, as its own or through an ancestor.
@@ -405,6 +436,7 @@ impl ContextInner {
             names: change.name.is_some(),
             name: change.name.or_else(|| self.name.clone()),
             handler: change.handler.or_else(|| self.handler.clone()),
+            values: change.values.or_else(|| self.values.clone()),
         })
     }
 }

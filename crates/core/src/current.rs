@@ -19,6 +19,7 @@ use crate::hooks::{self, RuntimeHooks};
 use crate::job::Job;
 use crate::node::{Kind, Node, NodeRef, state};
 use crate::prim::thread_local;
+use crate::scoped::Values;
 use crate::time::{Limit, TimeoutId};
 use crate::wait::{WaitKind, WaitWord};
 use crate::waker_word::WakerWord;
@@ -652,6 +653,29 @@ pub(crate) fn with_wait_word(f: impl FnOnce(&WaitWord)) {
         (None, FrameNode::Made(node)) => f(&unsafe { node.as_ref() }.wait),
         _ => {}
     }
+}
+
+/// What is bound for the code that asks; valid until it leaves the innermost frame.
+#[inline]
+pub(crate) fn values<'a>() -> Option<&'a Values> {
+    for frame in frames() {
+        let node = match frame.node {
+            // SAFETY: valid while the frame is entered.
+            FrameNode::Section(section) => match unsafe { &*section }.values() {
+                Some(values) => return Some(values),
+                None => continue,
+            },
+            FrameNode::Lazy(_) | FrameNode::Bound => continue,
+            // SAFETY: the frame keeps the node.
+            FrameNode::Made(node) => unsafe { &*node.as_ptr() },
+        };
+        // A region's own context is that of the section that it was opened in.
+        if frame.is_coroutine() || node.state.load().has(state::OWN_CONTEXT) {
+            // SAFETY: polled here, or the owner of its context.
+            return unsafe { node.context() }.values.as_ref();
+        }
+    }
+    None
 }
 
 /// Calls `f` with the context in force, if there is one.

@@ -23,6 +23,7 @@ mod node;
 pub mod prim;
 mod root;
 mod scope;
+mod scoped;
 mod shield;
 mod suspend;
 pub mod time;
@@ -46,6 +47,7 @@ pub use scope::{
     CancelScope, CoroutineBuilder, Failures, Scope, TryScope, cancel_scope, scope,
     supervisor_scope, try_scope, try_scope_all,
 };
+pub use scoped::{Bind, Inherit, ScopedValue};
 pub use shield::{Shield, UntilCancelled, cancelled, shield};
 pub use suspend::{YieldNow, check_cancelled, is_cancelled, yield_now};
 pub use with_context::{WithContext, blocking, spawn_on, with_context};

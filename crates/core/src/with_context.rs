@@ -29,6 +29,7 @@ use crate::dispatch::Dispatch;
 use crate::error::{Panic, Who};
 use crate::failure::{self, Failure};
 use crate::hooks;
+use crate::scoped::Values;
 
 mod astray;
 mod foreign;
@@ -233,6 +234,20 @@ enum Stage {
 }
 
 impl Section {
+    pub(crate) fn new(change: Context, place: Place) -> Self {
+        Self { change, place, context: OnceCell::new() }
+    }
+
+    /// What is bound inside, if it binds something.
+    #[inline]
+    pub(crate) fn values(&self) -> Option<&Values> {
+        self.change.values()
+    }
+
+    pub(crate) fn values_mut(&mut self) -> Option<&mut Values> {
+        self.change.values_mut()
+    }
+
     /// Where it was made.
     pub(crate) fn place(&self) -> Place {
         self.place

@@ -11,6 +11,7 @@ mod memory;
 mod moved;
 mod panics;
 mod properties;
+mod scoped;
 mod sections;
 mod shield;
 mod structure;

@@ -190,7 +190,8 @@ where
     if !region.side().is_some_and(|side| side.census.join()) {
         return stillborn::<F, S>(region, flags, site, future);
     }
-    let (context, own) = match context {
+    // SAFETY: the region's, which is there while a child is counted.
+    let (context, own) = match child_context(unsafe { region.context() }, context) {
         Some(context) => (Arc::into_raw(context), state::OWN_CONTEXT),
         None => (region.context, 0),
     };
@@ -219,6 +220,18 @@ where
     }
     // SAFETY: the second of the two references that it was born with.
     unsafe { NodeRef::from_owned(node) }
+}
+
+/// The context of a child, unless it is the region's.
+#[inline]
+fn child_context(
+    region: &ContextInner,
+    own: Option<Arc<ContextInner>>,
+) -> Option<Arc<ContextInner>> {
+    if !own.as_deref().unwrap_or(region).changes_for_child() {
+        return own;
+    }
+    Some(Arc::new(own.as_deref().unwrap_or(region).for_child(own.is_some())))
 }
 
 /// Makes the coroutine that a region ends with: it is counted already, no cancellation from above

@@ -125,8 +125,9 @@ pub use corymb_testing as testing;
 pub mod time {
     #[doc(inline)]
     pub use corymb_core::time::{
-        Clock, Elapsed, Instant, Interval, MissedTick, Sleep, Timeout, interval, interval_at, now,
-        sleep, sleep_until, timeout_abandon, with_deadline, with_timeout,
+        Clock, Elapsed, Instant, Interval, MissedTick, Sleep, Timeout, deadline, interval,
+        interval_at, now, sleep, sleep_until, time_left, timeout_abandon, with_deadline,
+        with_timeout,
     };
 }
 

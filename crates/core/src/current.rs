@@ -20,7 +20,7 @@ use crate::job::Job;
 use crate::node::{Kind, Node, NodeRef, state};
 use crate::prim::thread_local;
 use crate::scoped::Values;
-use crate::time::{Limit, TimeoutId};
+use crate::time::{Instant, Limit, TimeoutId, now};
 use crate::wait::{WaitKind, WaitWord};
 use crate::waker_word::WakerWord;
 use crate::with_context::Section;
@@ -607,11 +607,54 @@ fn is_cancelled_in<'a>(mut frames: impl Iterator<Item = &'a Frame>) -> bool {
         // of the coroutine that opened it, on another thread. One that was not has its parent among
         // these frames.
         // SAFETY: the frame keeps the node.
-        FrameNode::Made(node) => is_marked(unsafe { node.as_ref() }),
+        FrameNode::Made(node) => is_over(unsafe { node.as_ref() }),
         // SAFETY: valid while the frame is entered.
         FrameNode::Lazy(lazy) => unsafe { &*lazy }.is_expired(),
         FrameNode::Section(_) | FrameNode::Bound => false,
     })
+}
+
+/// Whether a region is cancelled, or its deadline has passed.
+fn is_over(region: &Node) -> bool {
+    is_marked(region) || region.deadline().is_some_and(|deadline| deadline <= now())
+}
+
+/// The tightest deadline in force for the code that asks, up to the next shield.
+pub(crate) fn deadline() -> Option<Instant> {
+    let mut all = Vec::new();
+    for frame in frames_to_shield() {
+        match frame.node {
+            FrameNode::Made(node) if frame.is_coroutine() => {
+                // SAFETY: polled here, so unended.
+                all.extend(unsafe { deadline_above(node) });
+            }
+            // SAFETY: the frame keeps the node.
+            FrameNode::Made(node) => all.extend(unsafe { node.as_ref() }.deadline()),
+            // SAFETY: valid while the frame is entered.
+            FrameNode::Lazy(lazy) => all.push(unsafe { &*lazy }.deadline()),
+            FrameNode::Section(_) | FrameNode::Bound => {}
+        }
+    }
+    all.into_iter().min()
+}
+
+/// The tightest deadline of what is above a coroutine, up to the next shield.
+///
+/// # Safety
+///
+/// It has not ended, and does not during the call.
+unsafe fn deadline_above(coroutine: NonNull<Node>) -> Option<Instant> {
+    let mut tightest = None;
+    let mut at = coroutine;
+    loop {
+        // SAFETY: unended, and so are the ancestors of an unended node.
+        let node = unsafe { at.as_ref() };
+        tightest = tightest.into_iter().chain(node.deadline()).min();
+        match node.parent {
+            Some(parent) if !node.state.load().has(state::SHIELD) => at = parent,
+            _ => return tightest,
+        }
+    }
 }
 
 /// Notes that the poll of `owner` that is in progress here is to call

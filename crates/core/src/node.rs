@@ -35,6 +35,7 @@ use std::task;
 use crate::context::ContextInner;
 use crate::failure::{self, Panic};
 use crate::prim::UnsafeCell;
+use crate::time::Instant;
 use crate::wait::WaitWord;
 
 pub(crate) mod cancel;
@@ -176,6 +177,12 @@ impl Node {
         let parent = || unsafe { self.pinned_parent() };
         let is_marked = |node: &Self| node.state.load().has(state::CANCELLED);
         seen.has(state::CANCELLED) || !seen.has(state::SHIELD) && parent().is_some_and(is_marked)
+    }
+
+    /// When the region is to end at the latest, as it was told itself.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let has_one = self.state.load().has(state::DEADLINE);
+        has_one.then(|| self.side()?.lock().deadline.map(|(at, _)| at)).flatten()
     }
 
     /// Whether a cancellation of the body waits for the end of a shield in it.

@@ -66,6 +66,16 @@ impl<K, F, Fut: Future> Scoped<K, F, Fut> {
     }
 }
 
+impl<K, F, Fut: Future> Scoped<K, F, Fut> {
+    /// The region, while it is open.
+    fn region(self: Pin<&mut Self>) -> Option<NodeRef> {
+        match self.project() {
+            ScopedProj::Open(region) => Some(region.node().clone()),
+            _ => None,
+        }
+    }
+}
+
 impl<K, F, Fut> Future for Scoped<K, F, Fut>
 where
     K: ScopeKind<Fut::Output>,

@@ -18,6 +18,7 @@
 //! the runtime that is current at its next poll.
 
 mod abandon;
+mod deadline;
 mod instant;
 mod interval;
 mod late;
@@ -30,6 +31,7 @@ mod timeout;
 mod wheel;
 
 pub use abandon::timeout_abandon;
+pub use deadline::{deadline, time_left};
 #[doc(hidden)]
 pub use instant::real_now;
 pub use instant::{Instant, now};

@@ -3,6 +3,7 @@
 mod budget;
 mod cleanup;
 mod common;
+mod deadlines;
 mod dispatch;
 mod handlers;
 mod late;

@@ -12,6 +12,7 @@
 //! zero ends the node. It is never raised from zero, but by that one, for a cleanup that comes first.
 
 use std::collections::BTreeMap;
+use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::task::Waker;
 
@@ -22,6 +23,7 @@ use crate::failure::Failure;
 use crate::moves::Moves;
 use crate::prim::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use crate::prim::{Mutex, MutexGuard, UnsafeCell};
+use crate::time::Instant;
 
 /// Counts a node's body and its children.
 #[derive(Debug)]
@@ -129,6 +131,8 @@ pub(crate) struct Inner {
     /// The first failure of a child, for a fail-fast region, until the region's future takes it.
     pub(crate) failure: Option<Failure>,
     pub(crate) id: u64,
+    /// Of a timeout, or of a cancel scope that was given one: when it is, and where that was said.
+    pub(crate) deadline: Option<(Instant, &'static Location<'static>)>,
     /// Of a region that has one: what it does before it ends.
     pub(crate) cleanup: Option<Cleanup>,
     /// Of a coroutine in which there is a region with a cleanup.
@@ -169,6 +173,7 @@ impl Side {
                 policy,
                 failure: None,
                 id: 0,
+                deadline: None,
                 cleanup: None,
                 cleanups: None,
             }),

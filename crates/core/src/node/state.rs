@@ -27,6 +27,7 @@
 //! | 20 | `BOUND` | at birth: polled and dropped on one thread alone ([`local`](crate::local)); of a region: a thread blocks on it | never |
 //! | 21 | `SHIELD` | at birth: cancellations from above stop here | never |
 //! | 22 | `FINAL` | at birth: a [`cleanup`](crate::cleanup) comes before the region's end | never |
+//! | 23 | `DEADLINE` | before the region's deadline, which its side has, is set for the first time | never |
 //! | 32.. | references | one per handle and waker, and one, the tree's, from birth until settled | |
 //!
 //! # States of a coroutine
@@ -92,6 +93,7 @@ pub(crate) const MOVES: u64 = 1 << 19;
 pub(crate) const BOUND: u64 = 1 << 20;
 pub(crate) const SHIELD: u64 = 1 << 21;
 pub(crate) const FINAL: u64 = 1 << 22;
+pub(crate) const DEADLINE: u64 = 1 << 23;
 
 /// One reference.
 const REF: u64 = 1 << 32;

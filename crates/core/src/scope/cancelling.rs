@@ -1,14 +1,20 @@
 //! The unit of cancellation below a coroutine.
 
 use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project::pin_project;
 
 use super::region::{self, End};
 use super::{ScopeKind, Scoped};
 use crate::current;
-use crate::error::Cancelled;
+use crate::error::{CancelCause, Cancelled};
 use crate::job::Job;
+use crate::node::cancel::cancel;
 use crate::node::side::Policy;
-use crate::node::{NodeRef, tree};
+use crate::node::{Node, NodeRef, state, tree};
+use crate::time::{Instant, Sleep, sleep_until};
 
 /// Runs `body`, which can be cancelled by itself.
 ///
@@ -51,7 +57,55 @@ where
     F: FnOnce(CancelScope) -> Fut,
     Fut: Future,
 {
-    Scoped::<Cancellable, F, Fut>::new(body)
+    Limited { scope: Scoped::<Cancellable, F, Fut>::new(body), sleep: None }
+}
+
+/// Ends a cancel scope at its deadline.
+#[pin_project]
+struct Limited<F, Fut: Future> {
+    #[pin]
+    scope: Scoped<Cancellable, F, Fut>,
+    /// Until the deadline that was there at the last poll.
+    #[pin]
+    sleep: Option<Sleep>,
+}
+
+impl<F, Fut> Future for Limited<F, Fut>
+where
+    F: FnOnce(CancelScope) -> Fut,
+    Fut: Future,
+{
+    type Output = Result<Fut::Output, Cancelled>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if let Poll::Ready(output) = this.scope.as_mut().poll(cx) {
+            return Poll::Ready(output);
+        }
+        let Some(region) = this.scope.as_mut().region() else { return Poll::Pending };
+        let Some((at, place)) = deadline(&region) else {
+            this.sleep.set(None);
+            return Poll::Pending;
+        };
+        if this.sleep.as_ref().get_ref().as_ref().and_then(Sleep::deadline) != Some(at) {
+            this.sleep.set(Some(sleep_until(at)));
+        }
+        let sleep = this.sleep.as_mut().as_pin_mut();
+        if sleep.is_some_and(|sleep| sleep.poll_elapsed(cx).is_pending()) {
+            return Poll::Pending;
+        }
+        // SAFETY: we have a reference.
+        let news =
+            unsafe { cancel(region.as_ptr(), &Cancelled::new(CancelCause::Deadline, place)) };
+        if news { this.scope.poll(cx) } else { Poll::Pending }
+    }
+}
+
+/// The deadline of a cancel scope, if it is still to be kept.
+fn deadline(region: &Node) -> Option<(Instant, &'static Location<'static>)> {
+    let seen = region.state.load();
+    let is_running = seen.has(state::DEADLINE) && !seen.has(state::CANCELLED | state::BODY_DONE);
+    is_running.then(|| region.side()?.lock().deadline).flatten()
 }
 
 /// [`cancel_scope`].
@@ -116,6 +170,51 @@ impl CancelScope {
     #[track_caller]
     pub fn cancel(&self) -> bool {
         self.job().cancel()
+    }
+
+    /// Cancels it at `deadline`, with the cause [`Deadline`](CancelCause::Deadline); with none, not at
+    /// a certain time. It can be moved and removed while the scope runs.
+    ///
+    /// # Examples
+    ///
+    /// A time limit for the wait, none for what comes after it:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use corymb::prelude::*;
+    /// use corymb::{CancelCause, time::now};
+    ///
+    /// let ended = run_blocking(cancel_scope(async |c| {
+    ///     c.set_deadline(now() + Duration::from_millis(1));
+    ///     sleep(Duration::from_secs(60)).await;
+    ///     c.set_deadline(None);
+    /// }));
+    /// assert!(matches!(ended.unwrap_err().cause(), CancelCause::Deadline));
+    /// ```
+    #[track_caller]
+    pub fn set_deadline(&self, deadline: impl Into<Option<Instant>>) {
+        region::set_deadline(&self.0, deadline.into(), Location::caller());
+    }
+
+    /// The deadline that was set. Those further out may come first: see
+    /// [`time::deadline`](crate::time::deadline).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    /// use corymb::time::now;
+    ///
+    /// let soon = now();
+    /// run_blocking(cancel_scope(async |c| {
+    ///     assert_eq!(c.deadline(), None);
+    ///     c.set_deadline(soon);
+    ///     assert_eq!(c.deadline(), Some(soon));
+    /// }))
+    /// .unwrap();
+    /// ```
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.deadline()
     }
 
     /// Whether what is inside has been cancelled.

@@ -41,6 +41,7 @@ use crate::node::cancel::cancel;
 use crate::node::side::{Policy, Side};
 use crate::node::state::{self, State};
 use crate::node::{Kind, Node, NodeRef, VTable, free_own_context, no_future, tree};
+use crate::time::Instant;
 use crate::wait::{WaitKind, waiting_on};
 use crate::with_context::come_back;
 
@@ -116,6 +117,18 @@ fn open_cancelled_flagged<X: Send + Sync + 'static>(
     // SAFETY: we have a reference.
     unsafe { cancel(region.as_ptr(), &Cancelled::new(CancelCause::Dropped, site)) };
     region
+}
+
+/// Says when a region is to end at the latest, and wakes who sees to that.
+pub(crate) fn set_deadline(
+    region: &NodeRef,
+    deadline: Option<Instant>,
+    place: &'static Location<'static>,
+) {
+    let Some(side) = region.side() else { return };
+    region.state.set(state::DEADLINE);
+    side.lock().deadline = deadline.map(|at| (at, place));
+    tree::wake_unit(region);
 }
 
 /// Opens one that has a cleanup before its end.

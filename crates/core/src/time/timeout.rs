@@ -250,16 +250,22 @@ impl Limit<'_> {
         context: Option<Arc<ContextInner>>,
     ) -> NonNull<Node> {
         let open = || {
-            region::open_in(parent, context, Policy::FailFast, (), self.place)
-                .unwrap_or_else(|()| region::open_cancelled(Policy::FailFast, (), self.place))
+            let region = region::open_in(parent, context, Policy::FailFast, (), self.place)
+                .unwrap_or_else(|()| region::open_cancelled(Policy::FailFast, (), self.place));
+            region::set_deadline(&region, Some(self.deadline()), self.place);
+            region
         };
         self.node.get_or_init(open).as_ptr()
     }
 
     /// Whether the time is up, by the clock, or the timeout was cancelled otherwise.
     pub(crate) fn is_expired(&self) -> bool {
-        self.node.get().is_some_and(|node| current::is_marked(node))
-            || self.sleep.fix(now()) <= now()
+        self.node.get().is_some_and(|node| current::is_marked(node)) || self.deadline() <= now()
+    }
+
+    /// When the time is up. It counts from the first time that somebody asks, at the latest.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.sleep.fix(now())
     }
 }
 

@@ -222,6 +222,10 @@ impl Harness {
         *self.hooks.on_report.lock().unwrap() = Some(f);
     }
 
+    pub(crate) fn hooks_now(&self) -> Instant {
+        self.hooks.now()
+    }
+
     /// Lets time pass.
     pub(crate) fn pass(&self, time: Duration) {
         self.hooks.pass(time);

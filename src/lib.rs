@@ -83,8 +83,9 @@ pub use corymb_core::{
     Failure, FailureHandler, Failures, Finally, Inherit, Job, JobId, JobState, Join, JoinError,
     LocalDeferred, LocalOutcome, Name, Outcome, Panic, Registration, Scope, ScopedValue, Shield,
     Suspend, TryScope, UntilCancelled, Who, WithContext, YieldNow, blocking, cancel_scope,
-    cancelled, check_cancelled, consume_budget, finally, is_cancelled, scope, shield, spawn_on,
-    supervisor_scope, suspend_cancellable, try_scope, try_scope_all, with_context, yield_now,
+    cancelled, check_cancelled, consume_budget, finally, is_cancelled, scope, shield, soft_shield,
+    spawn_on, supervisor_scope, suspend_cancellable, try_scope, try_scope_all, with_context,
+    yield_now,
 };
 #[doc(inline)]
 pub use corymb_dispatchers::{

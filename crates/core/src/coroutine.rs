@@ -12,7 +12,7 @@ use crate::dispatch::Dispatch;
 use crate::error::{CancelCause, Cancelled, Who};
 use crate::failure::{self, Failure};
 use crate::moves;
-use crate::node::state::{self, Snapshot, Wake};
+use crate::node::state::{self, Snapshot, Urgency, Wake};
 use crate::node::{Node, NodeRef, cancel, tree};
 use crate::unconfined;
 
@@ -284,6 +284,12 @@ impl Coroutine {
         failure::guard_drop(DISPATCHER, site, || f(&*default, self));
     }
 
+    /// A reference for who is to resume or to end an orphan.
+    pub(crate) fn reference(&self) -> NodeRef {
+        // SAFETY: unfinished while its `Coroutine` exists.
+        unsafe { NodeRef::retain(self.0) }
+    }
+
     /// Wakes an orphan: to be dispatched, unless it is scheduled or the poll in progress sees to it.
     pub(crate) fn wake_orphan(node: NodeRef) -> Option<Self> {
         let wake = node.state.wake();
@@ -293,7 +299,7 @@ impl Coroutine {
 
     /// Drops the future of an idle orphan here, or has the poll in progress do it.
     pub(crate) fn end_orphan(node: NodeRef) {
-        if let Some((_, Wake::Dispatch)) = node.state.cancel_coroutine() {
+        if let Some((_, Wake::Dispatch)) = node.state.cancel_coroutine(Urgency::Forced) {
             // SAFETY: scheduled just now, and left to us; so it is unfinished until it is run.
             let coroutine = unsafe { Self::from_node(node.as_ptr()) };
             drop(node);

@@ -11,6 +11,7 @@ use crate::node::cancel::cancel;
 use crate::node::{Kind, Node, NodeRef, state, tree};
 use crate::prim::atomic::{AtomicU64, Ordering};
 
+mod grace;
 mod handlers;
 mod join;
 mod token;

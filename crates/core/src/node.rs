@@ -187,7 +187,9 @@ impl Node {
 
     /// Whether a cancellation of the body waits for the end of a shield in it.
     pub(crate) fn is_shielded(&self) -> bool {
-        self.side().is_some_and(|side| side.shields.are_up())
+        let is_soft = || !self.state.load().has(state::FORCED);
+        self.side()
+            .is_some_and(|side| side.shields.are_up() || side.soft_shields.are_up() && is_soft())
     }
 
     /// The context, for code that runs before the node has ended, or if the node owns it.

@@ -25,7 +25,8 @@ use pin_project::pin_project;
 use crate::budget::Budget;
 use crate::current;
 use crate::job::{Job, Registration};
-use crate::node::{NodeRef, tree};
+use crate::node::side::{Shields, Side};
+use crate::node::{NodeRef, state, tree};
 use crate::scope::region::{self, End, Region};
 
 /// Holds off cancellation while `future` runs.
@@ -77,14 +78,80 @@ use crate::scope::region::{self, End, Region};
 /// Dropping it drops the future; the job that polled it waits for inner scopes.
 #[track_caller]
 pub fn shield<F: Future>(future: F) -> Shield<F> {
-    Shield { site: Location::caller(), stage: Stage::New(future) }
+    Shield { site: Location::caller(), kind: Kind::Hard, stage: Stage::New(future) }
 }
 
-/// The future of [`shield`].
+/// Holds off a cancellation that gives a grace, until that is over.
+///
+/// It is a [`shield`] against [`Job::cancel_with_grace`](crate::Job::cancel_with_grace), and so
+/// against a shutdown: what is cancelled so goes on with what it has begun, up to the end of the
+/// grace, and is dropped then. Every other cancellation ends it as if it were not there.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb::prelude::*;
+/// use corymb::{soft_shield, sync::oneshot};
+///
+/// let answer = run_blocking(scope(async |s| {
+///     let (begun, has_begun) = oneshot::channel();
+///     let request = s.coroutine().spawn(soft_shield(async {
+///         begun.send(()).unwrap();
+///         yield_now().await;
+///         "answered"
+///     }));
+///     has_begun.await.unwrap();
+///     request.job().cancel_with_grace(Duration::from_secs(60));
+///     request.outcome().await
+/// }));
+/// assert_eq!(answer.unwrap(), "answered");
+/// ```
+///
+/// # Panics
+///
+/// As [`shield`].
+///
+/// # Cancel safety
+///
+/// As [`shield`].
+#[track_caller]
+pub fn soft_shield<F: Future>(future: F) -> Shield<F> {
+    Shield { site: Location::caller(), kind: Kind::Soft, stage: Stage::New(future) }
+}
+
+/// What a shield holds off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    /// Every cancellation.
+    Hard,
+    /// One with a grace, until that is over.
+    Soft,
+}
+
+impl Kind {
+    fn flags(self) -> u64 {
+        match self {
+            Self::Hard => state::SHIELD,
+            Self::Soft => state::SHIELD | state::SOFT,
+        }
+    }
+
+    /// The count that a shield is in.
+    fn count(self, side: &Side) -> &Shields {
+        match self {
+            Self::Hard => &side.shields,
+            Self::Soft => &side.soft_shields,
+        }
+    }
+}
+
+/// The future of [`shield`] and [`soft_shield`].
 #[must_use = "futures do nothing unless polled"]
 #[pin_project]
 pub struct Shield<F: Future> {
     site: &'static Location<'static>,
+    kind: Kind,
     #[pin]
     stage: Stage<F>,
 }
@@ -105,8 +172,9 @@ impl<F: Future> Future for Shield<F> {
             let StageReplace::New(future) = this.stage.as_mut().project_replace(Stage::Over) else {
                 unreachable!("it was new a line above")
             };
-            let raised = Raised::new();
-            let region = Region::new(region::open_shield(this.site), future);
+            let raised = Raised::new(*this.kind);
+            let region = region::open_shield(this.kind.flags(), this.site);
+            let region = Region::new(region, future);
             this.stage.as_mut().project_replace(Stage::Up(region, raised));
         }
         let StageProj::Up(mut region, _) = this.stage.as_mut().project() else {
@@ -132,22 +200,26 @@ impl<F: Future> Future for Shield<F> {
 
 /// The units that a shield holds. Dropped, it lets go of them: one that was cancelled meanwhile is
 /// dropped at the end of the poll in progress, or woken for that.
-struct Raised(Vec<NodeRef>);
+struct Raised {
+    units: Vec<NodeRef>,
+    kind: Kind,
+}
 
 impl Raised {
-    fn new() -> Self {
+    fn new(kind: Kind) -> Self {
         let units = current::units();
         for unit in &units {
-            unit.make_side().0.shields.raise();
+            kind.count(unit.make_side().0).raise();
         }
-        Self(units)
+        Self { units, kind }
     }
 }
 
 impl Drop for Raised {
     fn drop(&mut self) {
-        for unit in self.0.drain(..) {
-            if unit.side().is_some_and(|side| side.shields.lower()) && current::is_marked(&unit) {
+        for unit in self.units.drain(..) {
+            let is_last = unit.side().is_some_and(|side| self.kind.count(side).lower());
+            if is_last && current::is_marked(&unit) {
                 tree::wake_unit(&unit);
             }
         }

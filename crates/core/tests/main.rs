@@ -5,6 +5,7 @@ mod cleanup;
 mod common;
 mod deadlines;
 mod dispatch;
+mod grace;
 mod handlers;
 mod late;
 mod local;

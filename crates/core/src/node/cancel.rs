@@ -9,13 +9,15 @@
 //!
 //! Whoever sets the mark of a node, and nobody else, visits it.
 
+use std::panic::Location;
 use std::ptr::NonNull;
 
 use super::side::{Handler, Inner};
-use super::state::{self, Wake};
+use super::state::{self, Snapshot, Urgency, Wake};
 use super::tree::{dispatch_if, end_token, guarded, wake};
 use super::{Kind, Node, NodeRef};
-use crate::error::Cancelled;
+use crate::error::{CancelCause, Cancelled};
+use crate::job::Job;
 
 /// Cancels `node` and all below it. The first cause stands; false if there was one, or if the
 /// node has ended.
@@ -25,47 +27,90 @@ use crate::error::Cancelled;
 /// `node` is valid during the call: the caller has a reference, or is an unfinished child of it.
 pub(crate) unsafe fn cancel(node: NonNull<Node>, cause: &Cancelled) -> bool {
     // SAFETY: the caller's promise.
+    unsafe { cancel_with(node, cause, Urgency::Forced) }
+}
+
+/// As [`cancel`], but soft shields hold it off. A later [`cancel`] forces what is left then.
+///
+/// # Safety
+///
+/// As there.
+pub(crate) unsafe fn cancel_softly(node: NonNull<Node>, cause: &Cancelled) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { cancel_with(node, cause, Urgency::Soft) }
+}
+
+/// Cancels a region whose future is gone. If that is for a cancellation with a grace, then what is
+/// inside has the grace too.
+pub(crate) fn cancel_dropped(region: &NodeRef, place: &'static Location<'static>) {
+    let above = Job::from_node(region.clone()).pinned(|region| {
+        // SAFETY: unended during the call.
+        unsafe { region.pinned_parent() }.map(|parent| parent.state.load())
+    });
+    let is_soft = |it: &Snapshot| it.has(state::CANCELLED) && !it.has(state::FORCED);
+    let here = region.state.load();
+    let urgency = match is_soft(&here) || above.flatten().as_ref().is_some_and(is_soft) {
+        true => Urgency::Soft,
+        false => Urgency::Forced,
+    };
+    // SAFETY: the caller has a reference.
+    unsafe { cancel_with(region.as_ptr(), &Cancelled::new(CancelCause::Dropped, place), urgency) };
+}
+
+/// # Safety
+///
+/// As for [`cancel`].
+unsafe fn cancel_with(node: NonNull<Node>, cause: &Cancelled, urgency: Urgency) -> bool {
+    // SAFETY: the caller's promise.
     let this = unsafe { node.as_ref() };
-    if this.state.load().has(state::ENDED | state::CANCELLED) {
+    let seen = this.state.load();
+    if seen.has(state::ENDED | state::FORCED)
+        || seen.has(state::CANCELLED) && urgency == Urgency::Soft
+    {
         return false;
     }
     let (side, _) = this.make_side();
-    let mut walk = Walk::default();
-    {
+    let mut walk = Walk::new(urgency);
+    let before = {
         // Under the lock, so that who sees the mark and looks for the cause finds it.
         let mut inner = side.lock();
-        if !walk.mark(node) {
-            return false;
-        }
+        let Some(before) = walk.mark(node) else { return false };
         inner.cause.get_or_insert_with(|| cause.clone());
-    }
+        before
+    };
     walk.visit(this, cause);
     walk.run();
-    true
+    !before.has(state::CANCELLED)
 }
 
 /// Marks a coroutine that has found its parent's mark, or has failed. The thread that polls it
 /// deals with its future.
 pub(crate) fn mark_polled(node: &Node, cause: impl FnOnce() -> Cancelled) {
+    if node.state.load().has(state::CANCELLED) {
+        return;
+    }
+    // SAFETY: polled by the caller, so it has not left its parent's census.
+    let parent = unsafe { node.pinned_parent() }.map(|parent| parent.state.load());
+    let urgency = parent.filter(|it| it.has(state::CANCELLED)).map_or(Urgency::Forced, Urgency::of);
     // Who makes a side object after this finds the mark.
-    if node.state.cancel().is_some_and(|seen| seen.has(state::SIDE)) {
-        let mut walk = Walk::default();
+    if node.state.cancel(urgency).is_some_and(|seen| seen.has(state::SIDE)) {
+        let mut walk = Walk::new(urgency);
         walk.visit(node, &cause());
         walk.run();
     }
 }
 
 /// Marks a region that was born under a cancelled parent and has no children yet.
-pub(crate) fn mark_region(region: &Node, cause: &Cancelled) {
+pub(crate) fn mark_region(region: &Node, cause: &Cancelled, urgency: Urgency) {
     if let Some(side) = region.side() {
         side.lock().cause.get_or_insert_with(|| cause.clone());
     }
-    let _seen = region.state.cancel();
+    let _seen = region.state.cancel(urgency);
 }
 
 /// What a walk has found and not yet dealt with.
-#[derive(Default)]
 struct Walk {
+    urgency: Urgency,
     /// Nodes that are marked and may have children, with the cause that these will see.
     below: Vec<(NodeRef, Cancelled)>,
     /// Coroutines that the walk has made SCHEDULED.
@@ -73,6 +118,10 @@ struct Walk {
 }
 
 impl Walk {
+    fn new(urgency: Urgency) -> Self {
+        Self { urgency, below: Vec::new(), ready: Vec::new() }
+    }
+
     fn run(&mut self) {
         loop {
             for node in self.ready.drain(..) {
@@ -111,10 +160,10 @@ impl Walk {
             // SAFETY: linked nodes are valid while the lock is held.
             let seen = unsafe { child.as_ref() };
             let kind = seen.kind();
-            if seen.state.load().has(state::SHIELD) {
+            if holds_off(seen.state.load(), self.urgency) {
                 continue;
             }
-            if !self.mark(child) || kind == Kind::Coroutine && seen.side().is_none() {
+            if self.mark(child).is_none() || kind == Kind::Coroutine && seen.side().is_none() {
                 continue;
             }
             let retained = match kind {
@@ -129,17 +178,22 @@ impl Walk {
         }
     }
 
-    /// Marks one node; true if that is news.
-    fn mark(&mut self, node: NonNull<Node>) -> bool {
+    /// Marks one node; what it was before, if that is news.
+    fn mark(&mut self, node: NonNull<Node>) -> Option<Snapshot> {
         // SAFETY: the caller holds a reference, or the lock of the list that it is in.
         let this = unsafe { node.as_ref() };
         if this.kind() != Kind::Coroutine {
-            return this.state.cancel().is_some();
+            return this.state.cancel(self.urgency);
         }
-        let Some((_, wake)) = this.state.cancel_coroutine() else { return false };
+        let (before, wake) = this.state.cancel_coroutine(self.urgency)?;
         if wake == Wake::Dispatch {
             self.ready.push(node);
         }
-        true
+        Some(before)
     }
+}
+
+/// Whether a cancellation from above stops at a node.
+pub(crate) fn holds_off(node: Snapshot, urgency: Urgency) -> bool {
+    node.has(state::SHIELD) && !(urgency == Urgency::Forced && node.has(state::SOFT))
 }

@@ -142,8 +142,10 @@ pub(crate) struct Inner {
 /// The side object.
 pub(crate) struct Side {
     pub(crate) census: Census,
-    /// The shields in force in the body, those in regions of it included.
+    /// The shields in force in the body, those in regions of it included, but not the soft ones.
     pub(crate) shields: Shields,
+    /// The soft ones: they hold until the cancellation is forced.
+    pub(crate) soft_shields: Shields,
     inner: Mutex<Inner>,
     /// # Safety
     ///
@@ -164,6 +166,7 @@ impl Side {
         Self {
             census: Census::new(),
             shields: Shields::default(),
+            soft_shields: Shields::default(),
             inner: Mutex::new(Inner {
                 head: None,
                 linked: 0,

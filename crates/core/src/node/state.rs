@@ -28,6 +28,8 @@
 //! | 21 | `SHIELD` | at birth: cancellations from above stop here | never |
 //! | 22 | `FINAL` | at birth: a [`cleanup`](crate::cleanup) comes before the region's end | never |
 //! | 23 | `DEADLINE` | before the region's deadline, which its side has, is set for the first time | never |
+//! | 26 | `SOFT` | at birth, with `SHIELD`: cancellations with a grace stop here, and others do not | never |
+//! | 27 | `FORCED` | with `CANCELLED`, or, if that had a grace, at the end of the grace | never |
 //! | 32.. | references | one per handle and waker, and one, the tree's, from birth until settled | |
 //!
 //! # States of a coroutine
@@ -94,11 +96,37 @@ pub(crate) const BOUND: u64 = 1 << 20;
 pub(crate) const SHIELD: u64 = 1 << 21;
 pub(crate) const FINAL: u64 = 1 << 22;
 pub(crate) const DEADLINE: u64 = 1 << 23;
+pub(crate) const SOFT: u64 = 1 << 26;
+pub(crate) const FORCED: u64 = 1 << 27;
 
 /// One reference.
 const REF: u64 = 1 << 32;
 /// More references than a program can hold without leaking them in a loop.
 const MAX_REFS: u64 = 1 << 31;
+
+/// How a cancellation comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Urgency {
+    /// Soft shields hold it off, until somebody forces it.
+    Soft,
+    /// Only shields do.
+    Forced,
+}
+
+impl Urgency {
+    /// That of a node which is cancelled.
+    pub(crate) fn of(cancelled: Snapshot) -> Self {
+        if cancelled.has(FORCED) { Self::Forced } else { Self::Soft }
+    }
+
+    /// The flag that says that it was there.
+    fn flag(self) -> u64 {
+        match self {
+            Self::Soft => CANCELLED,
+            Self::Forced => FORCED,
+        }
+    }
+}
 
 /// What the state word was at one moment.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -251,22 +279,22 @@ impl State {
         self.set(SCHEDULED | WOKEN).woken()
     }
 
-    /// Marks a node cancelled. Answers what was there before; nothing if it was marked already
+    /// Marks a node cancelled. Answers what was there before; nothing if it was marked so already
     /// or has ended, and is left as it was.
-    pub(crate) fn cancel(&self) -> Option<Snapshot> {
-        self.cancel_and(0)
+    pub(crate) fn cancel(&self, urgency: Urgency) -> Option<Snapshot> {
+        self.cancel_and(urgency, 0)
     }
 
     /// As [`cancel`](Self::cancel), of a coroutine, which is scheduled so that its future is
     /// dropped.
-    pub(crate) fn cancel_coroutine(&self) -> Option<(Snapshot, Wake)> {
-        self.cancel_and(SCHEDULED).map(|seen| (seen, seen.woken()))
+    pub(crate) fn cancel_coroutine(&self, urgency: Urgency) -> Option<(Snapshot, Wake)> {
+        self.cancel_and(urgency, SCHEDULED).map(|seen| (seen, seen.woken()))
     }
 
-    fn cancel_and(&self, flags: u64) -> Option<Snapshot> {
+    fn cancel_and(&self, urgency: Urgency, flags: u64) -> Option<Snapshot> {
         let mut seen = self.load();
-        while !seen.has(CANCELLED | ENDED) {
-            let next = seen.0 | CANCELLED | flags;
+        while !seen.has(urgency.flag() | ENDED) {
+            let next = seen.0 | CANCELLED | urgency.flag() | flags;
             // Ordering: as in `set`; who links a child looks for the mark after it.
             match self.0.compare_exchange_weak(seen.0, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Some(seen),

@@ -19,9 +19,9 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
 use std::task::Waker;
 
-use super::cancel::{cancel, mark_polled, mark_region};
+use super::cancel::{cancel, cancel_dropped, holds_off, mark_polled, mark_region};
 use super::side::{Handler, Policy, Side};
-use super::state::{self, Wake};
+use super::state::{self, Urgency, Wake};
 use super::{Kind, Node, NodeRef, release};
 use crate::cleanup;
 use crate::coroutine::Coroutine;
@@ -56,8 +56,9 @@ pub(crate) unsafe fn attach(parent: NonNull<Node>, region: NonNull<Node>) -> boo
     unsafe { link_child(parent, region) };
     // SAFETY: linked and counted, so it is valid.
     let region = unsafe { region.as_ref() };
-    if parent.state.load().has(state::CANCELLED) && !region.state.load().has(state::SHIELD) {
-        mark_region(region, &inherited_cause(parent));
+    let above = parent.state.load();
+    if above.has(state::CANCELLED) && !holds_off(region.state.load(), Urgency::of(above)) {
+        mark_region(region, &inherited_cause(parent), Urgency::of(above));
     }
     true
 }
@@ -130,8 +131,7 @@ pub(crate) fn abandon_regions(node: &Node) {
         .collect();
     for region in open {
         // Its own future may have ended the body already; then only its children are awaited.
-        // SAFETY: we hold a reference.
-        unsafe { cancel(region.as_ptr(), &Cancelled::new(CancelCause::Dropped, region.site)) };
+        cancel_dropped(&region, region.site);
         region.state.set(state::ABANDONED);
         // Later ones find ABANDONED, under the same lock.
         let failure = region.side().and_then(|side| side.lock().failure.take());

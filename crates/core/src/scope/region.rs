@@ -37,7 +37,7 @@ use crate::error::{CancelCause, Cancelled, Panic};
 use crate::failure::{self, Failure};
 use crate::hooks;
 use crate::job::Job;
-use crate::node::cancel::cancel;
+use crate::node::cancel::{cancel, cancel_dropped};
 use crate::node::side::{Policy, Side};
 use crate::node::state::{self, State};
 use crate::node::{Kind, Node, NodeRef, VTable, free_own_context, no_future, tree};
@@ -88,10 +88,10 @@ pub(crate) fn open<X: Send + Sync + 'static>(
 }
 
 /// Opens one at which cancellations from above stop.
-pub(crate) fn open_shield(site: &'static Location<'static>) -> NodeRef {
+pub(crate) fn open_shield(flags: u64, site: &'static Location<'static>) -> NodeRef {
     let parent = current::node_or_root();
     let context = current::region_context();
-    open_flagged(state::SHIELD, &parent, context, Policy::FailFast, (), site)
+    open_flagged(flags, &parent, context, Policy::FailFast, (), site)
         .unwrap_or_else(|()| open_cancelled(Policy::FailFast, (), site))
 }
 
@@ -394,10 +394,8 @@ fn take_end<T>(node: &Node, value: &mut Option<T>, panic: &mut Option<Panic>) ->
 impl<F: Future> PinnedDrop for Region<F> {
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
-        let cause = Cancelled::new(CancelCause::Dropped, this.node.site);
         if !*this.closed {
-            // SAFETY: we have a reference.
-            unsafe { cancel(this.node.as_ptr(), &cause) };
+            cancel_dropped(this.node, this.node.site);
             this.node.state.set(state::ABANDONED);
             // Closes also if the body's destructor panics.
             let _close = CloseOnDrop(this.node);
@@ -405,8 +403,7 @@ impl<F: Future> PinnedDrop for Region<F> {
             let _inside = frame.enter();
             this.body.set(None);
         } else if !this.node.state.load().has(state::SETTLED) {
-            // SAFETY: as above.
-            unsafe { cancel(this.node.as_ptr(), &cause) };
+            cancel_dropped(this.node, this.node.site);
             this.node.state.set(state::ABANDONED);
         }
         // Later ones find ABANDONED, under the same lock.

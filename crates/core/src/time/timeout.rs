@@ -34,7 +34,7 @@ use crate::context::ContextInner;
 use crate::current::{self, Frame};
 use crate::error::{CancelCause, Cancelled, Panic, Who};
 use crate::failure::{self, Failure};
-use crate::node::cancel::cancel;
+use crate::node::cancel::{cancel, cancel_dropped};
 use crate::node::side::Policy;
 use crate::node::{Node, NodeRef, state, tree};
 use crate::scope::region;
@@ -506,9 +506,7 @@ fn drop_region<F: Future>(timeout: Pin<&mut Timeout<F>>) {
     let mut this = timeout.project();
     let Some(node) = this.node.get() else { return };
     if !node.state.load().has(state::SETTLED) {
-        let cause = Cancelled::new(CancelCause::Dropped, this.place);
-        // SAFETY: we have a reference.
-        unsafe { cancel(node.as_ptr(), &cause) };
+        cancel_dropped(node, this.place);
         node.state.set(state::ABANDONED);
     }
     {

@@ -135,7 +135,8 @@ impl Main {
         send.is_some()
     }
 
-    /// Whether the calling thread is the one of the installed loop.
+    /// Whether the calling thread is the one of the installed loop. After
+    /// [`uninstall`](Self::uninstall) none is.
     ///
     /// # Examples
     ///
@@ -146,6 +147,7 @@ impl Main {
     /// Main::install(|coroutine: Coroutine| drop(coroutine))?;
     /// assert!(Main::is_here());
     /// assert!(!std::thread::spawn(Main::is_here).join().unwrap());
+    /// assert!(Main::uninstall() && !Main::is_here());
     /// # Ok::<(), MainError>(())
     /// ```
     pub fn is_here() -> bool {
@@ -168,7 +170,7 @@ impl Dispatch for Installed {
     }
 
     fn is_here(&self) -> bool {
-        self.thread == thread::current().id()
+        self.thread == thread::current().id() && self.send.lock().is_some()
     }
 }
 

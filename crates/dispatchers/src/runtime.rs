@@ -16,7 +16,7 @@ use corymb_core::{
 };
 use futures_task::{FutureObj, Spawn, SpawnError};
 
-use crate::home::{self, Home, Serving, block_on};
+use crate::home::{self, MainLoop, Serving, block_on};
 use crate::main_loop;
 use crate::pool::{self, Pool, WithoutProcessor};
 use crate::reactor::Reactor;
@@ -69,7 +69,7 @@ pub(crate) struct Shared {
     /// Set when all has ended, after a shutdown.
     ended: Arc<Ended>,
     /// The loop of the thread that is, or was, in `run_main`.
-    main: Mutex<Option<Arc<Home>>>,
+    main: Mutex<Option<Arc<MainLoop>>>,
     /// This object, for threads that enter the runtime.
     this: Weak<Self>,
 }
@@ -297,8 +297,8 @@ impl Runtime {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let serving = Serving::enter();
-        self.shared.serve_main(serving.home());
+        let _serving = Serving::enter();
+        let _main = self.shared.serve_main();
         let main = self.detached(future).outcome();
         match self.run_blocking(main) {
             Ok(value) => value,
@@ -332,8 +332,8 @@ impl Runtime {
     /// As [`run_main`](Self::run_main).
     #[track_caller]
     pub fn run_main_local<F: Future>(&self, future: F) -> F::Output {
-        let serving = Serving::enter();
-        self.shared.serve_main(serving.home());
+        let _serving = Serving::enter();
+        let _main = self.shared.serve_main();
         self.run_blocking(future)
     }
 
@@ -730,20 +730,24 @@ impl Shared {
         run_blocking_in(&job, future)
     }
 
-    /// Makes the loop of this thread the runtime's main loop.
+    /// Makes the loop of this thread the runtime's main loop, until the guard is dropped; none if a
+    /// `run_main` further out on this thread has done so.
     #[track_caller]
-    fn serve_main(&self, home: &Arc<Home>) {
+    fn serve_main(&self) -> Option<Serving> {
         let mut main = lock(&self.main);
-        let is_free = main.as_ref().is_none_or(|old| old.is_closed() || old.is_here());
-        if is_free {
-            *main = Some(Arc::clone(home));
+        if let Some(open) = main.as_ref().filter(|old| old.is_open()) {
+            let is_here = open.is_here();
+            drop(main);
+            assert!(
+                is_here,
+                "run_main was called while another thread is in it: a runtime has one main loop, \
+                 so use run_blocking here"
+            );
+            return None;
         }
-        drop(main);
-        assert!(
-            is_free,
-            "run_main was called while another thread is in it: a runtime has one main loop, so \
-             use run_blocking here"
-        );
+        let (serving, own) = Serving::main();
+        *main = Some(Arc::new(own));
+        Some(serving)
     }
 
     fn dump_to(&self, out: &mut dyn fmt::Write) -> fmt::Result {

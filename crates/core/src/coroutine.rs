@@ -223,10 +223,15 @@ impl Coroutine {
 
     #[cold]
     fn dispatch_away(self, seen: Snapshot, f: impl FnOnce(&dyn Dispatch, Self)) {
+        let site = self.launched_at();
         // SAFETY: it is scheduled, and this object stands for that.
         match unsafe { moves::destination(self.0, seen) } {
-            // SAFETY: kept until this returns.
-            Some(to) => unsafe { self.deliver(NonNull::from(&*to), f) },
+            Some(to) => {
+                // SAFETY: kept until it is dropped.
+                unsafe { self.deliver(NonNull::from(&*to), f) };
+                // The coroutine may have left there, or ended, by now.
+                failure::guard_drop("destructor of a dispatcher", site, || drop(to));
+            }
             None => self.dispatch_home(f),
         }
     }

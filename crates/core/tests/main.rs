@@ -3,6 +3,7 @@
 mod budget;
 mod common;
 mod dispatch;
+mod dispatcher_drops;
 mod handlers;
 mod late;
 mod local;

@@ -152,7 +152,10 @@ impl Dispatch for MainLoop {
     }
 }
 
-impl hooks::Home for Home {
+// SAFETY: the thread is a field that never changes, the one that made it. `LocalRuntime` and the
+// chain of what a thread serves stay on that thread, and it is from them that futures get bound. The
+// mailbox is emptied by that thread alone; what it refuses goes back.
+unsafe impl hooks::Home for Home {
     fn bind(&self) -> usize {
         self.bound.lock().insert(None)
     }

@@ -824,7 +824,8 @@ impl Clock for Shared {
     }
 }
 
-impl RuntimeHooks for Shared {
+// SAFETY: the pool is a field that never changes, and the root is made in `start`, with this object.
+unsafe impl RuntimeHooks for Shared {
     fn root(&self) -> Job {
         self.root_or_panic()
     }

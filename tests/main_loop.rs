@@ -288,6 +288,15 @@ fn a_program_installs_its_own_loop_once() {
         assert_eq!(child.await, main);
     }));
 
+    // What the thread blocks on is run there, though the loop does not turn; all else is not.
+    let other = detached(spawn_on(Dispatcher::Main, async { here() }));
+    assert_eq!(run_blocking(spawn_on(Dispatcher::Main, async { here() })), main);
+    let deep = async { run_blocking(spawn_on(Dispatcher::Main, async { here() })) };
+    assert_eq!(run_blocking(spawn_on(Dispatcher::Default, deep)), main);
+    assert!(!other.job().is_completed());
+    events.recv().unwrap().run();
+    assert_eq!(run_blocking(other), main);
+
     // A loop of a runtime's own comes first.
     let runtime = Runtime::new().unwrap();
     let other = thread::spawn(move || {

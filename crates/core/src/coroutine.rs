@@ -10,6 +10,7 @@ use crate::current::{self, Poll as InPoll};
 use crate::dispatch::Dispatch;
 use crate::error::{CancelCause, Cancelled, Who};
 use crate::failure::{self, Failure};
+use crate::job::Job;
 use crate::moves;
 use crate::node::state::{self, Snapshot, Wake};
 use crate::node::{Node, NodeRef, cancel, tree};
@@ -152,6 +153,17 @@ impl Coroutine {
     pub fn launched_at(&self) -> &'static Location<'static> {
         // SAFETY: unfinished while its `Coroutine` exists.
         unsafe { self.0.as_ref().site }
+    }
+
+    /// Whether its job is `ancestor`, or one below it.
+    #[doc(hidden)]
+    pub fn is_below(&self, ancestor: &Job) -> bool {
+        let ancestor = ancestor.node().as_ptr();
+        let parent = |node: &NonNull<Node>| {
+            // SAFETY: an unfinished node keeps its parent from finishing, and so on upwards.
+            unsafe { node.as_ref() }.parent
+        };
+        std::iter::successors(Some(self.0), parent).any(|node| node == ancestor)
     }
 
     /// What [`into_raw`](Self::into_raw) would give, for comparing.

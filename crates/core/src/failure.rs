@@ -11,6 +11,7 @@ use crate::current;
 pub(crate) use crate::error::Panic;
 use crate::error::Who;
 use crate::hooks::{self, RuntimeHooks};
+use crate::job::Job;
 
 /// A failure that reached nobody's `await`.
 ///
@@ -51,6 +52,14 @@ pub enum Failure {
         /// The coroutine; for a value, where it was dropped.
         who: Who,
     },
+    /// A `run_blocking` has blocked its thread for more than ten seconds, and holds something that
+    /// others wait for. If it waits for one of these, neither ends.
+    BlockedRun {
+        /// Its name, and its place.
+        who: Who,
+        /// What it holds.
+        holds: String,
+    },
 }
 
 impl fmt::Display for Failure {
@@ -64,6 +73,13 @@ impl fmt::Display for Failure {
                 f,
                 "{who} was leaked: the thread that it is bound to has ended, or runs its loop no \
                  more; let the LocalRuntime or run_blocking there outlive it"
+            ),
+            Self::BlockedRun { who, holds } => write!(
+                f,
+                "run_blocking at {} blocks for more than 10s and holds {holds}, for which \
+                 coroutines of other jobs wait: if it waits for one of them, neither ends; await \
+                 there instead of blocking, or block in a coroutine of Dispatcher::Io",
+                who.launched_at()
             ),
         }
     }
@@ -191,11 +207,16 @@ pub fn report_here(what: &str, payload: Box<dyn Any + Send>) {
     report_stray(what, who, payload);
 }
 
+/// Reports that what a thread blocks on holds up others.
+pub fn report_blocked_run(run: &Job, holds: &str) {
+    report_in_context(&Failure::BlockedRun { who: run.who(), holds: holds.into() });
+}
+
 impl Failure {
     fn who(&self) -> &Who {
         match self {
             Self::Panic(panic) => panic.who(),
-            Self::Error { who, .. } | Self::Leaked { who } => who,
+            Self::Error { who, .. } | Self::Leaked { who } | Self::BlockedRun { who, .. } => who,
         }
     }
 }

@@ -12,12 +12,14 @@
 //!
 //! A home ends on its thread: with the outermost `block_on`, with its [`LocalRuntime`], or, if that
 //! was forgotten, with the thread (`last`). `run_main` adds one of its own, which is Main's and ends
-//! with it, whatever lasts longer around it: nothing is bound there.
+//! with it, whatever lasts longer around it: nothing is bound there. So does a run in the place of a
+//! view (`holding`).
 //!
 //! | file | holds |
 //! | --- | --- |
 //! | `mailbox` | how the thread sleeps, and is told of a coroutine |
 //! | `block_on` | the loop |
+//! | `holding` | what others need of a thread that blocks |
 //! | `local` | a home that lasts for several runs |
 //! | `last` | what the end of a thread does for homes that have not ended |
 
@@ -35,11 +37,13 @@ use corymb_core::{CancelCause, Coroutine, Dispatch, Job};
 use slab::Slab;
 
 mod block_on;
+mod holding;
 mod last;
 mod local;
 mod mailbox;
 
 pub(crate) use block_on::block_on;
+pub(crate) use holding::Holding;
 pub use local::{LocalRuntime, spawn_local};
 use mailbox::Mailbox;
 
@@ -259,9 +263,15 @@ impl Serving {
     }
 
     /// Serves a new home beside what is served already. It is closed in the end.
-    pub(crate) fn main() -> (Self, MainLoop) {
+    fn beside() -> (Self, Arc<Home>) {
         let home = Home::new();
-        (Self::link(Arc::clone(&home), Role::Sidecar), MainLoop(home))
+        (Self::link(Arc::clone(&home), Role::Sidecar), home)
+    }
+
+    /// Serves a main loop, which ends with this.
+    pub(crate) fn main() -> (Self, MainLoop) {
+        let (serving, home) = Self::beside();
+        (serving, MainLoop(home))
     }
 
     fn link(home: Arc<Home>, role: Role) -> Self {

@@ -16,7 +16,7 @@ use corymb_core::{
 };
 use futures_task::{FutureObj, Spawn, SpawnError};
 
-use crate::home::{self, MainLoop, Serving, block_on};
+use crate::home::{self, Holding, MainLoop, Serving, block_on};
 use crate::main_loop;
 use crate::pool::{self, Pool, WithoutProcessor};
 use crate::reactor::Reactor;
@@ -152,8 +152,10 @@ impl Runtime {
     /// Runs `future` on this thread, and gives its value when it is done.
     ///
     /// The future may borrow, and need not be `Send`: it is polled and dropped on this thread
-    /// only. What it launches runs on the workers. On a worker of a pool the processor goes to
-    /// another thread meanwhile, so that no other coroutine waits for this call.
+    /// only. What it launches runs on the workers, unless it says otherwise, also where this is
+    /// called in a coroutine of another dispatcher. On a worker of a pool the processor goes to
+    /// another thread meanwhile, so that no other coroutine waits for this call. In the place of a
+    /// view, or on the main thread, it runs beside what of its own needs that; others wait.
     ///
     /// # Examples
     ///
@@ -921,9 +923,10 @@ impl Ended {
 /// Runs `future` on this thread, in a job of its own under `job`.
 #[track_caller]
 fn run_blocking_in<F: Future>(job: &Job, future: F) -> Result<F::Output, Cancelled> {
-    let enclosed = enclose(job, future).ok_or_else(refused_by_shutdown)?;
+    let (run, enclosed) = enclose(job, future).ok_or_else(refused_by_shutdown)?;
     let _processor = WithoutProcessor::enter();
-    block_on(enclosed)
+    let holding = Holding::enter(&run);
+    block_on(enclosed, &holding)
 }
 
 /// The value of a blocking run, for those who do not expect a shutdown.

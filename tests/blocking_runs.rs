@@ -177,11 +177,14 @@ fn nobody_else_comes_into_the_view_while_a_run_blocks_there() {
         let [begin, own, end, other] = ["begin", "own", "end", "other"].map(note);
         s.coroutine().on(view.clone()).launch(async move {
             begin();
-            siblings.coroutine().on(view).launch(async move { other() });
-            run_blocking(spawn_on(inner, async move {
-                yield_now().await;
-                own();
-            }));
+            run_blocking(async {
+                siblings.coroutine().on(view).launch(async move { other() });
+                let needed = async move {
+                    yield_now().await;
+                    own();
+                };
+                spawn_on(inner, needed).await;
+            });
             end();
         });
     }));

@@ -127,7 +127,7 @@ impl Main {
         let installed = Installed {
             thread,
             send: Mutex::new(Some(send)),
-            blocked: Mutex::default(),
+            blocked: Mutex::new(Vec::new()),
             sent: AtomicUsize::new(0),
         };
         INSTALLED.set(Arc::new(installed)).map_err(|_| MainError(()))

@@ -1,12 +1,14 @@
 //! `Dispatcher::Main`, by `run_main` and by an event loop of the program's own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use corymb::prelude::*;
-use corymb::{CancelCause, Coroutine, JoinError, Main, Runtime};
+use corymb::{CancelCause, Coroutine, JoinError, LocalRuntime, Main, Runtime, spawn_local};
 
 fn here() -> ThreadId {
     thread::current().id()
@@ -102,14 +104,93 @@ fn what_is_given_to_main_after_its_end_is_cancelled() {
         (left, tell)
     });
     waker.send(()).unwrap(); // dispatches it to a loop that has ended
-    let is_shutdown = |outcome: Result<(), JoinError>| match outcome {
+    assert!(is_shutdown(&runtime.run_blocking(left.outcome())));
+    assert!(is_shutdown(&try_on(&runtime, Dispatcher::Main).0));
+}
+
+fn is_shutdown<T>(outcome: &Result<T, JoinError>) -> bool {
+    match outcome {
         Err(JoinError::Cancelled(cancelled)) => matches!(cancelled.cause(), CancelCause::Shutdown),
         _ => false,
-    };
-    assert!(is_shutdown(runtime.run_blocking(left.outcome())));
-    let late = runtime
-        .run_blocking(supervisor_scope(async |s| on_main(&s).spawn(async {}).outcome().await));
-    assert!(is_shutdown(late));
+    }
+}
+
+/// The outcome of a coroutine that is launched here, which tells if it begins.
+fn try_on(runtime: &Runtime, dispatcher: Dispatcher) -> (Result<(), JoinError>, bool) {
+    let begun = Arc::new(AtomicBool::new(false));
+    let inside = Arc::clone(&begun);
+    let outcome = runtime.run_blocking(supervisor_scope(async |s| {
+        let child = async move { inside.store(true, Ordering::SeqCst) };
+        s.coroutine().on(dispatcher).spawn(child).outcome().await
+    }));
+    (outcome, begun.load(Ordering::SeqCst))
+}
+
+#[test]
+fn an_immediate_launch_after_the_end_of_main_is_cancelled_too() {
+    let runtime = Runtime::new().unwrap();
+    runtime.run_main(async {});
+    for dispatcher in [Dispatcher::Main, Dispatcher::MainImmediate] {
+        let (outcome, begun) = try_on(&runtime, dispatcher);
+        assert!(is_shutdown(&outcome) && !begun, "{outcome:?}");
+    }
+}
+
+#[test]
+fn main_ends_with_its_run_and_not_with_what_lasts_around_it() {
+    let runtime = Runtime::new().unwrap();
+    let local = LocalRuntime::new();
+    let begun = Arc::new(AtomicBool::new(false));
+    let begin = Arc::clone(&begun);
+    let left = local.run_blocking(async {
+        runtime.run_main_local(async {
+            let (tell, told) = mpsc::channel();
+            drop(detached(supervisor_scope(async move |s| {
+                let queued = async move { begin.store(true, Ordering::SeqCst) };
+                tell.send(on_main(&s).spawn(queued)).unwrap();
+            })));
+            // It is queued when this returns, in its first poll.
+            told.recv().ok()
+        })
+    });
+    let left = left.unwrap();
+    // `local` rests, and is dropped after this.
+    assert!(is_shutdown(&runtime.run_blocking(left.outcome())));
+    assert!(!begun.load(Ordering::SeqCst));
+    let there = thread::scope(|threads| {
+        let other = threads.spawn(|| try_on(&runtime, Dispatcher::Main));
+        other.join().unwrap()
+    });
+    assert!(is_shutdown(&there.0) && !there.1);
+    // Nor do further runs bring it back.
+    assert!(is_shutdown(&local.run_blocking(async { try_on(&runtime, Dispatcher::Main) }).0));
+}
+
+#[test]
+fn a_nested_run_of_main_leaves_it_to_the_outer_one() {
+    let runtime = Runtime::new().unwrap();
+    runtime.run_main_local(async {
+        runtime.run_main(async {});
+        assert_eq!(spawn_on(Dispatcher::Main, async { here() }).await, here());
+    });
+    assert!(is_shutdown(&try_on(&runtime, Dispatcher::Main).0));
+}
+
+#[test]
+fn what_is_bound_in_a_main_run_belongs_to_the_local_runtime_around_it() {
+    let runtime = Runtime::new().unwrap();
+    let local = LocalRuntime::new();
+    let value = local.run_blocking(async {
+        let launch = async {
+            let value = async {
+                yield_now().await;
+                Rc::new(42)
+            };
+            Some(spawn_local(value))
+        };
+        runtime.run_main_local(launch)
+    });
+    assert_eq!(*local.run_blocking(value.unwrap()), 42);
 }
 
 fn detached_on_main(
@@ -207,6 +288,15 @@ fn a_program_installs_its_own_loop_once() {
         assert_eq!(child.await, main);
     }));
 
+    // What the thread blocks on is run there, though the loop does not turn; all else is not.
+    let other = detached(spawn_on(Dispatcher::Main, async { here() }));
+    assert_eq!(run_blocking(spawn_on(Dispatcher::Main, async { here() })), main);
+    let deep = async { run_blocking(spawn_on(Dispatcher::Main, async { here() })) };
+    assert_eq!(run_blocking(spawn_on(Dispatcher::Default, deep)), main);
+    assert!(!other.job().is_completed());
+    events.recv().unwrap().run();
+    assert_eq!(run_blocking(other), main);
+
     // A loop of a runtime's own comes first.
     let runtime = Runtime::new().unwrap();
     let other = thread::spawn(move || {
@@ -221,5 +311,10 @@ fn a_program_installs_its_own_loop_once() {
     let late =
         detached(supervisor_scope(async |s| on_main(&s).spawn(async {}).outcome().await.is_err()));
     assert!(run_blocking(late));
+    assert!(!Main::is_here(), "its thread is that of no loop any more");
+    let immediate = run_blocking(supervisor_scope(async |s| {
+        s.coroutine().on(Dispatcher::MainImmediate).spawn(async {}).outcome().await
+    }));
+    assert!(is_shutdown(&immediate));
     assert!(Main::install(drop).is_err());
 }

@@ -413,6 +413,21 @@ impl ContextInner {
         }
     }
 
+    /// This one on the runtime's own pool, for a part of the node that has it; none if it is there.
+    pub(crate) fn on_default(&self) -> Option<Self> {
+        (!self.is_default()).then(|| Self {
+            starts_inline: false,
+            dispatcher: Dispatcher::Default,
+            dispatch: self.runtime.default_dispatch(),
+            ..self.clone()
+        })
+    }
+
+    /// This one without a name of its own: for a part of the node whose name it is.
+    pub(crate) fn inherited(self) -> Self {
+        Self { names: false, ..self }
+    }
+
     /// Whether a launch begins in the caller, on this thread.
     pub(crate) fn starts_here(&self) -> bool {
         matches!(self.dispatcher, Dispatcher::Unconfined) || self.dispatch.is_here()

@@ -11,6 +11,7 @@ use crate::current::{self, Poll as InPoll};
 use crate::dispatch::Dispatch;
 use crate::error::{CancelCause, Cancelled, Who};
 use crate::failure::{self, Failure};
+use crate::job::Job;
 use crate::moves;
 use crate::node::state::{self, Snapshot, Urgency, Wake};
 use crate::node::{Node, NodeRef, cancel, tree};
@@ -161,6 +162,17 @@ impl Coroutine {
         unsafe { self.0.as_ref().site }
     }
 
+    /// Whether its job is `ancestor`, or one below it.
+    #[doc(hidden)]
+    pub fn is_below(&self, ancestor: &Job) -> bool {
+        let ancestor = ancestor.node().as_ptr();
+        let parent = |node: &NonNull<Node>| {
+            // SAFETY: an unfinished node keeps its parent from finishing, and so on upwards.
+            unsafe { node.as_ref() }.parent
+        };
+        std::iter::successors(Some(self.0), parent).any(|node| node == ancestor)
+    }
+
     /// What [`into_raw`](Self::into_raw) would give, for comparing.
     #[doc(hidden)]
     #[inline]
@@ -230,10 +242,15 @@ impl Coroutine {
 
     #[cold]
     fn dispatch_away(self, seen: Snapshot, f: impl FnOnce(&dyn Dispatch, Self)) {
+        let site = self.launched_at();
         // SAFETY: it is scheduled, and this object stands for that.
         match unsafe { moves::destination(self.0, seen) } {
-            // SAFETY: kept until this returns.
-            Some(to) => unsafe { self.deliver(NonNull::from(&*to), f) },
+            Some(to) => {
+                // SAFETY: kept until it is dropped.
+                unsafe { self.deliver(NonNull::from(&*to), f) };
+                // The coroutine may have left there, or ended, by now.
+                failure::guard_drop("destructor of a dispatcher", site, || drop(to));
+            }
             None => self.dispatch_home(f),
         }
     }

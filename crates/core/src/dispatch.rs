@@ -5,6 +5,7 @@ use crate::coroutine::Coroutine;
 mod limited;
 
 use limited::View;
+pub use limited::{Occupied, occupy};
 
 /// Decides which thread resumes a coroutine, and when.
 ///

@@ -12,6 +12,7 @@ use crate::current;
 pub(crate) use crate::error::Panic;
 use crate::error::{NameOf, Who};
 use crate::hooks::{self, RuntimeHooks};
+use crate::job::Job;
 
 /// A failure that reached nobody's `await`.
 ///
@@ -59,6 +60,14 @@ pub enum Failure {
         /// The time that it had and used up; none if the runtime has shut down.
         grace: Option<Duration>,
     },
+    /// A `run_blocking` has blocked its thread for more than ten seconds, and holds something that
+    /// others wait for. If it waits for one of these, neither ends.
+    BlockedRun {
+        /// Its name, and its place.
+        who: Who,
+        /// What it holds.
+        holds: String,
+    },
 }
 
 impl fmt::Display for Failure {
@@ -82,6 +91,13 @@ impl fmt::Display for Failure {
                 f,
                 "the cleanup registered at {registered_at} was dropped before its end: the runtime \
                  has shut down; give the shutdown more time"
+            ),
+            Self::BlockedRun { who, holds } => write!(
+                f,
+                "run_blocking at {} blocks for more than 10s and holds {holds}, for which \
+                 coroutines of other jobs wait: if it waits for one of them, neither ends; await \
+                 there instead of blocking, or block in a coroutine of Dispatcher::Io",
+                who.launched_at()
             ),
         }
     }
@@ -211,11 +227,18 @@ pub fn report_here(what: &str, payload: Box<dyn Any + Send>) {
     report_stray(what, who, payload);
 }
 
+/// Reports that what a thread blocks on holds up others.
+pub fn report_blocked_run(run: &Job, holds: &str) {
+    report_in_context(&Failure::BlockedRun { who: run.who(), holds: holds.into() });
+}
+
 impl Failure {
     fn who(&self) -> Who {
         match self {
             Self::Panic(panic) => panic.who().clone(),
-            Self::Error { who, .. } | Self::Leaked { who } => who.clone(),
+            Self::Error { who, .. } | Self::Leaked { who } | Self::BlockedRun { who, .. } => {
+                who.clone()
+            }
             Self::CleanupDropped { registered_at, .. } => {
                 Who { name: None, launched_at: registered_at }
             }

@@ -30,7 +30,16 @@ pub enum Choice {
 }
 
 /// What the kernel asks of a runtime. It is [`Any`], for the crate that knows its type.
-pub trait RuntimeHooks: Clock + Any {
+///
+/// # Safety
+///
+/// The kernel keeps pointers on the strength of these answers:
+///
+/// - [`default_dispatch`](Self::default_dispatch) gives the same object each time, and this one
+///   keeps it for as long as it lives itself.
+/// - [`root`](Self::root) and [`try_root`](Self::try_root) give the job of a
+///   [`Root`](crate::internal::Root), and that of this runtime, if they return.
+pub unsafe trait RuntimeHooks: Clock + Any {
     /// The job under which coroutines without a parent live.
     fn root(&self) -> Job;
 

@@ -59,10 +59,10 @@ pub mod internal {
     pub use crate::continuation::slot;
     pub use crate::coroutine::unwind_cancelled;
     pub use crate::current::runs_as;
-    pub use crate::dispatch::hop;
+    pub use crate::dispatch::{Occupied, hop, occupy};
     pub use crate::dump::{name_of_cell, unfinished};
     pub use crate::error::refused_by_shutdown;
-    pub use crate::failure::{report_here, wake_all};
+    pub use crate::failure::{report_blocked_run, report_here, wake_all};
     pub use crate::prim;
     pub use crate::root::Root;
     pub use crate::scope::{enclose, scope_of};

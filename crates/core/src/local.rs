@@ -46,7 +46,16 @@ use crate::scope;
 ///
 /// Before it stops to run what it is given, it cancels all that is bound to it, and runs that to its
 /// end.
-pub trait Home: Dispatch {
+///
+/// # Safety
+///
+/// What is bound need not be `Send`, and is touched wherever [`is_here`](Dispatch::is_here) answers
+/// true; so:
+///
+/// - After the first [`bind`](Self::bind) `is_here` answers true on that thread alone, at all times.
+///   Each `bind` is on that thread, or panics.
+/// - What [`bury`](Self::bury) is given is dropped on that thread, or given back, or leaked.
+pub unsafe trait Home: Dispatch {
     /// A future gets bound, on this thread: its number.
     fn bind(&self) -> usize;
 
@@ -85,7 +94,7 @@ struct Bound<F> {
 }
 
 // SAFETY: the future is touched by `poll` and `drop` alone, and these look whether they are at
-// home, which is where it was made.
+// home, which is where it was made: a home is bound to one thread, by its contract.
 #[expect(clippy::non_send_fields_in_send_ty, reason = "as said")]
 unsafe impl<F> Send for Bound<F> {}
 
@@ -131,7 +140,8 @@ pub(crate) struct Homed<T> {
     home: Arc<dyn Home>,
 }
 
-// SAFETY: the value is touched by `take` and `drop` alone, and these look whether they are at home.
+// SAFETY: the value is touched by `take` and `drop` alone, and these look whether they are at home,
+// by the home's contract the thread that made it.
 #[expect(clippy::non_send_fields_in_send_ty, reason = "as said")]
 unsafe impl<T> Send for Homed<T> {}
 

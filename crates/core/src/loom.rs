@@ -51,7 +51,8 @@ impl Clock for Hooks {
     }
 }
 
-impl RuntimeHooks for Hooks {
+// SAFETY: the queue is a field that never changes, and the root was made with this object.
+unsafe impl RuntimeHooks for Hooks {
     fn root(&self) -> Job {
         self.root.lock().clone().unwrap()
     }

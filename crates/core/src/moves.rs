@@ -47,6 +47,7 @@ use std::sync::Arc;
 
 use crate::current::Poll;
 use crate::dispatch::Dispatch;
+use crate::failure;
 use crate::node::side::Side;
 use crate::node::{Node, state};
 use crate::time::TimeoutId;
@@ -244,9 +245,9 @@ impl Poll {
     /// Sets the wish, if there is one.
     pub(crate) fn put_wish(&self, wish: Option<Wish>) {
         let Some(Wish { to, now }) = wish else { return };
-        // Foreign code may run in the drop, so it does outside.
-        let _old = self.with_moves(|moves| moves.wish.replace(to));
+        let old = self.with_moves(|moves| moves.wish.replace(to));
         self.wish(now);
+        let_go(self.node(), old);
     }
 
     /// The thread runs as `at` for the rest of the poll.
@@ -256,10 +257,11 @@ impl Poll {
             return unsafe { self.set_at(std::ptr::null()) };
         }
         let at = Some(Arc::clone(at));
-        let (kept, _old) = self.with_moves(|moves| moves.come_to(at));
+        let (kept, old) = self.with_moves(|moves| moves.come_to(at));
         // SAFETY: the node keeps the moves, and what is there is changed by this function alone,
         // until the next poll.
         unsafe { self.set_at(kept) };
+        let_go(self.node(), old);
     }
 
     /// How many polls had another reason than a move, this one included.
@@ -272,7 +274,7 @@ impl Poll {
     /// Edge 2.
     #[cold]
     pub(crate) fn arrive(&self, seen: state::Snapshot) {
-        let (at, _old) = self.with_moves(|moves| {
+        let (at, old) = self.with_moves(|moves| {
             moves.wakes.set(moves.wakes.get() + u64::from(seen.has(state::WOKEN)));
             let wish = moves.wish.take();
             let address =
@@ -291,6 +293,16 @@ impl Poll {
         });
         // SAFETY: as in `stay_at`.
         unsafe { self.set_at(at) };
+        let_go(self.node(), old);
+    }
+}
+
+/// Drops a dispatcher that `node` has been at, or has wished for. It may be the last who has it, and
+/// then its destructor runs: foreign code, outside of the coroutine's own, which must not be stopped
+/// by a panic.
+pub(crate) fn let_go(node: &Node, dispatch: Option<Arc<dyn Dispatch>>) {
+    if let Some(dispatch) = dispatch {
+        failure::guard_drop("destructor of a dispatcher", node.site, || drop(dispatch));
     }
 }
 
@@ -316,7 +328,8 @@ pub(crate) unsafe fn destination(
     let side = this.side()?;
     if seen.has(state::CANCELLED) && !this.is_shielded() {
         // SAFETY: the caller owns the schedule.
-        let _wish = unsafe { side.with_moves(|moves| moves.wish.take()) };
+        let wish = unsafe { side.with_moves(|moves| moves.wish.take()) };
+        let_go(this, wish);
         return None;
     }
     // SAFETY: as above.

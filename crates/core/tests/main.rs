@@ -5,6 +5,7 @@ mod cleanup;
 mod common;
 mod deadlines;
 mod dispatch;
+mod dispatcher_drops;
 mod grace;
 mod handlers;
 mod late;

@@ -2,8 +2,8 @@
 //! place that thread is.
 //!
 //! A thread that blocks in `run_blocking` or `run_main` is *serving* a [`Home`]. Nested calls serve
-//! the same one, and all others further out, so that what a thread waits for in such a call can
-//! always go on there:
+//! the same one, and all others further out in turn, so that what a thread waits for in such a call
+//! can always go on there:
 //!
 //! ```text
 //!   other threads ──► mailbox of the home ──► the innermost block_on of the thread: run
@@ -11,12 +11,15 @@
 //! ```
 //!
 //! A home ends on its thread: with the outermost `block_on`, with its [`LocalRuntime`], or, if that
-//! was forgotten, with the thread (`last`).
+//! was forgotten, with the thread (`last`). `run_main` adds one of its own, which is Main's and ends
+//! with it, whatever lasts longer around it: nothing is bound there. So does a run in the place of a
+//! view (`holding`).
 //!
 //! | file | holds |
 //! | --- | --- |
 //! | `mailbox` | how the thread sleeps, and is told of a coroutine |
 //! | `block_on` | the loop |
+//! | `holding` | what others need of a thread that blocks |
 //! | `local` | a home that lasts for several runs |
 //! | `last` | what the end of a thread does for homes that have not ended |
 
@@ -34,11 +37,13 @@ use corymb_core::{CancelCause, Coroutine, Dispatch, Job};
 use slab::Slab;
 
 mod block_on;
+mod holding;
 mod last;
 mod local;
 mod mailbox;
 
 pub(crate) use block_on::block_on;
+pub(crate) use holding::Holding;
 pub use local::{LocalRuntime, spawn_local};
 use mailbox::Mailbox;
 
@@ -63,11 +68,6 @@ impl Home {
     fn new() -> Arc<Self> {
         let thread = thread::current().id();
         Arc::new(Self { thread, mailbox: Mailbox::new(), bound: Mutex::new(Slab::new()) })
-    }
-
-    /// Whether the thread serves it no more.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.mailbox.is_closed()
     }
 
     /// Runs one coroutine, if one is ready.
@@ -136,7 +136,30 @@ impl Dispatch for Home {
     }
 }
 
-impl hooks::Home for Home {
+/// A home as `Dispatcher::Main`: it is nowhere when it has ended.
+pub(crate) struct MainLoop(Arc<Home>);
+
+impl MainLoop {
+    /// Whether a thread serves it.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.0.mailbox.is_closed()
+    }
+}
+
+impl Dispatch for MainLoop {
+    fn dispatch(&self, coroutine: Coroutine) {
+        self.0.dispatch(coroutine);
+    }
+
+    fn is_here(&self) -> bool {
+        self.0.is_here() && self.is_open()
+    }
+}
+
+// SAFETY: the thread is a field that never changes, the one that made it. `LocalRuntime` and the
+// chain of what a thread serves stay on that thread, and it is from them that futures get bound. The
+// mailbox is emptied by that thread alone; what it refuses goes back.
+unsafe impl hooks::Home for Home {
     fn bind(&self) -> usize {
         self.bound.lock().insert(None)
     }
@@ -170,11 +193,10 @@ fn bury(garbage: Garbage) {
     }
 }
 
-/// What this thread serves now.
+/// Where this thread binds futures now: what it serves innermost, but for loops of Main.
 pub(crate) fn innermost() -> Option<Arc<dyn hooks::Home>> {
-    // SAFETY: null, or a link that is valid until this thread drops it.
-    let link = unsafe { INNERMOST.get().as_ref() }?;
-    Some(Arc::<Home>::clone(&link.home))
+    let binding = links().find(|link| !matches!(link.role, Role::Sidecar))?;
+    Some(Arc::<Home>::clone(&binding.home))
 }
 
 thread_local! {
@@ -185,54 +207,102 @@ thread_local! {
 struct Link {
     home: Arc<Home>,
     outer: *const Self,
+    role: Role,
+}
+
+/// What a link is to its home.
+#[derive(Clone, Copy)]
+enum Role {
+    /// The home is somebody else's.
+    Guest,
     /// The home ends with this.
-    owned: bool,
+    Owner,
+    /// As `Owner`, and nothing is bound to the home.
+    Sidecar,
+}
+
+/// The links of this thread, from the innermost outwards.
+fn links<'a>() -> impl Iterator<Item = &'a Link> {
+    // SAFETY: null, or a link that is valid until this thread drops it. They are dropped from the
+    // innermost outwards, and not while a caller here looks.
+    let first = unsafe { INNERMOST.get().as_ref() };
+    // SAFETY: as above.
+    std::iter::successors(first, |link| unsafe { link.outer.as_ref() })
+}
+
+/// The homes of this thread. The same one is not repeated by calls right inside of each other.
+fn homes<'a>() -> impl Iterator<Item = &'a Arc<Home>> {
+    let mut last = ptr::null();
+    links().map(|link| &link.home).filter(move |home| {
+        let next = Arc::as_ptr(home);
+        std::mem::replace(&mut last, next) != next
+    })
 }
 
 /// Notes that this thread serves a home, until it is dropped.
-pub(crate) struct Serving(NonNull<Link>, PhantomData<*const ()>);
+pub(crate) struct Serving {
+    link: NonNull<Link>,
+    /// How many homes further out the next look begins.
+    turn: Cell<usize>,
+    _here: PhantomData<*const ()>,
+}
 
 impl Serving {
-    /// Serves the home that the thread serves already, or a new one, which is closed in the end.
+    /// Serves the home that the thread binds to already, or a new one, which is closed in the end.
     pub(crate) fn enter() -> Self {
-        // SAFETY: null, or a link that is valid until this thread drops it.
-        let outer = unsafe { INNERMOST.get().as_ref() };
+        let outer = links().find(|link| !matches!(link.role, Role::Sidecar));
         match outer {
-            Some(outer) => Self::link(Arc::clone(&outer.home), false),
-            None => Self::link(Home::new(), true),
+            Some(outer) => Self::link(Arc::clone(&outer.home), Role::Guest),
+            None => Self::link(Home::new(), Role::Owner),
         }
     }
 
-    fn link(home: Arc<Home>, owned: bool) -> Self {
-        let link = Box::into_raw(Box::new(Link { home, outer: INNERMOST.get(), owned }));
+    /// Serves a home that lasts for several runs.
+    fn resume(home: &Arc<Home>) -> Self {
+        Self::link(Arc::clone(home), Role::Guest)
+    }
+
+    /// Serves a new home beside what is served already. It is closed in the end.
+    fn beside() -> (Self, Arc<Home>) {
+        let home = Home::new();
+        (Self::link(Arc::clone(&home), Role::Sidecar), home)
+    }
+
+    /// Serves a main loop, which ends with this.
+    pub(crate) fn main() -> (Self, MainLoop) {
+        let (serving, home) = Self::beside();
+        (serving, MainLoop(home))
+    }
+
+    fn link(home: Arc<Home>, role: Role) -> Self {
+        let link = Box::into_raw(Box::new(Link { home, outer: INNERMOST.get(), role }));
         INNERMOST.set(link);
         // SAFETY: not null, as it came from a box.
-        Self(unsafe { NonNull::new_unchecked(link) }, PhantomData)
+        let link = unsafe { NonNull::new_unchecked(link) };
+        Self { link, turn: Cell::new(0), _here: PhantomData }
     }
 
-    pub(crate) fn home(&self) -> &Arc<Home> {
-        // SAFETY: the link is freed when this is dropped.
-        &unsafe { self.0.as_ref() }.home
-    }
-
-    /// Runs one coroutine of a home that this thread serves.
+    /// Runs one coroutine of a home that this thread serves: the homes take turns.
     fn run_one(&self) -> bool {
-        // SAFETY: links further out are dropped after this one.
-        let outer = |link: &&Link| unsafe { link.outer.as_ref() };
-        // SAFETY: as in `home`.
-        let innermost = unsafe { self.0.as_ref() };
-        let mut links = std::iter::successors(Some(innermost), outer);
-        links.any(|link| link.home.run_one())
+        let count = homes().count();
+        let ready = (0..count).map(|n| (self.turn.get() + n) % count).find(|n| {
+            // Those that are there now: what runs in there nests.
+            homes().nth(*n).is_some_and(|home| home.run_one())
+        });
+        ready.inspect(|n| self.turn.set((n + 1) % count)).is_some()
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        // SAFETY: it came from a box, and nobody looks at it when it is out of the chain.
-        let link = unsafe { Box::from_raw(self.0.as_ptr()) };
-        if link.owned {
+        // SAFETY: the link is freed below.
+        let link = unsafe { self.link.as_ref() };
+        if !matches!(link.role, Role::Guest) {
+            // What this runs may look at the link, which is in the chain still.
             link.home.close();
         }
         INNERMOST.set(link.outer);
+        // SAFETY: it came from a box, and nobody looks at it when it is out of the chain.
+        drop(unsafe { Box::from_raw(self.link.as_ptr()) });
     }
 }

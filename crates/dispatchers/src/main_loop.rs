@@ -5,7 +5,10 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, ThreadId};
 
 use corymb_core::internal::prim::Mutex;
-use corymb_core::{Coroutine, Dispatch};
+use corymb_core::internal::prim::atomic::{AtomicUsize, Ordering};
+use corymb_core::{Coroutine, Dispatch, Job};
+
+use crate::home::Home;
 
 /// Makes a program's event loop what [`Dispatcher::Main`](corymb_core::Dispatcher::Main) stands
 /// for.
@@ -53,6 +56,15 @@ struct Installed {
     thread: ThreadId,
     /// None when it was uninstalled.
     send: Mutex<Option<Arc<Sender>>>,
+    /// What its thread blocks on, the innermost one last.
+    blocked: Mutex<Vec<Blocked>>,
+    /// How many were sent so far.
+    sent: AtomicUsize,
+}
+
+struct Blocked {
+    run: Job,
+    home: Arc<Home>,
 }
 
 static INSTALLED: OnceLock<Arc<Installed>> = OnceLock::new();
@@ -112,7 +124,12 @@ impl Main {
         send: impl Fn(Coroutine) + Send + Sync + 'static,
     ) -> Result<(), MainError> {
         let send: Arc<Sender> = Arc::new(send);
-        let installed = Installed { thread, send: Mutex::new(Some(send)) };
+        let installed = Installed {
+            thread,
+            send: Mutex::new(Some(send)),
+            blocked: Mutex::new(Vec::new()),
+            sent: AtomicUsize::new(0),
+        };
         INSTALLED.set(Arc::new(installed)).map_err(|_| MainError(()))
     }
 
@@ -135,7 +152,8 @@ impl Main {
         send.is_some()
     }
 
-    /// Whether the calling thread is the one of the installed loop.
+    /// Whether the calling thread is the one of the installed loop. After
+    /// [`uninstall`](Self::uninstall) none is.
     ///
     /// # Examples
     ///
@@ -146,6 +164,7 @@ impl Main {
     /// Main::install(|coroutine: Coroutine| drop(coroutine))?;
     /// assert!(Main::is_here());
     /// assert!(!std::thread::spawn(Main::is_here).join().unwrap());
+    /// assert!(Main::uninstall() && !Main::is_here());
     /// # Ok::<(), MainError>(())
     /// ```
     pub fn is_here() -> bool {
@@ -160,15 +179,65 @@ pub(crate) fn installed() -> Option<Arc<dyn Dispatch>> {
 
 impl Dispatch for Installed {
     fn dispatch(&self, coroutine: Coroutine) {
-        let send = self.send.lock().clone();
         // Dropping it cancels it.
-        if let Some(send) = send {
+        let Some(send) = self.send.lock().clone() else { return };
+        if let Some(coroutine) = self.serve(coroutine) {
+            // Ordering: Relaxed, a figure for a report.
+            self.sent.fetch_add(1, Ordering::Relaxed);
             send(coroutine);
         }
     }
 
     fn is_here(&self) -> bool {
-        self.thread == thread::current().id()
+        self.thread == thread::current().id() && self.send.lock().is_some()
+    }
+}
+
+impl Installed {
+    /// Hands what the loop's thread blocks on to that thread; gives back all else.
+    fn serve(&self, coroutine: Coroutine) -> Option<Coroutine> {
+        let blocked = self.blocked.lock();
+        match blocked.iter().rfind(|blocked| coroutine.is_below(&blocked.run)) {
+            // Under the lock, as the home may end when the entry is gone.
+            Some(blocked) => blocked.home.dispatch(coroutine),
+            None => return Some(coroutine),
+        }
+        None
+    }
+}
+
+/// The thread of the installed loop blocks; see [`occupy`].
+pub(crate) struct OccupiedMain {
+    installed: Arc<Installed>,
+    /// How many had been sent before.
+    sent: usize,
+}
+
+/// The thread is about to block on `run`. None if it is not that of the installed loop; else `home`
+/// gets what of that loop is below `run`, until what is answered has been dropped.
+pub(crate) fn occupy(run: &Job, home: impl FnOnce() -> Arc<Home>) -> Option<OccupiedMain> {
+    let installed = Arc::clone(INSTALLED.get().filter(|installed| installed.is_here())?);
+    let blocked = Blocked { run: run.clone(), home: home() };
+    installed.blocked.lock().push(blocked);
+    // Ordering: Relaxed, a figure for a report.
+    let sent = installed.sent.load(Ordering::Relaxed);
+    Some(OccupiedMain { installed, sent })
+}
+
+impl OccupiedMain {
+    /// The loop, if something was sent there meanwhile.
+    pub(crate) fn held_up(&self) -> Option<String> {
+        // Ordering: Relaxed, a figure for a report.
+        let sent = self.installed.sent.load(Ordering::Relaxed);
+        (sent != self.sent).then(|| "the thread of Dispatcher::Main".into())
+    }
+}
+
+impl Drop for OccupiedMain {
+    fn drop(&mut self) {
+        // Blocking runs of a thread nest.
+        let last = self.installed.blocked.lock().pop();
+        drop(last);
     }
 }
 

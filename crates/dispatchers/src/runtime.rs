@@ -17,7 +17,7 @@ use corymb_core::{
 };
 use futures_task::{FutureObj, Spawn, SpawnError};
 
-use crate::home::{self, Home, Serving, block_on};
+use crate::home::{self, Holding, MainLoop, Serving, block_on};
 use crate::main_loop;
 use crate::pool::{self, Pool, WithoutProcessor};
 use crate::reactor::Reactor;
@@ -71,7 +71,7 @@ pub(crate) struct Shared {
     /// Set when all has ended, after a shutdown.
     ended: Arc<Ended>,
     /// The loop of the thread that is, or was, in `run_main`.
-    main: Mutex<Option<Arc<Home>>>,
+    main: Mutex<Option<Arc<MainLoop>>>,
     /// This object, for threads that enter the runtime.
     this: Weak<Self>,
 }
@@ -154,8 +154,10 @@ impl Runtime {
     /// Runs `future` on this thread, and gives its value when it is done.
     ///
     /// The future may borrow, and need not be `Send`: it is polled and dropped on this thread
-    /// only. What it launches runs on the workers. On a worker of a pool the processor goes to
-    /// another thread meanwhile, so that no other coroutine waits for this call.
+    /// only. What it launches runs on the workers, unless it says otherwise, also where this is
+    /// called in a coroutine of another dispatcher. On a worker of a pool the processor goes to
+    /// another thread meanwhile, so that no other coroutine waits for this call. In the place of a
+    /// view, or on the main thread, it runs beside what of its own needs that; others wait.
     ///
     /// # Examples
     ///
@@ -299,8 +301,8 @@ impl Runtime {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let serving = Serving::enter();
-        self.shared.serve_main(serving.home());
+        let _serving = Serving::enter();
+        let _main = self.shared.serve_main();
         let main = self.detached(future).outcome();
         match self.run_blocking(main) {
             Ok(value) => value,
@@ -334,8 +336,8 @@ impl Runtime {
     /// As [`run_main`](Self::run_main).
     #[track_caller]
     pub fn run_main_local<F: Future>(&self, future: F) -> F::Output {
-        let serving = Serving::enter();
-        self.shared.serve_main(serving.home());
+        let _serving = Serving::enter();
+        let _main = self.shared.serve_main();
         self.run_blocking(future)
     }
 
@@ -794,20 +796,24 @@ impl Shared {
         run_blocking_in(&job, future)
     }
 
-    /// Makes the loop of this thread the runtime's main loop.
+    /// Makes the loop of this thread the runtime's main loop, until the guard is dropped; none if a
+    /// `run_main` further out on this thread has done so.
     #[track_caller]
-    fn serve_main(&self, home: &Arc<Home>) {
+    fn serve_main(&self) -> Option<Serving> {
         let mut main = lock(&self.main);
-        let is_free = main.as_ref().is_none_or(|old| old.is_closed() || old.is_here());
-        if is_free {
-            *main = Some(Arc::clone(home));
+        if let Some(open) = main.as_ref().filter(|old| old.is_open()) {
+            let is_here = open.is_here();
+            drop(main);
+            assert!(
+                is_here,
+                "run_main was called while another thread is in it: a runtime has one main loop, \
+                 so use run_blocking here"
+            );
+            return None;
         }
-        drop(main);
-        assert!(
-            is_free,
-            "run_main was called while another thread is in it: a runtime has one main loop, so \
-             use run_blocking here"
-        );
+        let (serving, own) = Serving::main();
+        *main = Some(Arc::new(own));
+        Some(serving)
     }
 
     fn dump_to(&self, out: &mut dyn fmt::Write) -> fmt::Result {
@@ -887,7 +893,8 @@ impl Clock for Shared {
     }
 }
 
-impl RuntimeHooks for Shared {
+// SAFETY: the pool is a field that never changes, and the root is made in `start`, with this object.
+unsafe impl RuntimeHooks for Shared {
     fn root(&self) -> Job {
         self.root_or_panic()
     }
@@ -983,9 +990,10 @@ impl Ended {
 /// Runs `future` on this thread, in a job of its own under `job`.
 #[track_caller]
 fn run_blocking_in<F: Future>(job: &Job, future: F) -> Result<F::Output, Cancelled> {
-    let enclosed = enclose(job, future).ok_or_else(refused_by_shutdown)?;
+    let (run, enclosed) = enclose(job, future).ok_or_else(refused_by_shutdown)?;
     let _processor = WithoutProcessor::enter();
-    block_on(enclosed)
+    let holding = Holding::enter(&run);
+    block_on(enclosed, &holding)
 }
 
 /// The value of a blocking run, for those who do not expect a shutdown.

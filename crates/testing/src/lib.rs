@@ -21,7 +21,7 @@
 //! });
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod choices;
 mod clock;

@@ -72,7 +72,9 @@ impl Dispatch for Bound {
 }
 
 /// What is alive in the end is ended by the test runtime itself.
-impl Home for Bound {
+#[expect(unsafe_code, reason = "a promise about the answers of this type, no access")]
+// SAFETY: the thread is set once, by the first `bind`; the others panic elsewhere. Nothing is buried.
+unsafe impl Home for Bound {
     fn bind(&self) -> usize {
         let thread = self.thread.get_or_init(|| thread::current().id());
         assert!(
@@ -150,7 +152,9 @@ impl Clock for World {
     }
 }
 
-impl RuntimeHooks for World {
+#[expect(unsafe_code, reason = "as above")]
+// SAFETY: the queue is a field that never changes, and the root was made with this object.
+unsafe impl RuntimeHooks for World {
     fn root(&self) -> Job {
         self.root.lock().clone().expect(
             "the test runtime has ended: nothing can be launched in it after its test returned",

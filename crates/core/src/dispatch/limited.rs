@@ -25,6 +25,13 @@
 //! is out; it is entered here first, so that the place is taken before the coroutine is in. Both
 //! are for the runner right around the coroutine's poll, or right around that runner's, and so on
 //! for views of views; a coroutine that runs in there by other ways has no part in the place.
+//!
+//! # Blocking within a poll
+//!
+//! A thread that blocks in the middle of a poll keeps its places, so that nobody else comes in
+//! between. What it waits for may need one of them: a coroutine below the job of that run, at any
+//! depth, which finds no place free. That one is handed to the thread (`occupy`), which has nothing
+//! else to do, and polls it in its own place.
 
 use std::cell::Cell;
 use std::fmt;
@@ -41,6 +48,7 @@ mod places;
 mod runner;
 
 use places::Places;
+pub use runner::{Occupied, occupy};
 
 impl Dispatcher {
     /// A view of this dispatcher that runs `n` coroutines at once, at most.

@@ -2,6 +2,7 @@
 
 use std::panic::Location;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use pin_project::pin_project;
@@ -9,26 +10,41 @@ use pin_project::pin_project;
 use super::cancelling::Cancellable;
 use super::region::{self, End, Region};
 use super::{ScopeKind, Scoped};
+use crate::context::ContextInner;
 use crate::current::{self, Frame};
 use crate::error::Cancelled;
 use crate::job::Job;
 use crate::node::{NodeRef, tree};
 
-/// As [`cancel_scope`], opened at once and under `job`: what a thread blocks on. If `job` is a
-/// coroutine, it is the current one. None if `job` has ended: the runtime has shut down.
+/// As [`cancel_scope`], opened at once and under `job`: what a thread blocks on, and its job. If
+/// `job` is a coroutine, it is the current one. None if `job` has ended: the runtime has shut down.
+///
+/// What is launched in it runs on the pool, if it does not say otherwise: the thread may hold what
+/// the dispatcher of the code around it needs, and does not let go of it.
 #[doc(hidden)]
 #[track_caller]
 pub fn enclose<Fut: Future>(
     job: &Job,
     body: Fut,
-) -> Option<impl Future<Output = Result<Fut::Output, Cancelled>> + use<Fut>> {
-    // Not that of another runtime's coroutine.
-    let inside = current::node().is_some_and(|here| here == *job.node());
-    let context = inside.then(current::region_context).flatten();
+) -> Option<(Job, impl Future<Output = Result<Fut::Output, Cancelled>> + use<Fut>)> {
+    let context = context_under(job);
     let site = Location::caller();
     let region = region::open_bound(job.node(), context, site)?;
+    let run = Job::from_node(region.clone());
     let scoped = Scoped::<Enclosed, fn(NodeRef) -> Fut, Fut>::Open(Region::new(region, body));
-    Some(Bound(scoped))
+    Some((run, Bound(scoped)))
+}
+
+/// The context in force here or, where that is another runtime's, that of `job`; on the pool. None
+/// if that is the job's own.
+fn context_under(job: &Job) -> Option<Arc<ContextInner>> {
+    let inside = current::node().is_some_and(|here| here == *job.node());
+    if let Some(context) = inside.then(current::region_context).flatten() {
+        return Some(context.on_default().map_or(context, Arc::new));
+    }
+    // SAFETY: no token has code, and unended during the call.
+    let moved = job.pinned(|node| unsafe { node.context() }.on_default())??;
+    Some(Arc::new(moved.inherited()))
 }
 
 /// [`enclose`]: whoever blocks on it has to learn of the end, also if it is cancelled itself.

@@ -83,7 +83,9 @@ impl Dispatch for Bound {
     }
 }
 
-impl Home for Bound {
+// SAFETY: the thread is a field that never changes, and each is made on the thread that binds to it,
+// and for that call alone. Nothing is buried.
+unsafe impl Home for Bound {
     fn bind(&self) -> usize {
         0
     }
@@ -103,7 +105,8 @@ impl Clock for Fifo {
     }
 }
 
-impl RuntimeHooks for Fifo {
+// SAFETY: the queue is a field that never changes, and the root was made with this object.
+unsafe impl RuntimeHooks for Fifo {
     fn root(&self) -> Job {
         self.root.lock().unwrap().clone().unwrap()
     }

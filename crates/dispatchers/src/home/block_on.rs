@@ -8,10 +8,10 @@ use std::thread::{self, Thread};
 use corymb_core::internal::UnconfinedLoop;
 use corymb_core::internal::prim::atomic::{AtomicBool, Ordering};
 
-use super::Serving;
+use super::{Holding, Serving};
 
 /// Polls `future` on this thread until it is ready, and runs what is at home here.
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(future: F, holding: &Holding) -> F::Output {
     let unpark = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(true) });
     let waker = Waker::from(Arc::clone(&unpark));
     let mut cx = Context::from_waker(&waker);
@@ -30,7 +30,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
         if serving.run_one() {
             unconfined.run();
         } else if !unpark.is_woken() {
-            thread::park();
+            holding.park();
         }
     }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use corymb_core::internal::report_here;
 
-use super::{Home, innermost};
+use super::{Home, homes, innermost};
 
 thread_local! {
     static OPEN: Open = const { Open(RefCell::new(Vec::new())) };
@@ -37,6 +37,18 @@ pub(super) fn add(home: &Arc<Home>) {
 pub(super) fn remove(home: &Arc<Home>) {
     let _too_late =
         OPEN.try_with(|open| open.0.borrow_mut().retain(|other| !Arc::ptr_eq(other, home)));
+}
+
+/// Whether there is a home on this thread that lasts for several runs.
+pub(super) fn has_open() -> bool {
+    OPEN.try_with(|open| !open.0.borrow().is_empty()).unwrap_or(false)
+}
+
+/// Whether one of them has something to do, and is not served.
+pub(super) fn rests_with_work() -> bool {
+    let rests = |home: &Arc<Home>| !homes().any(|served| Arc::ptr_eq(served, home));
+    let has_work = |home: &Arc<Home>| rests(home) && !home.mailbox.is_empty();
+    OPEN.try_with(|open| open.0.borrow().iter().any(has_work)).unwrap_or(false)
 }
 
 impl Drop for Open {

@@ -86,7 +86,7 @@ impl LocalRuntime {
     /// As [`run_blocking`](crate::run_blocking).
     #[track_caller]
     pub fn run_blocking<F: Future>(&self, future: F) -> F::Output {
-        let _serving = Serving::link(Arc::clone(&self.home), false);
+        let _serving = Serving::resume(&self.home);
         crate::run_blocking(future)
     }
 }
@@ -130,7 +130,7 @@ impl Drop for LocalRuntime {
 impl LocalSpawn for LocalRuntime {
     #[track_caller]
     fn spawn_local_obj(&self, future: LocalFutureObj<'static, ()>) -> Result<(), SpawnError> {
-        let _serving = Serving::link(Arc::clone(&self.home), false);
+        let _serving = Serving::resume(&self.home);
         let _inside = hooks::try_with(|_| ()).is_none().then(|| crate::Runtime::global().enter());
         let root = hooks::with(|runtime| runtime.try_root()).ok_or_else(SpawnError::shutdown)?;
         scope_of(&root).spawn_local_obj(future)

@@ -11,6 +11,8 @@
 //!    once, be it that its last poll has not quite returned.
 //! 4. While a place is taken the places are kept alive, whoever drops the view. Callers have a
 //!    count besides.
+//! 5. Each entry of `blocked` is of a thread that has a place, and that runs what it is given until
+//!    the entry is gone.
 //!
 //! A place passes from runner to runner through the lock: with one place, what a coroutine wrote
 //! is visible to the next.
@@ -22,6 +24,8 @@ use std::sync::Arc;
 use super::runner::Runner;
 use crate::context::ContextInner;
 use crate::coroutine::Coroutine;
+use crate::dispatch::Dispatch;
+use crate::job::Job;
 use crate::node::NodeRef;
 use crate::prim::{Mutex, MutexGuard};
 
@@ -41,6 +45,16 @@ struct State {
     resting: Vec<NodeRef>,
     /// Invariant 4.
     keep: Option<Arc<Places>>,
+    /// Invariant 5; the later ones are further inside, if they are of one thread.
+    blocked: Vec<Blocked>,
+}
+
+/// A thread that has a place and blocks.
+struct Blocked {
+    /// What it blocks on.
+    run: Job,
+    /// Its loop.
+    thread: Arc<dyn Dispatch>,
 }
 
 impl Places {
@@ -49,7 +63,13 @@ impl Places {
         context: Arc<ContextInner>,
         site: &'static Location<'static>,
     ) -> Self {
-        let state = State { queue: VecDeque::new(), taken: 0, resting: Vec::new(), keep: None };
+        let state = State {
+            queue: VecDeque::new(),
+            taken: 0,
+            resting: Vec::new(),
+            keep: None,
+            blocked: Vec::new(),
+        };
         Self { limit, context, site, state: Mutex::new(state) }
     }
 
@@ -64,8 +84,35 @@ impl Places {
     /// Queues a coroutine. A runner that comes back is to be dispatched.
     pub(super) fn push(self: &Arc<Self>, coroutine: Coroutine) -> Option<Coroutine> {
         let mut state = self.state.lock();
+        if state.taken == self.limit
+            && let Some(blocked) = state.blocked_on(&coroutine)
+        {
+            // Under the lock, as the loop may end when the entry is gone.
+            blocked.thread.dispatch(coroutine);
+            return None;
+        }
         state.queue.push_back(coroutine);
         self.staff(state)
+    }
+
+    /// A thread that has a place blocks on `run`, and runs what `thread` is given.
+    pub(super) fn block(&self, run: &Job, thread: &Arc<dyn Dispatch>) {
+        let blocked = Blocked { run: run.clone(), thread: Arc::clone(thread) };
+        self.state.lock().blocked.push(blocked);
+    }
+
+    /// Where the view was made, if somebody queues for a place.
+    pub(super) fn held_up(&self) -> Option<&'static Location<'static>> {
+        (!self.state.lock().queue.is_empty()).then_some(self.site)
+    }
+
+    /// The last [`block`](Self::block) on `run` is over.
+    pub(super) fn unblock(&self, run: &Job) {
+        let mut state = self.state.lock();
+        let last = state.blocked.iter().rposition(|blocked| blocked.run == *run);
+        let gone = last.map(|index| state.blocked.remove(index));
+        drop(state);
+        drop(gone);
     }
 
     /// As [`push`](Self::push), by a runner that has a place and will look at the queue next.
@@ -146,6 +193,13 @@ impl Places {
             self.take(&mut state);
         }
         free
+    }
+}
+
+impl State {
+    /// The thread that blocks on `coroutine`, among others; the innermost one.
+    fn blocked_on(&self, coroutine: &Coroutine) -> Option<&Blocked> {
+        self.blocked.iter().rev().find(|blocked| coroutine.is_below(&blocked.run))
     }
 }
 

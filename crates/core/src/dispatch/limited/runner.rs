@@ -15,6 +15,7 @@
 //! by a loop of its own, has a frame there too, and breaks the match.
 
 use std::cell::Cell;
+use std::fmt;
 use std::pin::Pin;
 use std::ptr;
 use std::sync::{Arc, Weak};
@@ -22,6 +23,8 @@ use std::task::{Context, Poll};
 
 use super::places::Places;
 use crate::current;
+use crate::dispatch::Dispatch;
+use crate::job::Job;
 use crate::node::Node;
 use crate::prim::thread_local;
 
@@ -99,6 +102,19 @@ impl Entry {
         Self { up: INNERMOST.with(Cell::get), places: Arc::as_ptr(places), runner, has_place }
     }
 
+    fn has_place(&self) -> bool {
+        // SAFETY: the mark of a runner that is being polled on this stack.
+        unsafe { &*self.has_place }.get()
+    }
+
+    fn places(&self) -> Arc<Places> {
+        // SAFETY: from an `Arc` that the runner holds during its poll.
+        unsafe {
+            Arc::increment_strong_count(self.places);
+            Arc::from_raw(self.places)
+        }
+    }
+
     fn note(&self) -> Noted<'_> {
         INNERMOST.with(|innermost| innermost.set(self));
         Noted(self)
@@ -116,15 +132,60 @@ impl Drop for Noted<'_> {
 
 /// The runners in whose polls `coroutines` are polled, one right inside of the other.
 fn around<'a>(coroutines: impl Iterator<Item = *const Node>) -> impl Iterator<Item = &'a Entry> {
+    entries()
+        .zip(coroutines)
+        .take_while(|(entry, coroutine)| ptr::eq(entry.runner, *coroutine))
+        .map(|(entry, _)| entry)
+}
+
+/// The entries of this thread, from the innermost outwards.
+fn entries<'a>() -> impl Iterator<Item = &'a Entry> {
     // SAFETY: a noted entry outlives its note, and notes nest: all on the chain are valid until
     // this thread leaves them, which it does not while a caller here looks.
     let first = unsafe { INNERMOST.with(Cell::get).as_ref() };
     // SAFETY: as above.
-    let entries = std::iter::successors(first, |entry| unsafe { entry.up.as_ref() });
-    entries
-        .zip(coroutines)
-        .take_while(|(entry, coroutine)| ptr::eq(entry.runner, *coroutine))
-        .map(|(entry, _)| entry)
+    std::iter::successors(first, |entry| unsafe { entry.up.as_ref() })
+}
+
+/// The places that this thread has while it blocks; what it blocks on may need them. Until this is
+/// dropped, coroutines below that are handed to the thread's loop where they find no place free.
+#[must_use = "dropping it ends it"]
+pub struct Occupied {
+    run: Job,
+    places: Vec<Arc<Places>>,
+}
+
+/// The thread is about to block on `run`. None if it has no place of a view; else `serve` gives the
+/// loop that it runs meanwhile, at least until what is answered has been dropped.
+pub fn occupy(run: &Job, serve: impl FnOnce() -> Arc<dyn Dispatch>) -> Option<Occupied> {
+    let places: Vec<_> = entries().filter(|entry| entry.has_place()).map(Entry::places).collect();
+    if places.is_empty() {
+        return None;
+    }
+    let thread = serve();
+    places.iter().for_each(|places| places.block(run, &thread));
+    Some(Occupied { run: run.clone(), places })
+}
+
+impl Occupied {
+    /// A view in which others wait for a place.
+    pub fn held_up(&self) -> Option<String> {
+        let (limit, site) =
+            self.places.iter().find_map(|places| Some((places.limit(), places.held_up()?)))?;
+        Some(format!("a place of the view limited_parallelism({limit}) made at {site}"))
+    }
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        self.places.iter().for_each(|places| places.unblock(&self.run));
+    }
+}
+
+impl fmt::Debug for Occupied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Occupied").field(&self.places.len()).finish()
+    }
 }
 
 /// Calls `f` with the mark of the runner of these places in whose poll the current coroutine is;

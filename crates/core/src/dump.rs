@@ -111,7 +111,7 @@ impl Job {
     /// }));
     /// ```
     pub fn unfinished(&self) -> Vec<Who> {
-        unfinished(self).into_iter().map(|(who, _)| who).collect()
+        unfinished(self).into_iter().map(|it| it.who).collect()
     }
 
     fn is_coroutine(&self) -> bool {
@@ -119,19 +119,30 @@ impl Job {
     }
 }
 
-/// As [`Job::unfinished`], with what each was seen to do last.
-pub fn unfinished(job: &Job) -> Vec<(Who, Option<String>)> {
+/// A coroutine that has not ended, or the scope of one that has never suspended.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// It.
+    pub job: Job,
+    /// As errors name it.
+    pub who: Who,
+    /// What was seen of it last.
+    pub doing: Option<String>,
+}
+
+/// The coroutines below `job` that have not ended.
+pub fn unfinished(job: &Job) -> Vec<Unfinished> {
     let mut unfinished = Vec::new();
     walk(job, |_, job, unlisted| {
         if job.is_completed() {
             return;
         }
+        let of = |doing| Unfinished { job: job.clone(), who: job.who(), doing };
         match job.is_coroutine() {
-            true => unfinished.push((job.who(), wait_of(job))),
+            true => unfinished.push(of(wait_of(job))),
             false => {
                 let child = "for a child of it that has not suspended yet";
-                let child = || (job.who(), Some(String::from(child)));
-                unfinished.extend(std::iter::repeat_with(child).take(unlisted));
+                unfinished.extend((0..unlisted).map(|_| of(Some(child.into()))));
             }
         }
     });

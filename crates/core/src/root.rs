@@ -8,7 +8,7 @@ use crate::context::ContextInner;
 use crate::error::{CancelCause, Cancelled};
 use crate::hooks::RuntimeHooks;
 use crate::job::Job;
-use crate::node::cancel::cancel;
+use crate::node::cancel::{cancel, cancel_softly};
 use crate::node::side::{Policy, Side};
 use crate::node::state::{self, State};
 use crate::node::{Kind, Node, NodeRef, VTable, free_own_context, no_future, tree};
@@ -65,9 +65,30 @@ impl Root {
     /// Cancels all that the runtime has, with the cause `Shutdown`, and lets the root end when
     /// the last of it has.
     pub fn close(&self) {
-        let node = self.0.node();
+        self.force();
+        self.end_body();
+    }
+
+    /// As [`close`](Self::close), but what is behind a soft shield goes on until
+    /// [`force`](Self::force).
+    pub fn close_softly(&self) {
         // SAFETY: we hold a reference.
-        unsafe { cancel(node.as_ptr(), &Cancelled::new(CancelCause::Shutdown, node.site)) };
+        unsafe { cancel_softly(self.0.node().as_ptr(), &self.shutdown()) };
+        self.end_body();
+    }
+
+    /// Cancels what there is, soft shields or not.
+    pub fn force(&self) {
+        // SAFETY: we hold a reference.
+        unsafe { cancel(self.0.node().as_ptr(), &self.shutdown()) };
+    }
+
+    fn shutdown(&self) -> Cancelled {
+        Cancelled::new(CancelCause::Shutdown, self.0.node().site)
+    }
+
+    fn end_body(&self) {
+        let node = self.0.node();
         if !node.state.body_done(0).has(state::BODY_DONE)
             && node.side().is_some_and(|side| side.census.leave())
         {

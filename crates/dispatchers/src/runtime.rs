@@ -8,7 +8,7 @@ use std::time::{Duration, Instant as Moment};
 
 use corymb_core::hooks::{self, Choice, RuntimeHooks};
 use corymb_core::internal::{
-    Root, TimerShard, enclose, real_now, refused_by_shutdown, scope_of, unfinished,
+    Root, TimerShard, Unfinished, enclose, real_now, refused_by_shutdown, scope_of, unfinished,
     unwind_cancelled,
 };
 use corymb_core::time::{Clock, Instant};
@@ -445,6 +445,10 @@ impl Runtime {
 
     /// Cancels everything, waits for the end of it, `grace` at most, and ends the workers.
     ///
+    /// What is behind a [`soft_shield`](corymb_core::soft_shield) goes on, and is dropped when the
+    /// grace is over: with a grace of zero, and on one of the runtime's own threads, at once. For
+    /// that it waits a second more, at most.
+    ///
     /// Nothing runs after it has returned an empty report. Otherwise the polls and destructors
     /// that it lists run on in their threads, and no coroutine is polled again. On one of the
     /// runtime's own threads it cannot wait for itself: it cancels, and reports what there is.
@@ -471,7 +475,7 @@ impl Runtime {
             || *lock(&shared.shutter) == Some(thread::current().id());
         let _one = (!inside).then(|| lock(&shared.shutting));
         let Some(root) = shared.lock_root().take() else {
-            return ShutdownReport::new(shared.ended.is(), Vec::new());
+            return ShutdownReport::new(shared.ended.is(), Vec::new(), Vec::new());
         };
         *lock(&shared.shutter) = Some(thread::current().id());
         let report = self.end(&root, grace);
@@ -485,21 +489,41 @@ impl Runtime {
         let ended = &self.shared.ended;
         let signal = Arc::clone(ended);
         job.on_completion(move |_| signal.set());
-        root.close();
-        if !pool::is_thread_of(&self.shared.pool) {
+        let inside = pool::is_thread_of(&self.shared.pool);
+        let (forced, unfinished) = if inside || grace.is_zero() {
+            root.close();
+            (Vec::new(), if job.is_completed() { Vec::new() } else { unfinished(&job) })
+        } else {
+            root.close_softly();
             ended.wait(until);
-        }
-        let unfinished = if job.is_completed() { Vec::new() } else { unfinished(&job) };
+            self.force(root)
+        };
         self.shared.pool.close();
         self.shared.pool.reactor().close();
         let left = until.map_or(Duration::MAX, |until| until.duration_since(Moment::now()));
-        if !pool::is_thread_of(&self.shared.pool) && unfinished.is_empty() {
+        if !inside && unfinished.is_empty() {
             // They have nothing left to run, so this does not take long.
             self.shared.pool.join(left.max(Duration::from_secs(1)));
         }
-        ShutdownReport::new(job.is_completed(), unfinished)
+        ShutdownReport::new(job.is_completed(), forced, unfinished)
+    }
+
+    /// Forces what has not ended by itself; what ended then, and what did not.
+    fn force(&self, root: &Root) -> (Vec<Unfinished>, Vec<Unfinished>) {
+        let job = root.job();
+        if job.is_completed() {
+            return (Vec::new(), Vec::new());
+        }
+        let late = unfinished(job);
+        root.force();
+        self.shared.ended.wait(Moment::now().checked_add(FORCING));
+        let (forced, _) = late.into_iter().partition(|it| it.job.is_completed());
+        (forced, if job.is_completed() { Vec::new() } else { unfinished(job) })
     }
 }
+
+/// How long a shutdown waits for what it has forced, at most: time for a poll of each.
+const FORCING: Duration = Duration::from_secs(1);
 
 /// The future is a detached coroutine, as by [`launch_detached`](Self::launch_detached).
 ///
@@ -589,6 +613,7 @@ pub struct Entered {
 #[must_use = "it tells what did not end"]
 pub struct ShutdownReport {
     ended: bool,
+    forced: Vec<Who>,
     unfinished: Vec<Who>,
     /// What each of them was doing.
     doing: Vec<Doing>,
@@ -605,10 +630,11 @@ impl fmt::Display for Doing {
 }
 
 impl ShutdownReport {
-    fn new(ended: bool, unfinished: Vec<(Who, Option<String>)>) -> Self {
+    fn new(ended: bool, forced: Vec<Unfinished>, unfinished: Vec<Unfinished>) -> Self {
+        let forced = forced.into_iter().map(|it| it.who).collect();
         let (unfinished, doing) =
-            unfinished.into_iter().map(|(who, doing)| (who, Doing(doing))).unzip();
-        Self { ended, unfinished, doing }
+            unfinished.into_iter().map(|it| (it.who, Doing(it.doing))).unzip();
+        Self { ended, forced, unfinished, doing }
     }
 
     /// Whether everything has ended.
@@ -625,6 +651,31 @@ impl ShutdownReport {
     /// ```
     pub fn is_empty(&self) -> bool {
         self.ended
+    }
+
+    /// The coroutines that went on behind a [`soft_shield`](corymb_core::soft_shield) until the grace
+    /// was over, and were dropped then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    /// use corymb::soft_shield;
+    ///
+    /// let runtime = corymb::Runtime::new()?;
+    /// let (tell, told) = mpsc::channel();
+    /// drop(runtime.detached(soft_shield(async move {
+    ///     tell.send(()).unwrap();
+    ///     std::future::pending::<()>().await;
+    /// })));
+    /// told.recv().unwrap();
+    /// let report = runtime.shutdown(Duration::from_millis(10));
+    /// assert!(report.is_empty() && report.forced().len() == 1, "{report}");
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
+    pub fn forced(&self) -> &[Who] {
+        &self.forced
     }
 
     /// The coroutines that had not ended; the body of a `run_blocking` is none. One that has never
@@ -660,7 +711,18 @@ impl ShutdownReport {
 impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
-            return f.write_str("everything has ended");
+            f.write_str("everything has ended")?;
+        }
+        if let forced @ 1.. = self.forced.len() {
+            let comma = if self.is_empty() { ", " } else { "" };
+            write!(f, "{comma}{forced} coroutines by force, after the grace:")?;
+            self.forced.iter().try_for_each(|who| write!(f, "\n  {who}"))?;
+        }
+        if self.is_empty() {
+            return Ok(());
+        }
+        if !self.forced.is_empty() {
+            f.write_str("\n")?;
         }
         let unfinished = self.unfinished.len();
         write!(

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use corymb_core::hooks::{self, RuntimeHooks};
 use corymb_core::time::sleep;
-use corymb_core::{Dispatch, Dispatcher, is_cancelled, scope, yield_now};
-use corymb_dispatchers::{Builder, Metrics, Runtime, WorkerBlocked, launch_detached};
+use corymb_core::{
+    Deferred, Dispatch, Dispatcher, Scope, is_cancelled, scope, spawn_on, yield_now,
+};
+use corymb_dispatchers::{Builder, Metrics, Runtime, WorkerBlocked, launch_detached, run_blocking};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -488,6 +490,87 @@ fn where_coroutines_have_blocked_twice_the_next_one_has_lent_its_processor() {
     assert!(rt.shutdown(LONG).is_empty());
 }
 
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Launches all that is given to it at one place.
+fn at_the_place(s: &Scope, work: Work) -> Deferred<()> {
+    s.coroutine().name("blocks").spawn(async move { work() })
+}
+
+/// Has coroutines of that place block until they are told of; it is known to block then.
+fn make_the_place_known(rt: &Runtime, events: Receiver<WorkerBlocked>) {
+    let events = Arc::new(Mutex::new(events));
+    rt.run_blocking(scope(async |s| {
+        for _ in 0..2 {
+            let events = events.clone();
+            let is_begin =
+                |event: &WorkerBlocked| event.name.as_deref() == Some("blocks") && !event.ended;
+            let until_told = move || {
+                events.lock().unwrap().iter().find(is_begin).unwrap();
+            };
+            at_the_place(&s, Box::new(until_told)).await;
+        }
+    }));
+}
+
+#[test]
+fn a_blocking_run_where_coroutines_are_known_to_block_has_a_thread_for_io() {
+    let (hook, events) = blocked_events();
+    let rt = builder(1).max_pool_size(2).blocked_threshold(Duration::from_millis(2));
+    let rt = rt.on_worker_blocked(hook).build().unwrap();
+    make_the_place_known(&rt, events);
+    let sum = Arc::new(AtomicUsize::new(0));
+    let add = sum.clone();
+    let run = move || {
+        let inner = async move {
+            // Another thread has the processor then, and there are two.
+            let two = spawn_on(Dispatcher::Default, async { 2 }).await;
+            // A blocking run inside of a blocking run is the same thread.
+            let three = async { spawn_on(Dispatcher::Io, async { 3 }).await };
+            add.fetch_add(two + run_blocking(three), Ordering::SeqCst);
+        };
+        run_blocking(inner);
+    };
+    rt.run_blocking(scope(async |s| at_the_place(&s, Box::new(run)).await));
+    assert_eq!(sum.load(Ordering::SeqCst), 5);
+    assert!(rt.metrics().known_polls >= 1);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn coroutines_that_are_known_to_block_have_no_more_threads_than_the_pool_may() {
+    let (hook, events) = blocked_events();
+    let (gauge, blocking) = (Arc::new(Gauge::default()), Arc::new(Gauge::default()));
+    let (start, stop) = (gauge.clone(), gauge.clone());
+    let rt = builder(1).max_pool_size(3).blocked_threshold(Duration::from_millis(2));
+    let rt = rt.on_thread_start(move || start.enter()).on_thread_stop(move || stop.leave());
+    let rt = rt.on_worker_blocked(hook).build().unwrap();
+    make_the_place_known(&rt, events);
+    let (begin, begun) = channel();
+    let (release, released) = channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    rt.run_blocking(scope(async |s| {
+        for _ in 0..8 {
+            let (blocking, begin, released) = (blocking.clone(), begin.clone(), released.clone());
+            let block = move || {
+                blocking.enter();
+                begin.send(()).unwrap();
+                let _released = released.lock().unwrap().recv();
+                blocking.leave();
+            };
+            drop(at_the_place(&s, Box::new(block)));
+        }
+        for _ in 0..3 {
+            begun.recv().unwrap();
+        }
+        // Meanwhile the watchdog comes by a few times; it is the one who fires this.
+        sleep(Duration::from_millis(50)).await;
+        drop(release);
+    }));
+    assert_eq!((blocking.most(), gauge.most()), (3, 3));
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
 #[test]
 fn what_the_blocked_one_has_queued_is_run_after_it_gave_up_its_processor() {
     let (rt, events) = watched(1);
@@ -557,6 +640,33 @@ fn threads_without_work_end() {
         stops.recv_timeout(LONG).unwrap();
     }
     assert_eq!(rt.run_blocking(rt.detached(async { 3 })), 3);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn io_that_finds_only_a_thread_which_is_about_to_end_has_the_next_one() {
+    let (ending, ends) = channel();
+    let (let_go, is_let_go) = channel::<()>();
+    let hook = Mutex::new((ending, is_let_go));
+    let rt = builder(1)
+        .max_pool_size(2)
+        .keep_alive(Duration::ZERO)
+        .on_thread_stop(move || {
+            let (ending, is_let_go) = &*hook.lock().unwrap();
+            let _heard = ending.send(());
+            let _gone = is_let_go.recv();
+        })
+        .build()
+        .unwrap();
+    let io = || rt.detached(spawn_on(Dispatcher::Io, async {}));
+    rt.run_blocking(io());
+    ends.recv().unwrap();
+    let waiting = io();
+    while rt.metrics().io_queued == 0 {
+        rt.run_blocking(yield_now());
+    }
+    drop(let_go);
+    rt.run_blocking(waiting);
     assert!(rt.shutdown(LONG).is_empty());
 }
 

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use corymb_core::hooks::{self, RuntimeHooks};
 use corymb_core::time::sleep;
 use corymb_core::{
-    Deferred, Dispatch, Dispatcher, Scope, is_cancelled, scope, spawn_on, yield_now,
+    Deferred, Dispatch, Dispatcher, Scope, is_cancelled, scope, spawn_on, suspend_cancellable,
+    yield_now,
 };
 use corymb_dispatchers::{Builder, Metrics, Runtime, WorkerBlocked, launch_detached, run_blocking};
 
@@ -568,6 +569,29 @@ fn coroutines_that_are_known_to_block_have_no_more_threads_than_the_pool_may() {
         drop(release);
     }));
     assert_eq!((blocking.most(), gauge.most()), (3, 3));
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn what_is_woken_unconfined_goes_on_while_its_waker_blocks_in_place() {
+    let rt = builder(1).build().unwrap();
+    let (wake, woken) = channel();
+    let (tell, told) = channel::<()>();
+    rt.run_blocking(scope(async |s| {
+        s.coroutine().on(Dispatcher::Unconfined).launch(async move {
+            suspend_cancellable(|waiting| wake.send(waiting).unwrap()).await.unwrap();
+            tell.send(()).unwrap();
+        });
+        s.launch(async move {
+            woken.recv().unwrap().resume(()).unwrap();
+            let mut went = false;
+            in_place(|| {
+                told.recv().unwrap();
+                went = true;
+            });
+            assert!(went);
+        });
+    }));
     assert!(rt.shutdown(LONG).is_empty());
 }
 

@@ -16,8 +16,8 @@
 use std::time::Duration;
 
 use corymb_core::Dispatch;
-use corymb_core::internal::TimerShard;
 use corymb_core::internal::prim::atomic::{AtomicU32, Ordering};
+use corymb_core::internal::{TimerShard, hand_unconfined_on};
 
 use super::Pool;
 use super::io::Io;
@@ -110,7 +110,8 @@ impl Local {
         true
     }
 
-    /// Lends the processor that is held; somebody else may take it from now on.
+    /// Lends the processor that is held; somebody else may take it from now on. What is unconfined
+    /// and waits for this thread goes to others.
     #[inline]
     pub(super) fn lend(&self) -> Option<Seen> {
         let processor = self.held()?;
@@ -119,6 +120,7 @@ impl Local {
         self.set_lent(Some(processor));
         let seen = self.sign(|me| processor.owner.lend(me));
         self.pool().watchdog.lent(self.pool());
+        hand_unconfined_on();
         Some(seen)
     }
 

@@ -170,3 +170,26 @@ impl Local {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_sections_turn_it_off_and_short_ones_in_a_row_on_again() {
+        let short = LONG - Duration::from_nanos(1);
+        let lending = Lending::new();
+        let polls_until_on =
+            || (0..).take_while(|_| !lending.is_on()).map(|_| lending.polled(short));
+        assert!(lending.is_on());
+        lending.taken();
+        assert_eq!(polls_until_on().count(), 16);
+        lending.polled(LONG);
+        assert!(!lending.is_on());
+        for _ in 1..PATIENCE {
+            lending.polled(short);
+        }
+        lending.polled(LONG);
+        assert_eq!(polls_until_on().count(), 16, "in a row");
+    }
+}

@@ -107,12 +107,6 @@ impl Roster {
         }
     }
 
-    /// Whether there is a spare, or one more thread may be started.
-    pub(super) fn has_room(&self) -> bool {
-        let state = self.lock();
-        !state.spares.is_empty() || state.has_room(self.max_threads)
-    }
-
     /// Ends the spares.
     pub(super) fn close(&self) {
         let mut state = self.lock();

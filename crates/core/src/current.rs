@@ -83,6 +83,28 @@ pub(crate) fn push_loop() -> Level {
     CURRENT.with(|current| current.push(current.runtime.get(), HAS_LOOP))
 }
 
+/// Calls `f` as if the coroutine whose poll is in progress here were not there, nor its poll: for
+/// what a coroutine runs that is not its own code. Its frame is the innermost.
+pub(crate) fn outside<R>(f: impl FnOnce() -> R) -> R {
+    let is_outermost = frames().next().and_then(Frame::poll).is_some_and(|poll| poll.is_outermost);
+    let has_loop = |level: u64| if is_outermost { 0 } else { level & HAS_LOOP };
+    let push =
+        |current: &Current| current.push(current.runtime.get(), has_loop(current.level.get()));
+    let _left = LeaveLevel(CURRENT.with(push));
+    let frame = Frame { up: Cell::new(ptr::null()), poll: ptr::null(), node: FrameNode::Outside };
+    let _inside = frame.enter();
+    f()
+}
+
+/// Leaves a level, and those that were entered after it and left behind.
+struct LeaveLevel(Level);
+
+impl Drop for LeaveLevel {
+    fn drop(&mut self) {
+        restore_runtime(&self.0);
+    }
+}
+
 /// In a level's number: something on this thread runs what is unconfined, before it returns.
 const HAS_LOOP: u64 = 1;
 
@@ -163,6 +185,8 @@ pub(crate) struct Poll {
     cleanups: Cell<bool>,
     /// No other poll on this thread has it.
     number: u64,
+    /// Of the thread's polls and loops.
+    is_outermost: bool,
 }
 
 impl Poll {
@@ -178,6 +202,7 @@ impl Poll {
             bound: Cell::new(false),
             cleanups: Cell::new(false),
             number: runtime.level.number,
+            is_outermost: runtime.level.is_outermost(),
         }
     }
 
@@ -290,6 +315,9 @@ enum FrameNode {
     Section(*const Section),
     /// What a thread blocks on.
     Bound,
+    /// What is not part of the coroutine right around it, though that one's poll runs it: to code
+    /// inside it is as if this frame and that one were not there.
+    Outside,
 }
 
 impl Frame {
@@ -347,6 +375,28 @@ impl Frame {
         catch_unwind(AssertUnwindSafe(f))
     }
 
+    /// The frame around this one, as code here sees it.
+    #[inline]
+    fn around<'a>(&self) -> Option<&'a Self> {
+        // SAFETY: as in `all_frames`.
+        unsafe { self.up.get().as_ref() }.and_then(Self::or_beyond)
+    }
+
+    /// This frame, or what is around the coroutine whose poll it hides.
+    #[inline]
+    fn or_beyond(&self) -> Option<&Self> {
+        match self.node {
+            FrameNode::Outside => self.beyond(),
+            _ => Some(self),
+        }
+    }
+
+    #[cold]
+    fn beyond(&self) -> Option<&Self> {
+        // SAFETY: as in `all_frames`.
+        unsafe { self.up.get().as_ref() }.and_then(Self::around)
+    }
+
     /// Whether it is the frame of a coroutine itself.
     fn is_coroutine(&self) -> bool {
         match self.node {
@@ -383,9 +433,21 @@ impl Drop for FrameGuard<'_> {
     }
 }
 
-/// All frames, from the innermost outwards.
+/// All frames that code here may know of, from the innermost outwards.
 #[inline]
 fn frames<'a>() -> impl Iterator<Item = &'a Frame> {
+    std::iter::successors(innermost(), |frame| frame.around())
+}
+
+/// The first of [`frames`].
+#[inline]
+fn innermost<'a>() -> Option<&'a Frame> {
+    // SAFETY: as in `all_frames`.
+    unsafe { CURRENT.with(|current| current.frame.get()).as_ref() }.and_then(Frame::or_beyond)
+}
+
+/// The frames on this thread's stack, those that are hidden by others included.
+fn all_frames<'a>() -> impl Iterator<Item = &'a Frame> {
     // SAFETY: an entered frame outlives its guard, and guards nest: all on the chain are valid
     // until this thread leaves them, which it does not while a caller here looks.
     let first = unsafe { CURRENT.with(|current| current.frame.get()).as_ref() };
@@ -414,9 +476,9 @@ fn frames_to_shield<'a>() -> impl Iterator<Item = &'a Frame> {
     })
 }
 
-/// The coroutines in whose polls this is, from the innermost outwards.
+/// The coroutines in whose polls this is, hidden ones included, from the innermost outwards.
 pub(crate) fn coroutines() -> impl Iterator<Item = *const Node> {
-    frames()
+    all_frames()
         .filter(|frame| frame.is_coroutine())
         .filter_map(|frame| frame.poll().map(|poll| poll.node.as_ptr().cast_const()))
 }
@@ -504,16 +566,14 @@ pub fn runs_as(dispatch: &dyn Dispatch) -> bool {
 
 /// The node of the innermost frame, made if need be.
 pub(crate) fn node() -> Option<NodeRef> {
-    // SAFETY: as in `frames`.
-    node_of(unsafe { CURRENT.with(|current| current.frame.get()).as_ref() }?)
+    node_of(innermost()?)
 }
 
 fn node_of(frame: &Frame) -> Option<NodeRef> {
-    // SAFETY: as in `frames`.
-    let up = unsafe { frame.up.get().as_ref() };
+    let up = frame.around();
     let node = match frame.node {
         FrameNode::Made(node) => node,
-        FrameNode::Section(_) | FrameNode::Bound => return node_of(up?),
+        FrameNode::Section(_) | FrameNode::Bound | FrameNode::Outside => return node_of(up?),
         FrameNode::Lazy(lazy) => {
             let parent = match up {
                 Some(up) => node_of(up)?,
@@ -555,11 +615,10 @@ pub(crate) fn units() -> Vec<NodeRef> {
 /// The context that a section sets for what is right inside it; none elsewhere, where the node's
 /// own is in force.
 fn section_context(frame: &Frame) -> Option<Arc<ContextInner>> {
-    // SAFETY: as in `frames`.
-    let up = unsafe { frame.up.get().as_ref() };
+    let up = frame.around();
     match frame.node {
         FrameNode::Made(_) | FrameNode::Lazy(_) => None,
-        FrameNode::Bound => section_context(up?),
+        FrameNode::Bound | FrameNode::Outside => section_context(up?),
         FrameNode::Section(section) => {
             let outer = || match up.and_then(section_context) {
                 Some(outer) => Some(outer),
@@ -610,7 +669,7 @@ fn is_cancelled_in<'a>(mut frames: impl Iterator<Item = &'a Frame>) -> bool {
         FrameNode::Made(node) => is_over(unsafe { node.as_ref() }),
         // SAFETY: valid while the frame is entered.
         FrameNode::Lazy(lazy) => unsafe { &*lazy }.is_expired(),
-        FrameNode::Section(_) | FrameNode::Bound => false,
+        FrameNode::Section(_) | FrameNode::Bound | FrameNode::Outside => false,
     })
 }
 

@@ -67,7 +67,7 @@ pub mod internal {
     pub use crate::root::Root;
     pub use crate::scope::{enclose, scope_of};
     pub use crate::time::{TimerShard, real_now};
-    pub use crate::unconfined::Loop as UnconfinedLoop;
+    pub use crate::unconfined::{Loop as UnconfinedLoop, hand_on as hand_unconfined_on};
     pub use crate::wait::{WaitKind, waiting_on};
     pub use crate::waker_word::WakerWord;
 }

@@ -7,7 +7,7 @@
 //! | list | gets | is emptied by |
 //! | --- | --- | --- |
 //! | `starts` | what is launched while a start or the loop is in progress | that, before it returns |
-//! | `woken` | what is woken while the thread has a poll or a loop in progress | the outermost poll when it has returned; a thread's own loop ([`Loop`]) after each poll |
+//! | `woken` | what is woken while the thread has a poll or a loop in progress | the outermost poll when it has returned; a thread's own loop ([`Loop`]) after each poll; a worker that is about to block, which hands it to the default dispatcher ([`hand_on`]) |
 //!
 //! A thread without either gives what it wakes to the runtime's default dispatcher. Whether there
 //! is one is a bit in the number of the thread's innermost [`Level`].
@@ -133,6 +133,22 @@ pub(crate) fn after_poll(level: &Level) {
     }
 }
 
+/// Hands on to the default dispatcher what was woken in the poll in progress and waits for its end:
+/// to be called before the poll blocks its thread, which may be for one of them.
+#[inline]
+pub fn hand_on() {
+    if current::has_unconfined() {
+        hand_woken_on();
+    }
+}
+
+#[cold]
+fn hand_woken_on() {
+    while let Some(coroutine) = HERE.with(|here| here.woken.pop()) {
+        coroutine.dispatch_to_default(|default, it| default.dispatch(it));
+    }
+}
+
 /// Runs all that waits on this thread.
 fn run_woken() {
     let _starting = Starting::set(true);
@@ -181,9 +197,7 @@ impl Drop for Loop {
         current::restore_runtime(&self.level);
         // By a panic of what the thread blocked on; a loop further out sees to them itself.
         if self.level.is_outermost() {
-            while let Some(coroutine) = HERE.with(|here| here.woken.pop()) {
-                coroutine.dispatch_to_default(|default, it| default.dispatch(it));
-            }
+            hand_woken_on();
             current::set_unconfined(false);
         }
     }

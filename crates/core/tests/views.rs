@@ -1,10 +1,11 @@
 //! Views: limits, order, fairness, and dispatchers underneath that do not do what they should.
 
 use std::collections::VecDeque;
-use std::future::pending;
-use std::panic::resume_unwind;
+use std::future::{pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 
 use corymb_core::internal::hop;
 use corymb_core::{
@@ -438,6 +439,188 @@ fn code_that_runs_coroutines_inside_of_a_poll_has_no_part_in_the_place() {
     });
     hand.run();
     assert_eq!(job.state(), JobState::Completed);
+}
+
+/// What is current where it is dropped.
+struct NotesCurrent(Arc<Mutex<Vec<Option<Job>>>>);
+
+impl Drop for NotesCurrent {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push(Job::current());
+    }
+}
+
+/// Launches one that ends, with a handler and an output that nobody wants: both look for a job.
+fn ends_and_looks(rt: &Harness, on: &Dispatcher, seen: &Arc<Mutex<Vec<Option<Job>>>>) {
+    let _inside = rt.enter();
+    let output = NotesCurrent(seen.clone());
+    let child = rt.scope().coroutine().on(on.clone()).spawn(async move { output });
+    let in_handler = NotesCurrent(seen.clone());
+    let _registered = child.job().on_completion(move |_| drop(in_handler));
+}
+
+#[test]
+fn what_a_coroutines_end_calls_does_not_find_the_runner() {
+    let rt = Harness::new();
+    let (hand, under) = Hand::new();
+    let outer = view(&rt, &under, 1);
+    let inner = view(&rt, &outer, 1);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    for on in [&under, &outer, &inner] {
+        ends_and_looks(&rt, on, &seen);
+        hand.run();
+        let seen = std::mem::take(&mut *seen.lock().unwrap());
+        assert!(seen.len() == 2 && seen.iter().all(Option::is_none), "{seen:?}");
+    }
+    // Dropped unpolled, with its runner; its future is dropped inside of it.
+    ends_and_looks(&rt, &inner, &seen);
+    drop(hand.take());
+    rt.run();
+    let seen = seen.lock().unwrap();
+    assert!(matches!(&seen[..], [Some(_), None]), "{seen:?}");
+}
+
+#[test]
+fn what_a_coroutines_end_calls_finds_what_is_around_the_runner() {
+    let rt = Harness::new();
+    let (hand, under) = Hand::new();
+    let on = view(&rt, &under, 1);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    ends_and_looks(&rt, &on, &seen);
+    let runs = hand.clone();
+    let around = launch(&rt, &Dispatcher::Default, async move { runs.run() });
+    rt.run();
+    assert_eq!(*seen.lock().unwrap(), [Some(around.clone()), Some(around)]);
+}
+
+/// Suspends once, and leaves its waker.
+async fn leave_waker(slot: Arc<Mutex<Option<Waker>>>) {
+    let mut first = true;
+    poll_fn(|cx| {
+        if !std::mem::take(&mut first) {
+            return Poll::Ready(());
+        }
+        *slot.lock().unwrap() = Some(cx.waker().clone());
+        Poll::Pending
+    })
+    .await;
+}
+
+#[test]
+fn what_is_woken_unconfined_goes_on_before_the_next_of_the_view() {
+    let rt = Harness::new();
+    let (hand, under) = Hand::new();
+    let outer = view(&rt, &under, 1);
+    let inner = view(&rt, &outer, 1);
+    // In the end inside of another poll, which it has to wait for.
+    for (on, by_hand, order) in
+        [(&outer, true, [0, 1, 2]), (&inner, true, [0, 1, 2]), (&inner, false, [0, 2, 1])]
+    {
+        let (trace, slot) = (Trace::default(), Arc::default());
+        let (noted, left) = (trace.clone(), Arc::clone(&slot));
+        launch(&rt, &Dispatcher::Unconfined, async move {
+            leave_waker(left).await;
+            noted.note(1);
+        });
+        let noted = trace.clone();
+        launch(&rt, on, async move {
+            slot.lock().unwrap().take().unwrap().wake();
+            noted.note(0);
+        });
+        notes(&rt, on, &trace, 2..3);
+        if by_hand {
+            hand.run();
+        } else {
+            let runs = hand.clone();
+            launch(&rt, &Dispatcher::Default, async move { runs.run() });
+            rt.run();
+        }
+        assert_eq!(trace.take(), order);
+    }
+}
+
+/// A dispatcher whose `switch` does what a test wants.
+struct Switches<F> {
+    hand: Hand,
+    switch: F,
+}
+
+impl<F: Fn() -> bool + Send + Sync + 'static> Dispatch for Switches<F> {
+    fn dispatch(&self, coroutine: Coroutine) {
+        self.hand.dispatch(coroutine);
+    }
+
+    fn switch(&self, _: &dyn Dispatch) -> bool {
+        (self.switch)()
+    }
+}
+
+#[test]
+fn a_switch_that_panics_on_the_way_into_a_view_leaves_the_place() {
+    let rt = Harness::new();
+    let (_, elsewhere) = Hand::new();
+    let under = Arc::new(Switches { hand: Hand::default(), switch: || true });
+    let panics = Switches { hand: Hand::default(), switch: || panic!("no way back") };
+    let on = view(&rt, &Dispatcher::Custom(under.clone()), 1);
+    let (here, back) = (on.clone(), Dispatcher::Custom(Arc::new(panics)));
+    let job = launch(&rt, &on, async move {
+        assert!(hops(&here, &elsewhere));
+        let caught = catch_unwind(AssertUnwindSafe(|| hops(&back, &here)));
+        assert!(caught.is_err());
+    });
+    under.hand.run();
+    assert_eq!(job.state(), JobState::Completed);
+    let trace = Trace::default();
+    notes(&rt, &on, &trace, 0..1);
+    under.hand.run();
+    assert_eq!(trace.take(), [0]);
+}
+
+#[test]
+fn a_switch_that_asks_the_view_once_more_gives_one_place_away() {
+    type Ask = Box<dyn FnOnce() -> bool + Send>;
+    let rt = Harness::new();
+    let (_, elsewhere) = Hand::new();
+    let again = Arc::new(Mutex::new(None::<Ask>));
+    let ask = again.clone();
+    let switch = move || {
+        let ask = ask.lock().unwrap().take();
+        ask.is_none_or(|ask| ask())
+    };
+    let asks = Switches { hand: Hand::default(), switch: switch.clone() };
+    let under = Arc::new(Switches { hand: Hand::default(), switch });
+    let on = view(&rt, &Dispatcher::Custom(under.clone()), 2);
+    let (here, from) = (on.clone(), Dispatcher::Custom(Arc::new(asks)));
+    let job = launch(&rt, &on, async move {
+        let hop_twice = |from: &Dispatcher, to: &Dispatcher| {
+            let (once_more, there) = (from.clone(), to.clone());
+            *again.lock().unwrap() = Some(Box::new(move || hops(&once_more, &there)));
+            hops(from, to)
+        };
+        assert!(hop_twice(&here, &elsewhere));
+        // On the way in two places are taken for a moment.
+        assert!(hop_twice(&from, &here));
+    });
+    under.hand.run();
+    assert_eq!(job.state(), JobState::Completed);
+    for _ in 0..3 {
+        launch(&rt, &on, yield_now());
+    }
+    assert_eq!(under.hand.len(), 2, "as many places as before");
+    under.hand.run();
+}
+
+#[test]
+fn a_runner_that_has_lost_its_place_ends_with_the_view() {
+    let rt = Harness::new();
+    let (hand, under) = Hand::new();
+    let on = view(&rt, &under, 1);
+    let (here, out) = (on.clone(), under.clone());
+    launch(&rt, &on, async move { assert!(hops(&here, &out)) });
+    hand.run();
+    drop(on);
+    // Two references: the test's, and that of `under`.
+    assert_eq!(Arc::strong_count(&hand), 2);
 }
 
 /// A number that only the coroutines of one view touch.

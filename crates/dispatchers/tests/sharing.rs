@@ -1,14 +1,19 @@
 //! One pool for computing and for blocking: who runs, how many, and who makes up for whom.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::future::pending;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use corymb_core::hooks::{self, RuntimeHooks};
 use corymb_core::time::sleep;
-use corymb_core::{Dispatch, Dispatcher, is_cancelled, scope, yield_now};
-use corymb_dispatchers::{Builder, Metrics, Runtime, WorkerBlocked, launch_detached};
+use corymb_core::{
+    Deferred, Dispatch, Dispatcher, Scope, is_cancelled, scope, spawn_on, suspend_cancellable,
+    yield_now,
+};
+use corymb_dispatchers::{Builder, Metrics, Runtime, WorkerBlocked, launch_detached, run_blocking};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -393,6 +398,24 @@ fn timers_fire_while_all_workers_compute_in_long_polls() {
 }
 
 #[test]
+fn timers_fire_though_their_driver_blocks_and_the_others_sleep() {
+    let rt = builder(2).min_runnable(0).on_worker_blocked(|_| {}).build().unwrap();
+    let (begin, begun) = channel();
+    let (release, released) = channel::<()>();
+    let blocking = rt.detached(async move {
+        // On the thread that drives, which has fired this.
+        sleep(Duration::from_millis(1)).await;
+        begin.send(()).unwrap();
+        released.recv().unwrap();
+    });
+    begun.recv().unwrap();
+    rt.run_blocking(sleep(Duration::from_millis(1)));
+    release.send(()).unwrap();
+    rt.run_blocking(blocking);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
 fn what_computes_first_and_then_blocks_is_made_up_for() {
     let (rt, events) = watched(1);
     let (tell, told) = channel::<()>();
@@ -489,6 +512,253 @@ fn where_coroutines_have_blocked_twice_the_next_one_has_lent_its_processor() {
 }
 
 #[test]
+fn what_the_blocked_one_has_woken_is_run_though_all_others_sleep() {
+    let (rt, events) = watched(1);
+    let (wake, woken) = channel();
+    let (tell, told) = channel();
+    let waiting = rt.detached(async move {
+        suspend_cancellable(|waiting| wake.send(waiting).unwrap()).await.unwrap();
+        tell.send(()).unwrap();
+    });
+    let waiting_for = woken.recv().unwrap();
+    let (release, released) = channel::<()>();
+    let blocking = rt.detached(async move {
+        released.recv().unwrap();
+        // To the slot, for which nobody is called.
+        waiting_for.resume(()).unwrap();
+    });
+    events.recv().unwrap();
+    let is_made_up_for = |metrics: Metrics| metrics.permits == 2 && metrics.sleeping == 1;
+    while !is_made_up_for(rt.metrics()) {
+        thread::yield_now();
+    }
+    release.send(()).unwrap();
+    told.recv_timeout(LONG).unwrap();
+    rt.run_blocking(async { (blocking.await, waiting.await) });
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn what_a_poll_that_blocks_has_woken_last_is_run_by_another_worker() {
+    let (hook, events) = blocked_events();
+    let rt = builder(2).min_runnable(0).blocked_threshold(Duration::from_millis(2));
+    let rt = rt.on_worker_blocked(hook).build().unwrap();
+    let (wake, woken) = channel();
+    let (tell, told) = channel();
+    let waiting = rt.detached(async move {
+        suspend_cancellable(|waiting| wake.send(waiting).unwrap()).await.unwrap();
+        tell.send(()).unwrap();
+    });
+    let blocking = rt.detached(async move {
+        woken.recv().unwrap().resume(()).unwrap();
+        told.recv_timeout(LONG).unwrap();
+    });
+    rt.run_blocking(async { (blocking.await, waiting.await) });
+    drop(events);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn no_more_processors_are_kept_free_than_the_program_wants() {
+    let (hook, events) = blocked_events();
+    let rt = builder(2).min_runnable(0).blocked_threshold(Duration::from_millis(2));
+    let rt = rt.on_worker_blocked(hook).build().unwrap();
+    let (release, released) = channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let block = |name: &'static str| {
+        let released = released.clone();
+        let until_released = move || {
+            let _released = released.lock().unwrap().recv();
+        };
+        drop(rt.detached(scope(async move |s| {
+            s.coroutine().name(name).launch(async move { until_released() });
+        })));
+        let begin = |it: &WorkerBlocked| it.name.as_deref() == Some(name) && !it.ended;
+        events.iter().find(begin).unwrap();
+    };
+    block("first");
+    // What follows from the first one has happened by the time the second one is told of.
+    block("second");
+    let metrics = rt.metrics();
+    assert_eq!((metrics.permits, metrics.compensated), (2, 0));
+    drop(release);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Launches all that is given to it at one place.
+fn at_the_place(s: &Scope, work: Work) -> Deferred<()> {
+    s.coroutine().name("blocks").spawn(async move { work() })
+}
+
+/// Has coroutines of that place block until they are told of; it is known to block then.
+fn make_the_place_known(rt: &Runtime, events: Receiver<WorkerBlocked>) {
+    let events = Arc::new(Mutex::new(events));
+    rt.run_blocking(scope(async |s| {
+        for _ in 0..2 {
+            let events = events.clone();
+            let is_begin =
+                |event: &WorkerBlocked| event.name.as_deref() == Some("blocks") && !event.ended;
+            let until_told = move || {
+                events.lock().unwrap().iter().find(is_begin).unwrap();
+            };
+            at_the_place(&s, Box::new(until_told)).await;
+        }
+    }));
+}
+
+#[test]
+fn a_blocking_run_where_coroutines_are_known_to_block_has_a_thread_for_io() {
+    let (hook, events) = blocked_events();
+    let rt = builder(1).max_pool_size(2).blocked_threshold(Duration::from_millis(2));
+    let rt = rt.on_worker_blocked(hook).build().unwrap();
+    make_the_place_known(&rt, events);
+    let sum = Arc::new(AtomicUsize::new(0));
+    let add = sum.clone();
+    let run = move || {
+        let inner = async move {
+            // Another thread has the processor then, and there are two.
+            let two = spawn_on(Dispatcher::Default, async { 2 }).await;
+            // Blocking runs inside of a blocking run are on the same thread.
+            let three = async { spawn_on(Dispatcher::Io, async { 3 }).await };
+            add.fetch_add(two + run_blocking(async { run_blocking(three) }), Ordering::SeqCst);
+        };
+        run_blocking(inner);
+    };
+    rt.run_blocking(scope(async |s| at_the_place(&s, Box::new(run)).await));
+    assert_eq!(sum.load(Ordering::SeqCst), 5);
+    assert!(rt.metrics().known_polls >= 1);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn a_blocking_run_makes_room_for_io_that_waits() {
+    let (hook, events) = blocked_events();
+    let rt = builder(1).max_pool_size(2).blocked_threshold(Duration::from_millis(2));
+    let rt = rt.on_worker_blocked(hook).build().unwrap();
+    make_the_place_known(&rt, events);
+    let (begin, begun) = channel();
+    let (give, given) = channel::<Deferred<()>>();
+    let run = move || {
+        let (tell, told) = channel();
+        launch_detached(async move { tell.send(()).unwrap() });
+        // Another thread has the processor now, and there are two.
+        told.recv().unwrap();
+        begin.send(()).unwrap();
+        run_blocking(given.recv().unwrap());
+    };
+    let blocking = rt.detached(scope(async |s| at_the_place(&s, Box::new(run)).await));
+    begun.recv().unwrap();
+    let io = rt.detached(spawn_on(Dispatcher::Io, async {}));
+    while rt.metrics().io_queued == 0 {
+        thread::yield_now();
+    }
+    give.send(io).unwrap();
+    rt.run_blocking(blocking);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn a_blocking_run_gives_back_the_processor_unless_the_place_is_known_to_block() {
+    let (hook, events) = blocked_events();
+    let (let_start, may_start) = channel::<()>();
+    let (may_start, is_shut) = (Mutex::new(may_start), Arc::new(AtomicBool::new(false)));
+    // From some time on no thread begins, so that nobody takes what is lent.
+    let shut = is_shut.clone();
+    let on_start = move || {
+        if shut.load(Ordering::SeqCst) {
+            let _may = may_start.lock().unwrap().recv();
+        }
+    };
+    let rt = builder(1).keep_alive(Duration::ZERO).blocked_threshold(Duration::from_millis(2));
+    let rt = rt.on_thread_start(on_start).on_worker_blocked(hook).build().unwrap();
+    make_the_place_known(&rt, events);
+    until_permits_are(&rt, 1);
+    while rt.metrics().threads > 1 {
+        thread::yield_now();
+    }
+    is_shut.store(true, Ordering::SeqCst);
+    let lent_after = |launch: fn(&Scope, Work) -> Deferred<()>| {
+        let (begin, begun) = channel();
+        let (release, released) = channel::<()>();
+        let run = move || {
+            run_blocking(async {});
+            begin.send(()).unwrap();
+            released.recv().unwrap();
+        };
+        let run: Work = Box::new(run);
+        let blocking = rt.detached(scope(async move |s| launch(&s, run).await));
+        begun.recv().unwrap();
+        let lent = rt.metrics().lent;
+        release.send(()).unwrap();
+        rt.run_blocking(blocking);
+        lent
+    };
+    assert_eq!(lent_after(|s, work| s.spawn(async move { work() })), 0);
+    assert_eq!(lent_after(at_the_place), 1);
+    drop(let_start);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn coroutines_that_are_known_to_block_have_no_more_threads_than_the_pool_may() {
+    let (hook, events) = blocked_events();
+    let (gauge, blocking) = (Arc::new(Gauge::default()), Arc::new(Gauge::default()));
+    let (start, stop) = (gauge.clone(), gauge.clone());
+    let rt = builder(1).max_pool_size(3).blocked_threshold(Duration::from_millis(2));
+    let rt = rt.on_thread_start(move || start.enter()).on_thread_stop(move || stop.leave());
+    let rt = rt.on_worker_blocked(hook).build().unwrap();
+    make_the_place_known(&rt, events);
+    let (begin, begun) = channel();
+    let (release, released) = channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    rt.run_blocking(scope(async |s| {
+        for _ in 0..8 {
+            let (blocking, begin, released) = (blocking.clone(), begin.clone(), released.clone());
+            let block = move || {
+                blocking.enter();
+                begin.send(()).unwrap();
+                let _released = released.lock().unwrap().recv();
+                blocking.leave();
+            };
+            drop(at_the_place(&s, Box::new(block)));
+        }
+        for _ in 0..3 {
+            begun.recv().unwrap();
+        }
+        // Meanwhile the watchdog comes by a few times; it is the one who fires this.
+        sleep(Duration::from_millis(50)).await;
+        drop(release);
+    }));
+    assert_eq!((blocking.most(), gauge.most()), (3, 3));
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn what_is_woken_unconfined_goes_on_while_its_waker_blocks_in_place() {
+    let rt = builder(1).build().unwrap();
+    let (wake, woken) = channel();
+    let (tell, told) = channel::<()>();
+    rt.run_blocking(scope(async |s| {
+        s.coroutine().on(Dispatcher::Unconfined).launch(async move {
+            suspend_cancellable(|waiting| wake.send(waiting).unwrap()).await.unwrap();
+            tell.send(()).unwrap();
+        });
+        s.launch(async move {
+            woken.recv().unwrap().resume(()).unwrap();
+            let mut went = false;
+            in_place(|| {
+                told.recv().unwrap();
+                went = true;
+            });
+            assert!(went);
+        });
+    }));
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
 fn what_the_blocked_one_has_queued_is_run_after_it_gave_up_its_processor() {
     let (rt, events) = watched(1);
     let done = Arc::new(AtomicUsize::new(0));
@@ -534,6 +804,67 @@ fn permits_come_back_to_the_parallelism() {
 }
 
 #[test]
+fn a_processor_that_is_lent_for_long_is_taken_though_nobody_needs_it() {
+    let rt = builder(2).build().unwrap();
+    let (begin, begun) = channel();
+    let (release, released) = channel::<()>();
+    let section = rt.detached(async move {
+        in_place(|| {
+            begin.send(()).unwrap();
+            released.recv().unwrap();
+        });
+    });
+    begun.recv().unwrap();
+    let until = Instant::now() + LONG;
+    while rt.metrics().lent > 0 {
+        assert!(Instant::now() < until, "{:?}", rt.metrics());
+        thread::yield_now();
+    }
+    release.send(()).unwrap();
+    rt.run_blocking(section);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn after_a_long_section_others_go_over_by_the_queue() {
+    let rt = builder(1).build().unwrap();
+    rt.run_blocking(scope(async |s| {
+        let (tell, told) = channel();
+        s.launch(async move {
+            launch_detached(async move { tell.send(()).unwrap() });
+            // Who takes the processor tells it.
+            in_place(|| told.recv().unwrap());
+        });
+    }));
+    let goes_over = async {
+        let mut went = false;
+        in_place(|| went = true);
+        went
+    };
+    assert!(!rt.run_blocking(rt.detached(goes_over)));
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn a_coroutine_that_yields_on_io_stays_on_its_thread() {
+    let started = Arc::new(AtomicUsize::new(0));
+    let count = started.clone();
+    let on_start = move || {
+        count.fetch_add(1, Ordering::SeqCst);
+    };
+    let rt = builder(1).io_parallelism(8).on_thread_start(on_start).build().unwrap();
+    // The worker has its processor, and the spare finds none that is free.
+    rt.run_blocking(rt.detached(async {}));
+    rt.run_blocking(spawn_on(Dispatcher::Io, async {
+        for _ in 0..100 {
+            yield_now().await;
+        }
+    }));
+    assert!(rt.shutdown(LONG).is_empty());
+    assert_eq!(started.load(Ordering::SeqCst), 2, "a worker and a spare");
+}
+
+#[test]
 fn threads_without_work_end() {
     let (stopped, stops) = channel();
     let stopped = Mutex::new(stopped);
@@ -561,6 +892,33 @@ fn threads_without_work_end() {
 }
 
 #[test]
+fn io_that_finds_only_a_thread_which_is_about_to_end_has_the_next_one() {
+    let (ending, ends) = channel();
+    let (let_go, is_let_go) = channel::<()>();
+    let hook = Mutex::new((ending, is_let_go));
+    let rt = builder(1)
+        .max_pool_size(2)
+        .keep_alive(Duration::ZERO)
+        .on_thread_stop(move || {
+            let (ending, is_let_go) = &*hook.lock().unwrap();
+            let _heard = ending.send(());
+            let _gone = is_let_go.recv();
+        })
+        .build()
+        .unwrap();
+    let io = || rt.detached(spawn_on(Dispatcher::Io, async {}));
+    rt.run_blocking(io());
+    ends.recv().unwrap();
+    let waiting = io();
+    while rt.metrics().io_queued == 0 {
+        rt.run_blocking(yield_now());
+    }
+    drop(let_go);
+    rt.run_blocking(waiting);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
 fn the_smallest_pool_runs_everything() {
     let rt = builder(1).max_pool_size(2).io_parallelism(8).build().unwrap();
     let done = Arc::new(AtomicUsize::new(0));
@@ -580,6 +938,66 @@ fn the_smallest_pool_runs_everything() {
         }
     }));
     assert_eq!(done.load(Ordering::SeqCst), 100);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+/// Tells when it is dropped.
+struct Dropped(Arc<AtomicUsize>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_shutdown_drops_what_waits_at_a_lent_processor() {
+    let (let_start, may_start) = channel::<()>();
+    let started = Mutex::new((0, may_start));
+    // All threads but the first wait, so that nobody takes what is lent.
+    let on_start = move || {
+        let (count, may_start) = &mut *started.lock().unwrap();
+        *count += 1;
+        if *count > 1 {
+            let _may = may_start.recv();
+        }
+    };
+    let rt = builder(1).max_pool_size(2).on_thread_start(on_start).build().unwrap();
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let (begin, begun) = channel();
+    let (release, released) = channel::<()>();
+    let waiting = Dropped(dropped.clone());
+    drop(rt.detached(async move {
+        launch_detached(async move {
+            let _waiting = waiting;
+            pending::<()>().await;
+        });
+        in_place(|| {
+            begin.send(()).unwrap();
+            released.recv().unwrap();
+        });
+    }));
+    begun.recv().unwrap();
+    assert!(!rt.shutdown(Duration::ZERO).is_empty());
+    assert_eq!(dropped.load(Ordering::SeqCst), 1);
+    drop((release, let_start));
+}
+
+#[test]
+fn what_is_given_to_a_pool_that_has_closed_is_cancelled_at_once() {
+    let [closed, rt] = [builder(1).build().unwrap(), builder(1).build().unwrap()];
+    let (pool, io) = {
+        let _inside = closed.enter();
+        dispatchers()
+    };
+    assert!(closed.shutdown(LONG).is_empty());
+    for late in [pool, io] {
+        let child = async {
+            scope(async |s| s.coroutine().on(Dispatcher::Custom(late)).spawn(pending::<()>()).job())
+                .await
+        };
+        assert!(rt.run_blocking(child).is_completed());
+    }
     assert!(rt.shutdown(LONG).is_empty());
 }
 

@@ -35,6 +35,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::mem;
 use std::panic::Location;
 use std::ptr;
 use std::sync::Arc;
@@ -134,11 +135,11 @@ impl View {
             if has_place.get() || !self.places.try_take() {
                 return false;
             }
+            let taken = Taken(self);
             let entered = self.is_inner(from) || hop(from, self.inner());
-            if entered {
-                has_place.set(true);
-            } else {
-                self.give_place_away();
+            // Unless the program's own `switch` has come here too, and brought a place.
+            if entered && !has_place.replace(true) {
+                mem::forget(taken);
             }
             entered
         };
@@ -158,6 +159,16 @@ impl View {
     }
 }
 
+/// A place that this thread has taken for its poll; given away when dropped, also by a panic of the
+/// program's own `switch`.
+struct Taken<'a>(&'a View);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.0.give_place_away();
+    }
+}
+
 impl Dispatch for View {
     fn dispatch(&self, coroutine: Coroutine) {
         if let Some(runner) = self.places.push(coroutine) {
@@ -172,12 +183,10 @@ impl Dispatch for View {
     }
 
     fn dispatch_yield(&self, coroutine: Coroutine) {
-        let runner = if runner::is_polled_for(&self.places) {
-            self.places.push_for_runner(coroutine)
-        } else {
-            self.places.push(coroutine)
-        };
-        if let Some(runner) = runner {
+        if runner::is_polled_for(&self.places) {
+            return self.places.push_for_runner(coroutine);
+        }
+        if let Some(runner) = self.places.push(coroutine) {
             runner.dispatch_by(|inner, runner| inner.dispatch_yield(runner));
         }
     }
@@ -187,8 +196,10 @@ impl Dispatch for View {
             if !has_place.get() || !(self.is_inner(to) || hop(self.inner(), to)) {
                 return false;
             }
-            has_place.set(false);
-            self.give_place_away();
+            // Unless the program's own `switch` has come here too, and has given it away.
+            if has_place.replace(false) {
+                self.give_place_away();
+            }
             true
         };
         runner::with_place_of_poll(&self.places, leave).unwrap_or(false)

@@ -16,8 +16,8 @@
 use std::time::Duration;
 
 use corymb_core::Dispatch;
-use corymb_core::internal::TimerShard;
 use corymb_core::internal::prim::atomic::{AtomicU32, Ordering};
+use corymb_core::internal::{TimerShard, hand_unconfined_on};
 
 use super::Pool;
 use super::io::Io;
@@ -110,7 +110,8 @@ impl Local {
         true
     }
 
-    /// Lends the processor that is held; somebody else may take it from now on.
+    /// Lends the processor that is held; somebody else may take it from now on. What is unconfined
+    /// and waits for this thread goes to others.
     #[inline]
     pub(super) fn lend(&self) -> Option<Seen> {
         let processor = self.held()?;
@@ -119,6 +120,7 @@ impl Local {
         self.set_lent(Some(processor));
         let seen = self.sign(|me| processor.owner.lend(me));
         self.pool().watchdog.lent(self.pool());
+        hand_unconfined_on();
         Some(seen)
     }
 
@@ -166,5 +168,28 @@ impl Local {
         {
             self.pool().driver.armed(deadline);
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_sections_turn_it_off_and_short_ones_in_a_row_on_again() {
+        let short = LONG - Duration::from_nanos(1);
+        let lending = Lending::new();
+        let polls_until_on =
+            || (0..).take_while(|_| !lending.is_on()).map(|_| lending.polled(short));
+        assert!(lending.is_on());
+        lending.taken();
+        assert_eq!(polls_until_on().count(), 16);
+        lending.polled(LONG);
+        assert!(!lending.is_on());
+        for _ in 1..PATIENCE {
+            lending.polled(short);
+        }
+        lending.polled(LONG);
+        assert_eq!(polls_until_on().count(), 16, "in a row");
     }
 }

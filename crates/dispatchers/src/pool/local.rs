@@ -73,6 +73,8 @@ pub(crate) struct Local {
     lent: Cell<*const Processor>,
     /// The IO side in which it has a slot, or null.
     io: Cell<*const Io>,
+    /// It blocks in a `run_blocking`, and does not count against the limit of threads.
+    pub(super) exempt: Cell<bool>,
     /// A timer was armed that the driver may not know of.
     pub(super) timer_armed: Cell<bool>,
     /// Events and timers are handed out: what they wake goes to the queue, and nobody is called
@@ -104,6 +106,7 @@ impl Local {
             held: Cell::new(ptr::null()),
             lent: Cell::new(ptr::null()),
             io: Cell::new(ptr::null()),
+            exempt: Cell::new(false),
             timer_armed: Cell::new(false),
             in_batch: Cell::new(false),
             lifo_runs: Cell::new(0),

@@ -4,7 +4,8 @@
 //! waits here for one. Errands are handed over under the lock of the list, so none is lost between
 //! a spare that goes to sleep and who looks for one. A spare that waits for longer than the
 //! keep-alive ends. It is never missed: processors that nobody has are always on their way to a
-//! thread.
+//! thread. It counts against the limit until it has ended, and makes room then: errands that wait
+//! for room are sent again when there may be some.
 
 use std::collections::VecDeque;
 use std::io;
@@ -106,12 +107,6 @@ impl Roster {
         }
     }
 
-    /// Whether there is a spare, or one more thread may be started.
-    pub(super) fn has_room(&self) -> bool {
-        let state = self.lock();
-        !state.spares.is_empty() || state.has_room(self.max_threads)
-    }
-
     /// Ends the spares.
     pub(super) fn close(&self) {
         let mut state = self.lock();
@@ -147,47 +142,86 @@ impl State {
     fn has_room(&self, max_threads: usize) -> bool {
         self.threads - self.exempt < max_threads
     }
+
+    /// Nobody can be sent on this errand.
+    fn keep(&mut self, errand: Errand) {
+        if matches!(errand, Errand::Io(_)) {
+            self.waiting.push_back(errand);
+        }
+    }
+}
+
+impl Spare {
+    /// Sends it, which is off the list. Under the lock: it may be about to look for the last time.
+    fn take(&self, errand: Errand, state: MutexGuard<'_, State>) {
+        *self.errand.lock().unwrap_or_else(PoisonError::into_inner) = Some(errand);
+        drop(state);
+        self.thread.unpark();
+    }
 }
 
 impl Pool {
     /// Sends a spare on an errand, or starts a thread for it. False if there is none to be had:
     /// an errand for IO then waits for one, others are left to who asked.
-    ///
-    /// Threads that take processors are started beyond the limit if need be: threads in IO and
-    /// `max_pool_size` are so limited that this happens only beside a `run_blocking`.
     pub(super) fn send(&self, errand: Errand) -> bool {
         let mut state = self.roster.lock();
         if state.closed {
             return false;
         }
         if let Some(spare) = state.spares.pop() {
-            *spare.errand.lock().unwrap_or_else(PoisonError::into_inner) = Some(errand);
-            drop(state);
-            spare.thread.unpark();
+            spare.take(errand, state);
             return true;
         }
-        let is_io = matches!(errand, Errand::Io(_));
-        if is_io && !state.has_room(self.roster.max_threads) {
-            state.waiting.push_back(errand);
+        if !state.has_room(self.roster.max_threads) {
+            state.keep(errand);
             return false;
         }
+        state.threads += 1;
         drop(state);
-        let started = self.start_thread(errand).is_ok();
-        if !started && is_io {
-            self.roster.lock().waiting.push_back(errand);
+        let started = self.start_counted(errand).is_ok();
+        if !started {
+            self.send_later(errand);
         }
         started
     }
 
-    /// Starts a thread, with an errand to begin with.
+    /// There may be room for a thread: sends an errand that waits for it.
+    pub(super) fn send_waiting(&self) {
+        let mut state = self.roster.lock();
+        let has_room = state.has_room(self.roster.max_threads);
+        let waiting = if has_room { state.waiting.pop_front() } else { None };
+        drop(state);
+        if let Some(errand) = waiting {
+            self.send(errand);
+        }
+    }
+
+    /// No thread could be started. One may have become spare meanwhile.
+    fn send_later(&self, errand: Errand) {
+        let mut state = self.roster.lock();
+        match state.spares.pop() {
+            Some(spare) => spare.take(errand, state),
+            None => state.keep(errand),
+        }
+    }
+
+    /// Starts a thread, with an errand to begin with, whatever the limit is.
     pub(super) fn start_thread(&self, errand: Errand) -> io::Result<()> {
-        let (Some(pool), Some(hooks)) = (self.this.upgrade(), self.runtime()) else {
-            return Err(io::Error::other("the runtime is gone"));
-        };
-        let counted = Counted::thread(Arc::clone(&pool));
+        self.roster.lock().threads += 1;
+        self.start_counted(errand)
+    }
+
+    /// Starts a thread that has been counted.
+    fn start_counted(&self, errand: Errand) -> io::Result<()> {
+        let gone = || io::Error::other("the runtime is gone");
+        let pool = self.this.upgrade().ok_or_else(gone)?;
+        let counted = Counted { pool, field: |state| &mut state.threads };
+        let hooks = self.runtime().ok_or_else(gone)?;
         self.thread_builder().spawn(move || {
-            let _counted = counted;
+            let pool = Arc::clone(&counted.pool);
             worker::run_thread(&pool, hooks, errand);
+            drop(counted);
+            pool.send_waiting();
         })?;
         Ok(())
     }
@@ -213,17 +247,15 @@ impl Counted {
         Self { pool, field }
     }
 
-    fn thread(pool: Arc<Pool>) -> Self {
-        Self::new(pool, |state| &mut state.threads)
-    }
-
     pub(super) fn watchdog(pool: Arc<Pool>) -> Self {
         Self::new(pool, |state| &mut state.watchdogs)
     }
 
     /// The calling thread, while it blocks in a `run_blocking`.
     pub(super) fn exempt(pool: Arc<Pool>) -> Self {
-        Self::new(pool, |state| &mut state.exempt)
+        let counted = Self::new(pool, |state| &mut state.exempt);
+        counted.pool.send_waiting();
+        counted
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use corymb_core::Coroutine;
 use corymb_core::hooks::{self, RuntimeHooks};
-use corymb_core::internal::prim::atomic::{Ordering, fence};
+use corymb_core::internal::prim::atomic::Ordering;
 use corymb_core::internal::{real_now, report_here};
 use corymb_core::time::Instant;
 
@@ -156,20 +156,14 @@ impl Local {
         lends
     }
 
-    /// Gives the processor up for good.
+    /// Gives the processor up for good, and drops what is queued there: the pool has closed. What
+    /// that wakes goes to the injector.
     fn vacate(&self) {
         let Some(processor) = self.held() else { return };
         self.set_held(None);
-        if self.pool().is_closed() {
-            // SAFETY: held until `give_up`.
-            unsafe { processor.drain(Coroutine::discard) };
-        }
+        // SAFETY: held until `give_up`.
+        unsafe { processor.drain(Coroutine::discard) };
         processor.owner.give_up();
-        // Either this sees the end, or `Pool::close` finds the processor free.
-        fence(Ordering::SeqCst);
-        if self.pool().is_closed() {
-            processor.discard_unheld(self.me());
-        }
     }
 
     /// The next coroutine of this processor, or one from outside.

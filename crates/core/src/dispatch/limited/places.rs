@@ -6,7 +6,9 @@
 //!    for a moment to a thread that asks for the way back.
 //! 2. Who gives a place up has found the queue empty under the same lock; so while somebody queues,
 //!    a place is taken and its runner will look again. A push that finds a place free takes it.
-//!    (One that comes from the runner itself leaves the first in the queue to it.)
+//!    (One that comes from a runner itself leaves that to the runner. It needs no other one: a
+//!    place comes free only when the queue is empty, and each push since then has brought a runner
+//!    that will look, or comes from one.)
 //! 3. A runner that rests has no place. Who takes it out of the list gives it one and wakes it,
 //!    once, be it that its last poll has not quite returned.
 //! 4. While a place is taken the places are kept alive, whoever drops the view. Callers have a
@@ -116,10 +118,8 @@ impl Places {
     }
 
     /// As [`push`](Self::push), by a runner that has a place and will look at the queue next.
-    pub(super) fn push_for_runner(self: &Arc<Self>, coroutine: Coroutine) -> Option<Coroutine> {
-        let mut state = self.state.lock();
-        state.queue.push_back(coroutine);
-        if state.queue.len() == 1 { None } else { self.staff(state) }
+    pub(super) fn push_for_runner(&self, coroutine: Coroutine) {
+        self.state.lock().queue.push_back(coroutine);
     }
 
     /// Takes a place for a runner, if one is free.

@@ -8,11 +8,14 @@
 //! The dispatcher underneath is told of each coroutine before its poll (`polls_inside`), and may
 //! have the runner give way before its turn is over.
 //!
+//! To what it runs a runner is invisible: completion handlers, say, find what is around it, and
+//! what a coroutine has woken unconfined goes on before the runner's next one.
+//!
 //! # Finding the runners around a poll
 //!
 //! Each poll of a runner is noted on a chain of this thread. Its coroutines run right inside of
-//! it: the frame around a coroutine's is its runner's. Code in between that runs other coroutines,
-//! by a loop of its own, has a frame there too, and breaks the match.
+//! it: the frame around a coroutine's is its runner's, hidden from the code inside. Code in between
+//! that runs other coroutines, by a loop of its own, has a frame there too, and breaks the match.
 
 use std::cell::Cell;
 use std::fmt;
@@ -61,7 +64,7 @@ impl Future for Runner {
         for _ in 0..IN_A_ROW {
             let Some(coroutine) = places.next(Some(&node)) else { return Poll::Pending };
             let is_last = dispatch.polls_inside(&coroutine);
-            coroutine.run();
+            current::outside(|| coroutine.run());
             if !this.has_place.replace(true) {
                 places.rest(&node);
                 return Poll::Pending;
@@ -80,7 +83,7 @@ impl Drop for Runner {
         // Without a view there is no place, and nobody queues.
         let Some(places) = self.places.upgrade().filter(|_| self.has_place.get()) else { return };
         while let Some(coroutine) = places.next(None) {
-            coroutine.discard();
+            current::outside(|| coroutine.discard());
         }
     }
 }

@@ -82,7 +82,7 @@ impl Rounds {
             return;
         }
         for processor in pool.processors.iter().filter(|it| it.is_blocked()) {
-            if pool.runnable() >= pool.watchdog.min_runnable || !pool.roster.has_room() {
+            if pool.runnable() >= pool.watchdog.min_runnable {
                 return;
             }
             pool.compensate_for(processor);

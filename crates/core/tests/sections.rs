@@ -14,7 +14,7 @@ use corymb_core::internal::runs_as;
 use corymb_core::time::with_timeout;
 use corymb_core::{
     CancelScope, Context, Coroutine, Dispatch, Dispatcher, JobState, Name, blocking, cancel_scope,
-    scope, spawn_on, with_context, yield_now,
+    scope, shield, spawn_on, with_context, yield_now,
 };
 use futures::FutureExt;
 use futures::future::{join, join_all};
@@ -582,6 +582,27 @@ fn a_value_does_not_hold_off_a_timeout_for_what_is_beside_it() {
         assert_eq!(here(), "home");
     });
     w.run_all(1);
+    assert_eq!(job.state(), JobState::Completed);
+}
+
+#[test]
+fn a_timeout_that_has_passed_behind_a_shield_has_passed_for_good() {
+    let w = World::new();
+    let (b, gates) = (w.b.dispatcher(), [Gate::default(), Gate::default()]);
+    let [first, second] = gates.clone();
+    let job = w.rt.scope().launch(async move {
+        let shielded = async {
+            shield(first.wait()).await;
+            pending::<()>().await;
+        };
+        let late = with_timeout(TICK, join(shielded, with_context(b, second.wait()))).await;
+        assert_eq!((late.is_err(), here()), (true, "home"));
+    });
+    w.run_all(2);
+    assert_eq!(job.state(), JobState::Active, "the shield holds it");
+    // In the poll in which the shield is over, a value is on its way.
+    gates.into_iter().for_each(|gate| gate.open());
+    w.run();
     assert_eq!(job.state(), JobState::Completed);
 }
 

@@ -66,8 +66,8 @@ pub(crate) struct Moves {
     visits: Cell<u64>,
     /// A section has asked for the last move, and was not polled there yet.
     unserved: Cell<bool>,
-    /// A section was dropped elsewhere than it was entered, and the coroutine has not been brought
-    /// back since.
+    /// A section was dropped elsewhere than where the code around it belongs, and the coroutine has
+    /// not been brought back since.
     astray: Cell<bool>,
     /// What few polls need.
     notes: Cell<Option<Box<Notes>>>,
@@ -169,7 +169,7 @@ impl Poll {
         }
     }
 
-    /// A section is dropped that was entered elsewhere than here.
+    /// A section is dropped elsewhere than where the code around it belongs.
     #[cold]
     pub(crate) fn stray(&self) {
         self.with_moves(|moves| moves.astray.set(true));

@@ -5,7 +5,6 @@ use std::panic::Location;
 use std::task::{Context, Poll};
 
 use crate::current::{self, Place};
-use crate::dispatch::hop;
 use crate::moves::is_same;
 use crate::time::TimeoutId;
 
@@ -37,9 +36,9 @@ pub(crate) fn come_back(
     if !poll.is_astray() {
         return Poll::Ready(());
     }
-    let (here, to) = (poll.here(), current::belongs_to(poll));
-    if !is_same(here, &to) {
-        if !hop(&**here, &*to) {
+    let to = current::belongs_to(poll);
+    if !is_same(poll.here(), &to) {
+        if !poll.hop(&to) {
             poll.turn_back(&to);
             if !poll.is_woken_by(cx.waker()) {
                 assert!(

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context as TaskContext, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corymb_core::internal::runs_as;
 use corymb_core::time::with_timeout;
@@ -632,6 +632,30 @@ fn sections_in_a_set_of_futures() {
         assert_eq!(job.state(), JobState::Completed);
         assert!(polls < 40 + 10 * n, "{polls} polls for {n}");
     }
+}
+
+#[test]
+fn a_set_of_sections_in_a_long_poll_is_no_foreign_executor() {
+    let w = World::new();
+    let b = w.b.dispatcher();
+    let job = w.rt.scope().launch(async move {
+        let section = |_| with_context(b.clone(), async { here() });
+        let mut set: FuturesUnordered<_> = (0..3).map(section).collect();
+        // More often, and for longer, than what polls in a loop may.
+        let (times, long) = if cfg!(miri) { (10, 0) } else { (2_000, 100) };
+        poll_fn(|cx| {
+            let begun = Instant::now();
+            let polls = std::iter::from_fn(|| set.poll_next_unpin(cx).is_pending().then_some(()));
+            let mut polls = polls.enumerate();
+            let is_over = |n| n > times && begun.elapsed() > Duration::from_millis(long);
+            assert!(polls.any(|(n, ())| is_over(n)), "none is ready in this poll");
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(set.collect::<Vec<_>>().await, ["b"; 3]);
+    });
+    w.run();
+    assert_eq!(job.state(), JobState::Completed);
 }
 
 #[test]

@@ -42,13 +42,13 @@ pub(crate) fn come_back(
             poll.turn_back(&to);
             if !poll.is_woken_by(cx.waker()) {
                 assert!(
-                    !poll.strike(),
+                    poll.is_reached_by(cx.waker()) || !poll.strike(),
                     "ForeignExecutor: the {what} at {place} waits for its coroutine to come back \
                      from a section that it has dropped, but something in between, such as the \
                      `block_on` of another crate, polls it in a loop that does not return to the \
                      coroutine; await it in the coroutine instead",
                 );
-                cx.waker().wake_by_ref();
+                poll.wake_through(cx.waker());
             }
             return Poll::Pending;
         }

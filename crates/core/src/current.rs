@@ -14,9 +14,10 @@ use std::task;
 
 use crate::budget::Budget;
 use crate::context::ContextInner;
-use crate::dispatch::Dispatch;
+use crate::dispatch::{Dispatch, hop};
 use crate::hooks::{self, RuntimeHooks};
 use crate::job::Job;
+use crate::moves::is_same;
 use crate::node::{Kind, Node, NodeRef, state};
 use crate::prim::thread_local;
 use crate::scoped::Values;
@@ -165,6 +166,16 @@ pub(crate) fn runtime() -> Option<NonNull<dyn RuntimeHooks>> {
     CURRENT.with(|current| current.runtime.get())
 }
 
+/// What code in a poll may ask of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    All,
+    /// It is bound to this thread.
+    Bound,
+    /// Nothing: a dispatcher takes the thread elsewhere, and is borrowed from the poll meanwhile.
+    Nothing,
+}
+
 /// The poll of a coroutine that is in progress: where it is, and what is to come after it.
 pub(crate) struct Poll {
     node: NonNull<Node>,
@@ -179,8 +190,8 @@ pub(crate) struct Poll {
     moving: Cell<bool>,
     /// Set back with it.
     _budget: Budget,
-    /// It is bound to this thread.
-    bound: Cell<bool>,
+    /// What code in it may ask of it.
+    reach: Cell<Reach>,
     /// Cleanups wait for its end, and it has a reference to its coroutine.
     cleanups: Cell<bool>,
     /// No other poll on this thread has it.
@@ -199,7 +210,7 @@ impl Poll {
             wished: Cell::new(false),
             moving: Cell::new(false),
             _budget: Budget::begin(),
-            bound: Cell::new(false),
+            reach: Cell::new(Reach::All),
             cleanups: Cell::new(false),
             number: runtime.level.number,
             is_outermost: runtime.level.is_outermost(),
@@ -210,6 +221,18 @@ impl Poll {
     pub(crate) fn node(&self) -> &Node {
         // SAFETY: its body runs here, so it has not ended.
         unsafe { self.node.as_ref() }
+    }
+
+    /// A reference to the coroutine that is polled.
+    pub(crate) fn keep(&self) -> NodeRef {
+        // SAFETY: polled, so unended.
+        unsafe { NodeRef::retain(self.node) }
+    }
+
+    /// Whether that is the coroutine that is polled.
+    #[inline]
+    pub(crate) fn is_of(&self, node: &NodeRef) -> bool {
+        self.node == node.as_ptr()
     }
 
     /// The coroutine whose cleanups wait for the end of the poll.
@@ -231,6 +254,16 @@ impl Poll {
     pub(crate) fn here(&self) -> &Arc<dyn Dispatch> {
         // SAFETY: null, or kept by who set it.
         unsafe { self.at.get().as_ref() }.unwrap_or_else(|| self.home())
+    }
+
+    /// Takes the thread over to `to`, as [`hop`](crate::dispatch::hop) does. Who calls notes that.
+    #[inline]
+    pub(crate) fn hop(&self, to: &Arc<dyn Dispatch>) -> bool {
+        // The code of dispatchers does not find the poll, and so cannot change what is here, which
+        // may be all that keeps the dispatcher that is left.
+        let _out_of_reach =
+            OutOfReach { reach: &self.reach, before: self.reach.replace(Reach::Nothing) };
+        hop(&**self.here(), &**to)
     }
 
     /// Whether the thread runs as something else than the coroutine's own dispatcher.
@@ -296,6 +329,19 @@ impl Poll {
     /// A number that no other poll on this thread has.
     pub(crate) fn number(&self) -> u64 {
         self.number
+    }
+}
+
+/// Code does not find the poll until this is dropped.
+struct OutOfReach<'a> {
+    reach: &'a Cell<Reach>,
+    before: Reach,
+}
+
+impl Drop for OutOfReach<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.reach.set(self.before);
     }
 }
 
@@ -513,8 +559,11 @@ impl Place<'_> {
 #[inline]
 pub(crate) fn place<'a>() -> Place<'a> {
     match frames().next().map(Frame::poll) {
-        Some(Some(poll)) if poll.bound.get() => Place::Bound,
-        Some(Some(poll)) => Place::Coroutine(poll),
+        Some(Some(poll)) => match poll.reach.get() {
+            Reach::All => Place::Coroutine(poll),
+            Reach::Bound => Place::Bound,
+            Reach::Nothing => Place::Outside,
+        },
         Some(None) if frames().any(|frame| matches!(frame.node, FrameNode::Bound)) => Place::Bound,
         _ => Place::Outside,
     }
@@ -534,12 +583,23 @@ pub(crate) fn is_started_inline() -> bool {
 /// its coroutine's own.
 #[cold]
 pub(crate) fn belongs_to(poll: &Poll) -> Arc<dyn Dispatch> {
+    with_place_of_code(poll, Arc::clone)
+}
+
+/// Whether the code that asks is where it belongs.
+#[inline]
+pub(crate) fn is_where_it_belongs(poll: &Poll) -> bool {
+    with_place_of_code(poll, |to| is_same(to, poll.here()))
+}
+
+#[inline]
+fn with_place_of_code<R>(poll: &Poll, f: impl FnOnce(&Arc<dyn Dispatch>) -> R) -> R {
     let section = frames_here().find_map(|frame| match frame.node {
         // SAFETY: valid while the frame is entered.
-        FrameNode::Section(section) => unsafe { &*section }.dispatch(),
+        FrameNode::Section(section) => unsafe { &*section }.to(poll),
         _ => None,
     });
-    section.unwrap_or_else(|| Arc::clone(poll.home()))
+    f(section.unwrap_or_else(|| poll.home()))
 }
 
 /// The timeouts around the code that asks, in the poll of its coroutine.
@@ -554,7 +614,7 @@ pub(crate) fn timeouts() -> impl Iterator<Item = TimeoutId> {
 /// The coroutine that is polled is bound to this thread.
 pub(crate) fn bind_poll() {
     if let Some(poll) = frames().next().and_then(Frame::poll) {
-        poll.bound.set(true);
+        poll.reach.set(Reach::Bound);
     }
 }
 

@@ -62,7 +62,8 @@ pub trait Dispatch: Send + Sync + 'static {
 
     /// Makes the calling thread, which runs a coroutine as one of this dispatcher's, one of `to`'s
     /// in the middle of the poll, without a queue; false, and no change, if that cannot be done.
-    /// `to.switch(self)` is the way back, and may fail too. Callers go through `hop`, which knows
+    /// `to.switch(self)` is the way back, and may fail too. It is not in the coroutine: a section
+    /// that it polls itself finds none. Callers go through `hop`, which knows
     /// about views.
     fn switch(&self, _to: &dyn Dispatch) -> bool {
         false

@@ -44,6 +44,7 @@
 use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::task::{RawWakerVTable, Waker};
 
 use crate::current::Poll;
 use crate::dispatch::Dispatch;
@@ -67,8 +68,8 @@ pub(crate) struct Moves {
     visits: Cell<u64>,
     /// A section has asked for the last move, and was not polled there yet.
     unserved: Cell<bool>,
-    /// A section was dropped elsewhere than it was entered, and the coroutine has not been brought
-    /// back since.
+    /// A section was dropped elsewhere than where the code around it belongs, and the coroutine has
+    /// not been brought back since.
     astray: Cell<bool>,
     /// What few polls need.
     notes: Cell<Option<Box<Notes>>>,
@@ -81,6 +82,8 @@ struct Notes {
     strikes: Option<Strikes>,
     /// The timeouts around a value that waits for one.
     held_off: Vec<TimeoutId>,
+    /// The number of a poll, and what was seen in it to pass a wake on to the coroutine.
+    passes_on: Option<(u64, &'static RawWakerVTable)>,
 }
 
 impl Moves {
@@ -170,7 +173,7 @@ impl Poll {
         }
     }
 
-    /// A section is dropped that was entered elsewhere than here.
+    /// A section is dropped elsewhere than where the code around it belongs.
     #[cold]
     pub(crate) fn stray(&self) {
         self.with_moves(|moves| moves.astray.set(true));
@@ -199,6 +202,31 @@ impl Poll {
     /// that was noted too often.
     pub(crate) fn strike(&self) -> bool {
         self.with_notes(|notes| notes.strikes.get_or_insert_with(|| Strikes::new(self)).count(self))
+    }
+
+    /// Wakes `waker`, which is not the coroutine's own; notes whether that has reached the coroutine.
+    ///
+    /// A wake from another thread at the same moment looks like that, and what polls in a loop is
+    /// not found out then.
+    pub(crate) fn wake_through(&self, waker: &Waker) {
+        let is_woken = || self.node().state.load().has(state::WOKEN);
+        let before = is_woken();
+        waker.wake_by_ref();
+        if !before && is_woken() {
+            self.with_notes(|notes| notes.passes_on = Some((self.number(), waker.vtable())));
+        }
+    }
+
+    /// Whether wakers of this one's kind were seen in this poll to reach the coroutine. A poll that
+    /// such a waker waits for may be long, but it ends.
+    ///
+    /// By the kind, for a set of futures passes on the first wake only, of whichever future.
+    pub(crate) fn is_reached_by(&self, waker: &Waker) -> bool {
+        self.with_notes(|notes| {
+            notes.passes_on.is_some_and(|(poll, kind)| {
+                poll == self.number() && std::ptr::eq(kind, waker.vtable())
+            })
+        })
     }
 
     /// A value is on its way out of those timeouts: they do not expire in this poll.

@@ -8,9 +8,14 @@
 //!            └── neither ───────────────────────────────────► ask for a move of the coroutine
 //! ```
 //!
-//! When the body is ready, the value (or the panic) is given out where the section was entered: if the thread
-//! cannot become that again, the coroutine moves back first: [`journey`]. What a move is:
-//! [`moves`](crate::moves).
+//! When the body is ready, the value (or the panic) is given out where the code around the section
+//! belongs: to the section around that, else to the coroutine's own dispatcher. If the thread cannot
+//! become that, the coroutine moves back first: [`journey`]. Where the section was entered does not
+//! matter: a joined branch is polled wherever other branches have brought the coroutine. What a move
+//! is: [`moves`](crate::moves).
+//!
+//! Who polls a section may change: the waker, and the coroutine. It is a part of whichever coroutine
+//! polls it.
 
 use std::any::Any;
 use std::cell::OnceCell;
@@ -85,8 +90,12 @@ use spawn_on::SpawnOn;
 /// there and back is no suspension, and no cancellation arrives there.
 #[track_caller]
 pub fn with_context<F: Future>(context: impl Into<Context>, future: F) -> WithContext<F> {
-    let section =
-        Section { change: context.into(), place: Location::caller(), context: OnceCell::new() };
+    let section = Section {
+        change: context.into(),
+        to: To::Home,
+        place: Location::caller(),
+        context: OnceCell::new(),
+    };
     WithContext { body: Some(future), value: None, stage: Stage::New, section }
 }
 
@@ -219,9 +228,20 @@ impl Call {
 /// What a section shows to the code inside.
 pub(crate) struct Section {
     change: Context,
+    /// Decided when it is entered; one that is ready at once, at home, is at home.
+    to: To,
     place: Place,
     /// The change applied to what is around it, once somebody asks.
     context: OnceCell<Arc<ContextInner>>,
+}
+
+/// Where code inside of a section belongs.
+enum To {
+    /// Where the code around it does.
+    Around,
+    /// To the coroutine's own dispatcher.
+    Home,
+    There(Arc<dyn Dispatch>),
 }
 
 enum Stage {
@@ -268,25 +288,32 @@ impl Section {
     }
 
     /// Where code inside belongs, if the section has a say in that.
-    pub(crate) fn dispatch(&self) -> Option<Arc<dyn Dispatch>> {
-        match self.change.dispatcher() {
-            None | Some(Dispatcher::Unconfined) => None,
-            // It was there when the section was entered. A main loop may have gone since.
-            Some(dispatcher) => hooks::with(|runtime| dispatcher.resolve(runtime)),
+    #[inline]
+    pub(crate) fn to<'a>(&'a self, poll: &'a InPoll) -> Option<&'a Arc<dyn Dispatch>> {
+        match &self.to {
+            To::Around => None,
+            To::Home => Some(poll.home()),
+            To::There(dispatch) => Some(dispatch),
         }
     }
 
     /// Compares the dispatcher that is asked for with the one that is here.
-    fn enter(&self, call: Call, here: &Here<'_>) -> Stage {
+    fn enter(&mut self, call: Call, here: &Here<'_>) -> Stage {
+        self.to = self.find(call, here);
+        match self.to {
+            To::Around => Stage::Here,
+            To::Home | To::There(_) => Stage::There(Journey::new(call)),
+        }
+    }
+
+    fn find(&self, call: Call, here: &Here<'_>) -> To {
         match (self.change.dispatcher(), here) {
-            (None | Some(Dispatcher::Unconfined), _) => Stage::Here,
+            (None | Some(Dispatcher::Unconfined), _) => To::Around,
             (Some(Dispatcher::Default), Here::Coroutine(poll)) if poll.is_from_default() => {
-                Stage::There(Journey::new(call, None))
+                To::Home
             }
-            (Some(dispatcher), Here::Coroutine(_)) => {
-                Stage::There(Journey::new(call, Some(self.resolve(dispatcher))))
-            }
-            (Some(dispatcher), Here::Bound) if self.resolve(dispatcher).is_here() => Stage::Here,
+            (Some(dispatcher), Here::Coroutine(_)) => To::There(self.resolve(dispatcher)),
+            (Some(dispatcher), Here::Bound) if self.resolve(dispatcher).is_here() => To::Around,
             (_, Here::Bound) => self.refuse(
                 call,
                 "what is bound to a thread, as the body of run_blocking is, cannot go on elsewhere",
@@ -295,13 +322,28 @@ impl Section {
         }
     }
 
-    /// Whether it is for the pool, and in a coroutine of the pool that nothing has taken away.
+    /// It runs where the code around it does.
+    fn stay(&mut self) -> Stage {
+        self.to = To::Around;
+        Stage::Here
+    }
+
+    /// Another coroutine polls it than before: its own dispatcher may not be the pool.
+    #[cold]
+    fn change_hands(&mut self, poll: &InPoll) {
+        if matches!(self.to, To::Home) && !poll.is_from_default() {
+            self.to = To::There(self.resolve(&Dispatcher::Default));
+        }
+    }
+
+    /// Whether it is for the pool, and in code that belongs there and is there.
     #[inline]
     fn is_at_home(&self, poll: &InPoll) -> bool {
         matches!(self.change.dispatcher(), Some(Dispatcher::Default))
             && poll.is_from_default()
             && !poll.is_away()
             && !poll.has_wish()
+            && current::is_where_it_belongs(poll)
     }
 
     fn resolve(&self, dispatcher: &Dispatcher) -> Arc<dyn Dispatch> {
@@ -344,7 +386,7 @@ impl<F: Future> Future for WithContext<F> {
                 let polled = poll_body(this.body, this.section, cx);
                 if polled.is_pending() {
                     // Others may take the coroutine away before this is polled again.
-                    *this.stage = Stage::There(Journey::at_home(poll));
+                    *this.stage = Stage::There(Journey::at_home(this.section, poll, cx));
                 }
                 return polled;
             }
@@ -408,43 +450,42 @@ impl<F: Future> WithContext<F> {
         let mut this = self.project();
         let Stage::There(journey) = this.stage else { unreachable!("it is there") };
         let place = this.section.place;
+        if journey.has_changed_hands(poll) {
+            this.section.change_hands(poll);
+        }
         // Not by a look at the body: a shared reference to it would end its borrows of itself.
         if this.value.is_none() && journey.panic.is_none() {
-            let moved = match journey.arrive(poll, cx, place) {
+            let moved = match journey.arrive(this.section, poll, cx) {
                 Arrival::Moved => true,
                 Arrival::Switched => false,
                 Arrival::Elsewhere => return Poll::Pending,
                 Arrival::Refused => {
-                    *this.stage = Stage::Here;
+                    *this.stage = this.section.stay();
                     return poll_body(this.body, this.section, cx);
                 }
             };
             let around = poll.take_wish();
             let waker = journey.waker(moved, poll, cx);
             let mut cx = task::Context::from_waker(waker.as_ref().unwrap_or(cx.waker()));
-            // A panic, too, goes on where the section was entered.
+            // A panic, too, goes on where the code around it belongs.
             let mut body = || {
                 catch_unwind(AssertUnwindSafe(|| {
                     poll_body(this.body.as_mut(), this.section, &mut cx)
                 }))
             };
             let polled = match moved {
-                true => {
-                    journey.enter_from(poll.here());
-                    body()
-                }
+                true => body(),
                 false => {
-                    let (polled, lost) = switched(poll, journey.target(poll), body);
-                    // If nothing was lost, it is there again.
-                    if matches!(polled, Ok(Poll::Pending)) || lost.is_some() {
-                        journey.enter_from(lost.as_ref().unwrap_or_else(|| poll.here()));
+                    let (polled, back) = switched(poll, journey.target(this.section, poll), body);
+                    match back {
+                        Ok(()) => polled,
+                        Err(payload) => Err(first_panic(polled.err(), payload, this.section)),
                     }
-                    polled
                 }
             };
             match polled {
                 Ok(Poll::Pending) => {
-                    journey.suspend(moved, poll, around);
+                    journey.suspend(this.section, moved, poll, around);
                     return Poll::Pending;
                 }
                 Ok(Poll::Ready(value)) => *this.value = Some(value),
@@ -459,11 +500,26 @@ impl<F: Future> WithContext<F> {
         if !journey.go_back(poll, cx, place) {
             return Poll::Pending;
         }
-        if let Some(payload) = journey.panic.take() {
+        let panic = journey.panic.take();
+        *this.stage = Stage::Here;
+        if let Some(payload) = panic {
             resume_unwind(payload);
         }
         Poll::Ready(this.value.take().expect("it was polled after its end"))
     }
+}
+
+/// Of the panic of a body and that of the dispatcher behind it, the one that goes on; the other is
+/// reported.
+#[cold]
+fn first_panic(
+    body: Option<Box<dyn Any + Send>>,
+    dispatcher: Box<dyn Any + Send>,
+    section: &Section,
+) -> Box<dyn Any + Send> {
+    let Some(body) = body else { return dispatcher };
+    section.report(dispatcher);
+    body
 }
 
 /// Drops a body that has panicked, where it ran. A panic of its destructor comes second.
@@ -500,7 +556,7 @@ impl<F: Future> Future for Blocking<F> {
         let this = inner.as_mut().project();
         if matches!(this.stage, Stage::New) {
             *this.stage = match current::place() {
-                here if here.is_for_blocking() => Stage::Here,
+                here if here.is_for_blocking() => this.section.stay(),
                 here => this.section.enter(Call::Blocking, &here),
             };
         }

@@ -306,7 +306,7 @@ impl<F: Future> Timeout<F> {
     fn poll_limit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         let elapsed = pinned_sleep(this.sleep.as_mut()).poll_elapsed(cx).is_ready();
-        *this.expired = elapsed && !is_held_off(TimeoutId::of(&this.sleep));
+        *this.expired |= elapsed && !is_held_off(TimeoutId::of(&this.sleep));
         *this.armed |= !*this.expired;
         match this.node.get() {
             Some(node) => {

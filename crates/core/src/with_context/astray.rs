@@ -5,7 +5,6 @@ use std::panic::Location;
 use std::task::{Context, Poll};
 
 use crate::current::{self, Place};
-use crate::dispatch::hop;
 use crate::moves::is_same;
 use crate::time::TimeoutId;
 
@@ -37,19 +36,19 @@ pub(crate) fn come_back(
     if !poll.is_astray() {
         return Poll::Ready(());
     }
-    let (here, to) = (poll.here(), current::belongs_to(poll));
-    if !is_same(here, &to) {
-        if !hop(&**here, &*to) {
+    let to = current::belongs_to(poll);
+    if !is_same(poll.here(), &to) {
+        if !poll.hop(&to) {
             poll.turn_back(&to);
             if !poll.is_woken_by(cx.waker()) {
                 assert!(
-                    !poll.strike(),
+                    poll.is_reached_by(cx.waker()) || !poll.strike(),
                     "ForeignExecutor: the {what} at {place} waits for its coroutine to come back \
                      from a section that it has dropped, but something in between, such as the \
                      `block_on` of another crate, polls it in a loop that does not return to the \
                      coroutine; await it in the coroutine instead",
                 );
-                cx.waker().wake_by_ref();
+                poll.wake_through(cx.waker());
             }
             return Poll::Pending;
         }

@@ -5,7 +5,8 @@
 //! takes place. The `block_on` of another crate polls the section again and again inside the poll
 //! that would have to end first. The two are told apart by number and time: a section that has
 //! asked [`STRIKES`] times in the same poll, and still does after [`PATIENCE`], panics, where it
-//! would hang otherwise. A section that may stay where it is, as that of `blocking`, does that, and
+//! would hang otherwise. Unless wakes of its kind were seen to reach the coroutine: then a set of
+//! futures is polled in a long poll, beside something that is ready again and again. A section that may stay where it is, as that of `blocking`, does that, and
 //! without patience: to be wrong does no harm.
 //!
 //! Nor does the coroutine's count of wakes tell such a section whether its body was woken: what is
@@ -100,8 +101,9 @@ impl Foreign {
         place: &'static Location<'static>,
         may_stay: bool,
     ) -> bool {
-        let in_vain = self.strikes.count(poll);
-        if may_stay && self.strikes.are_many() {
+        let reached = poll.is_reached_by(cx.waker());
+        let in_vain = !reached && self.strikes.count(poll);
+        if may_stay && !reached && self.strikes.are_many() {
             return false;
         }
         assert!(
@@ -113,7 +115,7 @@ impl Foreign {
             call.remedy(),
         );
         // Each time: a set of futures may poll it again before the coroutine's poll ends.
-        cx.waker().wake_by_ref();
+        poll.wake_through(cx.waker());
         true
     }
 }

@@ -33,6 +33,7 @@
 //! | --- | --- |
 //! | to start | [`main`], [`run_blocking`], or a [`Runtime`] of your own |
 //! | coroutines | [`scope`]; of `Result`s, [`try_scope`]; that fail alone, [`supervisor_scope`] |
+//! | children that borrow, in the caller's coroutine | [`local_scope`] |
 //! | a coroutine that outlives its caller | [`detached`] |
 //! | a child's name or dispatcher | [`Scope::coroutine`] |
 //! | to block, with what the function has borrowed | [`blocking`] |
@@ -56,7 +57,8 @@
 //!
 //! # More
 //!
-//! The repository has a chapter on dispatchers (`docs/dispatchers.md`), the rules of cancellation
+//! The repository has chapters on dispatchers (`docs/dispatchers.md`) and on scopes whose children
+//! borrow (`docs/scopes.md`), the rules of cancellation
 //! (`docs/cancellation.md`), the life of a job (`docs/job-lifecycle.md`), what is not there yet
 //! (`docs/limits.md`), measurements (`docs/performance.md`), and a gateway over real sockets
 //! (`examples/gateway`).
@@ -71,15 +73,21 @@ mod readme {}
 #[doc = include_str!("../docs/dispatchers.md")]
 mod dispatchers {}
 
+/// And those of the chapter on scopes.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/scopes.md")]
+mod scopes {}
+
 #[doc(inline)]
 pub use corymb_core::{
-    Abandoned, AsyncClose, AsyncGuard, CancelCause, CancelScope, Cancelled, CleanupOutput,
+    Abandoned, AsyncClose, AsyncGuard, Branch, CancelCause, CancelScope, Cancelled, CleanupOutput,
     Completion, Context, Continuation, Coroutine, CoroutineBuilder, Deferred, Dispatch, Dispatcher,
     Failure, FailureHandler, Failures, Finally, Job, JobId, JobState, Join, JoinError,
-    LocalDeferred, LocalOutcome, Name, Outcome, Panic, Registration, Scope, Shield, Suspend,
-    TryScope, UntilCancelled, Who, WithContext, YieldNow, blocking, cancel_scope, cancelled,
-    check_cancelled, consume_budget, finally, is_cancelled, scope, shield, spawn_on,
-    supervisor_scope, suspend_cancellable, try_scope, try_scope_all, with_context, yield_now,
+    LocalDeferred, LocalOutcome, LocalScope, Name, Outcome, Panic, Registration, Scope, Shield,
+    Suspend, TryScope, UntilCancelled, Who, WithContext, YieldNow, blocking, cancel_scope,
+    cancelled, check_cancelled, consume_budget, finally, is_cancelled, local_scope, scope, shield,
+    spawn_on, supervisor_scope, suspend_cancellable, try_scope, try_scope_all, with_context,
+    yield_now,
 };
 #[doc(inline)]
 pub use corymb_dispatchers::{

@@ -43,8 +43,8 @@ pub use failure::{Failure, FailureHandler};
 pub use job::{Completion, Job, JobId, JobState, Join, Registration};
 pub use local::{LocalDeferred, LocalOutcome};
 pub use scope::{
-    CancelScope, CoroutineBuilder, Failures, Scope, TryScope, cancel_scope, scope,
-    supervisor_scope, try_scope, try_scope_all,
+    Branch, CancelScope, CoroutineBuilder, Failures, LocalScope, Scope, TryScope, cancel_scope,
+    local_scope, scope, supervisor_scope, try_scope, try_scope_all,
 };
 pub use shield::{Shield, UntilCancelled, cancelled, shield};
 pub use suspend::{YieldNow, check_cancelled, is_cancelled, yield_now};
@@ -63,7 +63,7 @@ pub mod internal {
     pub use crate::failure::{report_here, wake_all};
     pub use crate::prim;
     pub use crate::root::Root;
-    pub use crate::scope::{enclose, scope_of};
+    pub use crate::scope::{Giving, branch, enclose, scope_of};
     pub use crate::time::{TimerShard, real_now};
     pub use crate::unconfined::Loop as UnconfinedLoop;
     pub use crate::wait::{WaitKind, waiting_on};

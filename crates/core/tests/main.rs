@@ -7,6 +7,7 @@ mod dispatch;
 mod handlers;
 mod late;
 mod local;
+mod local_scope;
 mod memory;
 mod moved;
 mod panics;

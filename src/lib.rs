@@ -34,6 +34,7 @@
 //! | to start | [`main`], [`run_blocking`], or a [`Runtime`] of your own |
 //! | coroutines | [`scope`]; of `Result`s, [`try_scope`]; that fail alone, [`supervisor_scope`] |
 //! | children that borrow, in the caller's coroutine | [`local_scope`] |
+//! | the same in parallel, while this thread blocks | [`blocking_scope`] |
 //! | a coroutine that outlives its caller | [`detached`] |
 //! | a child's name or dispatcher | [`Scope::coroutine`] |
 //! | to block, with what the function has borrowed | [`blocking`] |
@@ -91,9 +92,9 @@ pub use corymb_core::{
 };
 #[doc(inline)]
 pub use corymb_dispatchers::{
-    BuildError, Builder, Entered, LocalRuntime, Main, MainError, Metrics, Runtime, RuntimeHandle,
-    ShutdownReport, Threads, ThreadsError, WorkerBlocked, detached, launch_detached, run_blocking,
-    spawn_local, try_run_blocking,
+    BlockingScope, BuildError, Builder, Entered, LocalRuntime, Main, MainError, Metrics, Runtime,
+    RuntimeHandle, ScopedDeferred, ShutdownReport, Threads, ThreadsError, WorkerBlocked,
+    blocking_scope, detached, launch_detached, run_blocking, spawn_local, try_run_blocking,
 };
 #[doc(inline)]
 pub use corymb_macros::main;

@@ -35,6 +35,7 @@
 //! | coroutines | [`scope`]; of `Result`s, [`try_scope`]; that fail alone, [`supervisor_scope`] |
 //! | children that borrow, in the caller's coroutine | [`local_scope`] |
 //! | the same in parallel, while this thread blocks | [`blocking_scope`] |
+//! | the same in parallel, of data that the scope owns | [`scope_with`] |
 //! | a coroutine that outlives its caller | [`detached`] |
 //! | a child's name or dispatcher | [`Scope::coroutine`] |
 //! | to block, with what the function has borrowed | [`blocking`] |
@@ -82,13 +83,13 @@ mod scopes {}
 #[doc(inline)]
 pub use corymb_core::{
     Abandoned, AsyncClose, AsyncGuard, Branch, CancelCause, CancelScope, Cancelled, CleanupOutput,
-    Completion, Context, Continuation, Coroutine, CoroutineBuilder, Deferred, Dispatch, Dispatcher,
-    Failure, FailureHandler, Failures, Finally, Job, JobId, JobState, Join, JoinError,
+    Completion, Context, Continuation, Coroutine, CoroutineBuilder, DataScope, Deferred, Dispatch,
+    Dispatcher, Failure, FailureHandler, Failures, Finally, Job, JobId, JobState, Join, JoinError,
     LocalDeferred, LocalOutcome, LocalScope, Name, Outcome, Panic, Registration, Scope, Shield,
     Suspend, TryScope, UntilCancelled, Who, WithContext, YieldNow, blocking, cancel_scope,
-    cancelled, check_cancelled, consume_budget, finally, is_cancelled, local_scope, scope, shield,
-    spawn_on, supervisor_scope, suspend_cancellable, try_scope, try_scope_all, with_context,
-    yield_now,
+    cancelled, check_cancelled, consume_budget, finally, is_cancelled, local_scope, scope,
+    scope_with, shield, spawn_on, supervisor_scope, suspend_cancellable, try_scope, try_scope_all,
+    with_context, yield_now,
 };
 #[doc(inline)]
 pub use corymb_dispatchers::{

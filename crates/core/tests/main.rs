@@ -12,6 +12,7 @@ mod memory;
 mod moved;
 mod panics;
 mod properties;
+mod scope_with;
 mod sections;
 mod shield;
 mod structure;

@@ -33,7 +33,7 @@
 //! | --- | --- |
 //! | to start | [`main`], [`run_blocking`], or a [`Runtime`] of your own |
 //! | coroutines | [`scope`]; of `Result`s, [`try_scope`]; that fail alone, [`supervisor_scope`] |
-//! | children that borrow, in the caller's coroutine | [`local_scope`] |
+//! | children that borrow, in the caller's coroutine | [`local_scope`]; that are not `Send`, [`local_scope_unsend`] |
 //! | the same in parallel, while this thread blocks | [`blocking_scope`] |
 //! | the same in parallel, of data that the scope owns | [`scope_with`] |
 //! | a coroutine that outlives its caller | [`detached`] |
@@ -86,10 +86,10 @@ pub use corymb_core::{
     Completion, Context, Continuation, Coroutine, CoroutineBuilder, DataScope, Deferred, Dispatch,
     Dispatcher, Failure, FailureHandler, Failures, Finally, Job, JobId, JobState, Join, JoinError,
     LocalDeferred, LocalOutcome, LocalScope, Name, Outcome, Panic, Registration, Scope, Shield,
-    Suspend, TryScope, UntilCancelled, Who, WithContext, YieldNow, blocking, cancel_scope,
-    cancelled, check_cancelled, consume_budget, finally, is_cancelled, local_scope, scope,
-    scope_with, shield, spawn_on, supervisor_scope, suspend_cancellable, try_scope, try_scope_all,
-    with_context, yield_now,
+    Suspend, TryScope, UnsendScope, UntilCancelled, Who, WithContext, YieldNow, blocking,
+    cancel_scope, cancelled, check_cancelled, consume_budget, finally, is_cancelled, local_scope,
+    local_scope_unsend, scope, scope_with, shield, spawn_on, supervisor_scope, suspend_cancellable,
+    try_scope, try_scope_all, with_context, yield_now,
 };
 #[doc(inline)]
 pub use corymb_dispatchers::{

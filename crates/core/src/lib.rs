@@ -44,7 +44,8 @@ pub use job::{Completion, Job, JobId, JobState, Join, Registration};
 pub use local::{LocalDeferred, LocalOutcome};
 pub use scope::{
     Branch, CancelScope, CoroutineBuilder, DataScope, Failures, LocalScope, Scope, TryScope,
-    cancel_scope, local_scope, scope, scope_with, supervisor_scope, try_scope, try_scope_all,
+    UnsendScope, cancel_scope, local_scope, local_scope_unsend, scope, scope_with,
+    supervisor_scope, try_scope, try_scope_all,
 };
 pub use shield::{Shield, UntilCancelled, cancelled, shield};
 pub use suspend::{YieldNow, check_cancelled, is_cancelled, yield_now};

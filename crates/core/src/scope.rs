@@ -22,6 +22,7 @@ mod local;
 mod plain;
 pub(crate) mod region;
 mod trying;
+mod unsend;
 
 pub use bound::enclose;
 pub use branch::{Branch, Giving, branch};
@@ -35,6 +36,7 @@ pub(crate) use plain::spawn_at;
 pub use plain::{Scope, scope, scope_of, supervisor_scope};
 use region::{End, Region};
 pub use trying::{TryScope, try_scope, try_scope_all};
+pub use unsend::{UnsendScope, local_scope_unsend};
 
 /// What the kinds of scopes differ in.
 trait ScopeKind<T> {

@@ -8,6 +8,7 @@ mod handlers;
 mod late;
 mod local;
 mod local_scope;
+mod local_scope_unsend;
 mod memory;
 mod moved;
 mod panics;

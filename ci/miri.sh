@@ -16,4 +16,4 @@ cargo +nightly miri test -p corymb-core --lib --tests
 MIRIFLAGS="$MIRIFLAGS -Zmiri-preemption-rate=0.001" cargo +nightly miri test -p corymb-core \
     --test behaviour -- threads::the_end_of_the_opener
 cargo +nightly miri test -p corymb-sync --tests
-cargo +nightly miri test -p corymb-dispatchers --lib
+cargo +nightly miri test -p corymb-dispatchers --lib --test blocking_scope

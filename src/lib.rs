@@ -33,6 +33,9 @@
 //! | --- | --- |
 //! | to start | [`main`], [`run_blocking`], or a [`Runtime`] of your own |
 //! | coroutines | [`scope`]; of `Result`s, [`try_scope`]; that fail alone, [`supervisor_scope`] |
+//! | children that borrow, in the caller's coroutine | [`local_scope`]; that are not `Send`, [`local_scope_unsend`] |
+//! | the same in parallel, while this thread blocks | [`blocking_scope`] |
+//! | the same in parallel, of data that the scope owns | [`scope_with`] |
 //! | a coroutine that outlives its caller | [`detached`] |
 //! | a child's name or dispatcher | [`Scope::coroutine`] |
 //! | to block, with what the function has borrowed | [`blocking`] |
@@ -56,7 +59,8 @@
 //!
 //! # More
 //!
-//! The repository has a chapter on dispatchers (`docs/dispatchers.md`), the rules of cancellation
+//! The repository has chapters on dispatchers (`docs/dispatchers.md`) and on scopes whose children
+//! borrow (`docs/scopes.md`), the rules of cancellation
 //! (`docs/cancellation.md`), the life of a job (`docs/job-lifecycle.md`), what is not there yet
 //! (`docs/limits.md`), measurements (`docs/performance.md`), and a gateway over real sockets
 //! (`examples/gateway`).
@@ -75,23 +79,30 @@ mod dispatchers {}
 #[doc = include_str!("../docs/context.md")]
 mod context {}
 
+/// And those of the chapter on scopes.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/scopes.md")]
+mod scopes {}
+
 pub use corymb_core::scoped_value;
+
 #[doc(inline)]
 pub use corymb_core::{
-    Abandoned, AsyncClose, AsyncGuard, Bind, CancelCause, CancelScope, Cancelled, CleanupOutput,
-    Completion, Context, Continuation, Coroutine, CoroutineBuilder, Deferred, Dispatch, Dispatcher,
-    Failure, FailureHandler, Failures, Finally, Inherit, Job, JobId, JobState, Join, JoinError,
-    LocalDeferred, LocalOutcome, Name, Outcome, Panic, Registration, Scope, ScopedValue, Shield,
-    Suspend, TryScope, UntilCancelled, Who, WithContext, YieldNow, blocking, cancel_scope,
-    cancelled, check_cancelled, consume_budget, finally, is_cancelled, scope, shield, soft_shield,
-    spawn_on, supervisor_scope, suspend_cancellable, try_scope, try_scope_all, with_context,
-    yield_now,
+    Abandoned, AsyncClose, AsyncGuard, Bind, Branch, CancelCause, CancelScope, Cancelled,
+    CleanupOutput, Completion, Context, Continuation, Coroutine, CoroutineBuilder, DataScope,
+    Deferred, Dispatch, Dispatcher, Failure, FailureHandler, Failures, Finally, Inherit, Job,
+    JobId, JobState, Join, JoinError, LocalDeferred, LocalOutcome, LocalScope, Name, Outcome,
+    Panic, Registration, Scope, ScopedValue, Shield, Suspend, TryScope, UnsendScope,
+    UntilCancelled, Who, WithContext, YieldNow, blocking, cancel_scope, cancelled, check_cancelled,
+    consume_budget, finally, is_cancelled, local_scope, local_scope_unsend, scope, scope_with,
+    shield, soft_shield, spawn_on, supervisor_scope, suspend_cancellable, try_scope, try_scope_all,
+    with_context, yield_now,
 };
 #[doc(inline)]
 pub use corymb_dispatchers::{
-    BuildError, Builder, Entered, LocalRuntime, Main, MainError, Metrics, Runtime, RuntimeHandle,
-    ShutdownReport, Threads, ThreadsError, WorkerBlocked, detached, launch_detached, run_blocking,
-    spawn_local, try_run_blocking,
+    BlockingScope, BuildError, Builder, Entered, LocalRuntime, Main, MainError, Metrics, Runtime,
+    RuntimeHandle, ScopedDeferred, ShutdownReport, Threads, ThreadsError, WorkerBlocked,
+    blocking_scope, detached, launch_detached, run_blocking, spawn_local, try_run_blocking,
 };
 #[doc(inline)]
 pub use corymb_macros::main;

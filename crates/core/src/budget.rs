@@ -29,6 +29,17 @@ thread_local! {
     static LEFT: Cell<i32> = const { Cell::new(OPERATIONS) };
 }
 
+// How often it was used up on this thread.
+thread_local! {
+    static USED_UP: Cell<u32> = const { Cell::new(0) };
+}
+
+/// How often a budget was used up on this thread: for what polls many futures, and is to end its
+/// own poll with the first of them that has.
+pub(crate) fn times_used_up() -> u32 {
+    USED_UP.with(Cell::get)
+}
+
 /// The budget of a poll that has begun. Dropped, it leaves that of the poll around it as it was.
 pub(crate) struct Budget {
     outer: i32,
@@ -95,6 +106,7 @@ fn give_way(cx: &Context<'_>) -> Poll<()> {
     if !current::is_in_coroutine() {
         return Poll::Ready(());
     }
+    USED_UP.with(|times| times.set(times.get().wrapping_add(1)));
     if !current::yield_to_queue(cx.waker()) {
         cx.waker().wake_by_ref();
     }

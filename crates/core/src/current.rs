@@ -751,7 +751,7 @@ pub(crate) fn deadline() -> Option<Instant> {
             FrameNode::Made(node) => all.extend(unsafe { node.as_ref() }.deadline()),
             // SAFETY: valid while the frame is entered.
             FrameNode::Lazy(lazy) => all.push(unsafe { &*lazy }.deadline()),
-            FrameNode::Section(_) | FrameNode::Bound => {}
+            FrameNode::Section(_) | FrameNode::Bound | FrameNode::Outside => {}
         }
     }
     all.into_iter().min()
@@ -828,6 +828,7 @@ pub(crate) fn values<'a>() -> Option<&'a Values> {
                 None => continue,
             },
             FrameNode::Lazy(_) | FrameNode::Bound => continue,
+            FrameNode::Outside => return None,
             // SAFETY: the frame keeps the node.
             FrameNode::Made(node) => unsafe { &*node.as_ptr() },
         };

@@ -44,7 +44,8 @@ pub use failure::{Failure, FailureHandler};
 pub use job::{Completion, Job, JobId, JobState, Join, Registration};
 pub use local::{LocalDeferred, LocalOutcome};
 pub use scope::{
-    CancelScope, CoroutineBuilder, Failures, Scope, TryScope, cancel_scope, scope,
+    Branch, CancelScope, CoroutineBuilder, DataScope, Failures, LocalScope, Scope, TryScope,
+    UnsendScope, cancel_scope, local_scope, local_scope_unsend, scope, scope_with,
     supervisor_scope, try_scope, try_scope_all,
 };
 pub use scoped::{Bind, Inherit, ScopedValue};
@@ -65,7 +66,7 @@ pub mod internal {
     pub use crate::failure::{report_blocked_run, report_here, wake_all};
     pub use crate::prim;
     pub use crate::root::Root;
-    pub use crate::scope::{enclose, scope_of};
+    pub use crate::scope::{Giving, branch, enclose, scope_of};
     pub use crate::time::{TimerShard, real_now};
     pub use crate::unconfined::{Loop as UnconfinedLoop, hand_on as hand_unconfined_on};
     pub use crate::wait::{WaitKind, waiting_on};

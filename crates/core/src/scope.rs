@@ -12,22 +12,31 @@ use crate::job::Job;
 use crate::node::NodeRef;
 
 mod bound;
+mod branch;
 mod builder;
 mod cancelling;
+mod crowd;
 mod errors;
+mod lending;
+mod local;
 mod plain;
 pub(crate) mod region;
 mod trying;
+mod unsend;
 
 pub use bound::enclose;
+pub use branch::{Branch, Giving, branch};
 pub use builder::CoroutineBuilder;
 pub(crate) use builder::resolve;
 pub use cancelling::{CancelScope, cancel_scope};
 pub use errors::Failures;
+pub use lending::{DataScope, scope_with};
+pub use local::{LocalScope, local_scope};
 pub(crate) use plain::spawn_at;
 pub use plain::{Scope, scope, scope_of, supervisor_scope};
 use region::{End, Region};
 pub use trying::{TryScope, try_scope, try_scope_all};
+pub use unsend::{UnsendScope, local_scope_unsend};
 
 /// What the kinds of scopes differ in.
 trait ScopeKind<T> {

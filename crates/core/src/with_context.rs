@@ -255,7 +255,7 @@ enum Stage {
 
 impl Section {
     pub(crate) fn new(change: Context, place: Place) -> Self {
-        Self { change, place, context: OnceCell::new() }
+        Self { change, to: To::Around, place, context: OnceCell::new() }
     }
 
     /// What is bound inside, if it binds something.

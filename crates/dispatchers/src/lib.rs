@@ -1,5 +1,6 @@
 //! corymb's runtime: the worker pool, the reactor, and what starts and ends them.
 
+mod blocking_scope;
 #[doc(hidden)]
 pub mod entry;
 mod home;
@@ -10,6 +11,7 @@ pub mod reactor;
 mod runtime;
 mod threads;
 
+pub use blocking_scope::{BlockingScope, ScopedDeferred, blocking_scope};
 pub use home::{LocalRuntime, spawn_local};
 pub use main_loop::{Main, MainError};
 pub use pool::WorkerBlocked;

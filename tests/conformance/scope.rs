@@ -158,7 +158,8 @@ async fn scope_012_a_launch_in_a_cancelled_scope_completes_and_tells_its_handler
             c.cancel();
             let plain = s.launch(async { unreachable!("it ran") });
             let named = s.coroutine().name("named").launch(async { unreachable!("it ran") });
-            for job in [plain, named] {
+            let lazy = s.coroutine().lazy().launch(async { unreachable!("it ran") });
+            for job in [plain, named, lazy] {
                 let seen = trace.clone();
                 job.on_completion(move |_| seen.add("completed"));
             }
@@ -168,7 +169,7 @@ async fn scope_012_a_launch_in_a_cancelled_scope_completes_and_tells_its_handler
     })
     .await;
     ended.unwrap_err();
-    assert_eq!(trace.get(), ["completed", "completed"]);
+    assert_eq!(trace.get(), ["completed"; 3]);
 }
 
 #[corymb::test]

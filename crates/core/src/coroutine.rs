@@ -20,7 +20,7 @@ mod cell;
 mod poll;
 mod waker;
 
-pub(crate) use cell::{Plain, Settle, spawn, spawn_last};
+pub(crate) use cell::{Plain, Settle, Start, spawn, spawn_last};
 pub(crate) use poll::is_cancellation;
 pub use poll::unwind_cancelled;
 pub(crate) use waker::WAKER_VTABLE;

@@ -121,6 +121,9 @@ impl<T> Deferred<T> {
         let node = self.node();
         let mut seen = node.state.load();
         if !seen.has(state::SETTLED) {
+            if seen.has(state::NEW) {
+                self.job().start();
+            }
             waiting_on(WaitKind::Join, self.place);
             seen = node.waiter.register(&node.state, cx.waker());
             if !seen.has(state::SETTLED) {

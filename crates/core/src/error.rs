@@ -29,7 +29,8 @@ pub enum CancelCause {
     Requested,
     /// The parent was cancelled.
     ParentCancelled,
-    /// The scope had ended when the coroutine was launched into it, so it never ran.
+    /// The scope had ended when the coroutine was launched into it, or before a lazy one was
+    /// started: it never ran.
     ScopeEnded,
     /// A sibling failed, and the scope needs all of its children.
     SiblingFailed,
@@ -48,7 +49,7 @@ impl fmt::Display for CancelCause {
         f.write_str(match self {
             Self::Requested => "on request",
             Self::ParentCancelled => "with its parent",
-            Self::ScopeEnded => "because its scope had ended before it was launched",
+            Self::ScopeEnded => "because its scope had ended before it began",
             Self::SiblingFailed => "because a sibling failed",
             Self::Deadline => "at its deadline",
             Self::Dropped => "because its future was dropped",

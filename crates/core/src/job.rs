@@ -5,10 +5,12 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::context::ContextInner;
+use crate::coroutine::Coroutine;
 use crate::current;
 use crate::error::{CancelCause, Cancelled, NameOf, Who};
 use crate::node::cancel::cancel;
-use crate::node::{Kind, Node, NodeRef, state, tree};
+use crate::node::state::Wake;
+use crate::node::{Kind, Node, NodeRef, passive, state, tree};
 use crate::prim::atomic::{AtomicU64, Ordering};
 
 mod handlers;
@@ -35,6 +37,8 @@ use token::token;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JobState {
+    /// It is lazy, and nobody has started it.
+    New,
     /// It runs, or is ready to.
     Active,
     /// Its body has returned, its children have not.
@@ -67,6 +71,7 @@ impl JobState {
 impl fmt::Display for JobState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::New => "new",
             Self::Active => "active",
             Self::Completing => "completing",
             Self::Cancelling => "cancelling",
@@ -192,6 +197,32 @@ impl Job {
         unsafe { cancel(self.0.as_ptr(), &cause) }
     }
 
+    /// Starts a lazy coroutine: true if this call did it, false if it was started or cancelled
+    /// before, if its scope has ended, and for every other job.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{JobState, prelude::*};
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let job = s.coroutine().lazy().launch(async {});
+    ///     assert_eq!(job.state(), JobState::New);
+    ///     assert!(job.start());
+    ///     assert!(!job.start()); // that was done before
+    /// }));
+    /// ```
+    pub fn start(&self) -> bool {
+        let is_new = self.0.state.load().has(state::NEW);
+        // SAFETY: unended during the call.
+        let started = is_new && self.pinned(|node| unsafe { passive::start(node) }) == Some(true);
+        if started && self.0.state.wake() == Wake::Dispatch {
+            // SAFETY: it was idle, and has been left to this call.
+            unsafe { Coroutine::from_node(self.0.as_ptr()) }.begin();
+        }
+        started
+    }
+
     /// Where the job is in its life.
     ///
     /// # Examples
@@ -215,7 +246,11 @@ impl Job {
         if bad || self.parent_is_cancelled(seen) {
             return JobState::Cancelling;
         }
-        if seen.has(state::BODY_DONE) { JobState::Completing } else { JobState::Active }
+        match seen {
+            _ if seen.has(state::BODY_DONE) => JobState::Completing,
+            _ if seen.has(state::NEW) => JobState::New,
+            _ => JobState::Active,
+        }
     }
 
     /// A coroutine that has not been linked yet is cancelled by its parent's mark.

@@ -38,6 +38,7 @@ use crate::prim::UnsafeCell;
 use crate::wait::WaitWord;
 
 pub(crate) mod cancel;
+pub(crate) mod passive;
 pub(crate) mod side;
 pub(crate) mod state;
 pub(crate) mod tree;

@@ -6,6 +6,7 @@ mod common;
 mod dispatch;
 mod handlers;
 mod late;
+mod lazy;
 mod local;
 mod memory;
 mod moved;

@@ -27,6 +27,9 @@
 //! | 20 | `BOUND` | at birth: polled and dropped on one thread alone ([`local`](crate::local)); of a region: a thread blocks on it | never |
 //! | 21 | `SHIELD` | at birth: cancellations from above stop here | never |
 //! | 22 | `FINAL` | at birth: a [`cleanup`](crate::cleanup) comes before the region's end | never |
+//! | 23 | `NEW` | at birth: lazy, and nobody has started it | by [`State::begin`], under the parent's lock |
+//! | 24 | `PASSIVE` | at birth: the parent's census does not count it ([`passive`](super::passive)) | with `NEW` |
+//! | 25 | `PASSIVES` | under a node's own lock, with the first of its passive children | never |
 //! | 32.. | references | one per handle and waker, and one, the tree's, from birth until settled | |
 //!
 //! # States of a coroutine
@@ -43,6 +46,9 @@
 //!                                   |
 //!                                   +-- woken or cancelled meanwhile: [RUNNING SCHEDULED], then (2)
 //! ```
+//!
+//! A lazy coroutine is born idle, with `NEW`. It leaves that state by [`State::begin`], which a wake
+//! follows (5), or by a cancel.
 //!
 //! | edge | function | ordering | responsible afterwards |
 //! | --- | --- | --- | --- |
@@ -92,6 +98,9 @@ pub(crate) const MOVES: u64 = 1 << 19;
 pub(crate) const BOUND: u64 = 1 << 20;
 pub(crate) const SHIELD: u64 = 1 << 21;
 pub(crate) const FINAL: u64 = 1 << 22;
+pub(crate) const NEW: u64 = 1 << 23;
+pub(crate) const PASSIVE: u64 = 1 << 24;
+pub(crate) const PASSIVES: u64 = 1 << 25;
 
 /// One reference.
 const REF: u64 = 1 << 32;
@@ -191,6 +200,12 @@ impl State {
     pub(crate) fn clear_value(&self) {
         // Ordering: Relaxed, the owner of the output alone asks for this flag.
         self.0.fetch_and(!VALUE, Ordering::Relaxed);
+    }
+
+    /// A lazy coroutine is started: its parent's census counts it from now on.
+    pub(crate) fn begin(&self) {
+        // Ordering: AcqRel; who sees the flags gone, sees it counted.
+        self.0.fetch_and(!(NEW | PASSIVE), Ordering::AcqRel);
     }
 
     /// Edge 1. The caller holds the node's `Coroutine`.

@@ -76,9 +76,9 @@ pub use corymb_core::{
     Abandoned, AsyncClose, AsyncGuard, CancelCause, CancelScope, Cancelled, CleanupOutput,
     Completion, Context, Continuation, Coroutine, CoroutineBuilder, Deferred, Dispatch, Dispatcher,
     Failure, FailureHandler, Failures, Finally, Job, JobId, JobState, Join, JoinError,
-    LocalDeferred, LocalOutcome, Name, Outcome, Panic, Registration, Scope, Shield, Suspend,
-    TryScope, UntilCancelled, Who, WithContext, YieldNow, blocking, cancel_scope, cancelled,
-    check_cancelled, consume_budget, finally, is_cancelled, scope, shield, spawn_on,
+    LocalDeferred, LocalOutcome, Name, Outcome, Panic, Promise, Registration, Scope, Shield,
+    Suspend, TryScope, UntilCancelled, Who, WithContext, YieldNow, blocking, cancel_scope,
+    cancelled, check_cancelled, consume_budget, finally, is_cancelled, scope, shield, spawn_on,
     supervisor_scope, suspend_cancellable, try_scope, try_scope_all, with_context, yield_now,
 };
 #[doc(inline)]

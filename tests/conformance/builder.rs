@@ -6,7 +6,7 @@ use std::time::Duration;
 use corymb::prelude::*;
 use corymb::sync::oneshot;
 use corymb::testing::{TestRuntime, settle};
-use corymb::{CancelCause, JobState, JoinError, Runtime};
+use corymb::{CancelCause, JobState, JoinError, Runtime, finally};
 
 use crate::common::{ACTIVE, CANCELLED, CANCELLING, COMPLETED, NEW, Trace, flags};
 
@@ -29,6 +29,25 @@ async fn builder_001_a_launch_does_not_run_inline() {
         assert_eq!(flags(&child), ACTIVE);
         child.join().await;
         assert_eq!(flags(&child), COMPLETED);
+        trace.add(5);
+    })
+    .await;
+    assert_eq!(trace.get(), ["1", "2", "3", "4", "5"]);
+}
+
+#[corymb::test]
+async fn builder_002_an_undispatched_launch_runs_to_its_first_suspension() {
+    let trace = Trace::default();
+    scope(async |s| {
+        trace.add(1);
+        let in_child = trace.clone();
+        let child = s.coroutine().undispatched().launch(async move {
+            in_child.add(2);
+            yield_now().await;
+            in_child.add(4);
+        });
+        trace.add(3);
+        child.join().await;
         trace.add(5);
     })
     .await;
@@ -66,6 +85,41 @@ async fn builder_006_a_cancelled_child_cleans_up_and_does_not_go_on() {
     })
     .await;
     assert_eq!(trace.get(), ["cleanup"]);
+}
+
+#[corymb::test]
+async fn builder_008_a_join_of_what_has_failed_is_where_the_parent_ends() {
+    let trace = Trace::default();
+    let result = try_scope(async |s| {
+        let child = s.coroutine().undispatched().launch(async { Err("E") });
+        trace.add("launched");
+        child.cancel_and_join().await;
+        trace.add("joined");
+        Ok(())
+    })
+    .await;
+    assert_eq!(result, Err("E"));
+    assert_eq!(trace.get(), ["launched"]);
+}
+
+#[corymb::test]
+async fn builder_010_a_failed_parent_ends_after_its_child_s_shielded_cleanup() {
+    let trace = Trace::default();
+    let in_child = trace.clone();
+    supervisor_scope(async |s| {
+        let parent = s.spawn(scope(async move |inner| {
+            inner.coroutine().undispatched().launch(finally(pending(), move || async move {
+                yield_now().await;
+                in_child.add("cleaned up");
+            }));
+            panic!("E");
+        }));
+        parent.job().join().await;
+        trace.add("joined");
+        assert!(matches!(parent.outcome().await, Err::<(), _>(JoinError::Panicked(_))));
+    })
+    .await;
+    assert_eq!(trace.get(), ["cleaned up", "joined"]);
 }
 
 #[corymb::test]

@@ -43,7 +43,7 @@ pub use failure::{Failure, FailureHandler};
 pub use job::{Completion, Job, JobId, JobState, Join, Registration};
 pub use local::{LocalDeferred, LocalOutcome};
 pub use scope::{
-    CancelScope, CoroutineBuilder, Failures, Scope, TryScope, cancel_scope, scope,
+    CancelScope, CoroutineBuilder, Failures, Promise, Scope, TryScope, cancel_scope, scope,
     supervisor_scope, try_scope, try_scope_all,
 };
 pub use shield::{Shield, UntilCancelled, cancelled, shield};

@@ -16,6 +16,7 @@ mod builder;
 mod cancelling;
 mod errors;
 mod plain;
+mod promise;
 pub(crate) mod region;
 mod trying;
 
@@ -26,6 +27,7 @@ pub use cancelling::{CancelScope, cancel_scope};
 pub use errors::Failures;
 pub(crate) use plain::spawn_at;
 pub use plain::{Scope, scope, scope_of, supervisor_scope};
+pub use promise::Promise;
 use region::{End, Region};
 pub use trying::{TryScope, try_scope, try_scope_all};
 

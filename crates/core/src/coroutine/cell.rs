@@ -182,6 +182,8 @@ pub(crate) enum Start {
     Dispatched,
     /// When somebody has started it.
     Lazy,
+    /// In the code that launches it.
+    Undispatched,
 }
 
 /// Makes a coroutine in `region` and starts it. The reference that comes back is counted; with
@@ -205,7 +207,7 @@ where
         None => (region.context, 0),
     };
     let born = match start {
-        Start::Dispatched => state::SCHEDULED,
+        Start::Dispatched | Start::Undispatched => state::SCHEDULED,
         Start::Lazy => state::NEW | state::PASSIVE,
     };
     let state = State::new(born | flags | own, 2);
@@ -220,7 +222,8 @@ where
         return reference;
     }
     // SAFETY: the region's context, which is there while a child is counted, or our own.
-    if own != 0 || unsafe { (*context).lists_at_launch } {
+    let is_listed = start == Start::Undispatched || unsafe { (*context).lists_at_launch };
+    if own != 0 || is_listed {
         // Named ones show in the tree from the start.
         // SAFETY: never dispatched yet, so it is this thread's, and counted in its region's census.
         unsafe {
@@ -231,7 +234,11 @@ where
         }
     }
     // SAFETY: born SCHEDULED.
-    unsafe { Coroutine::from_node(node) }.begin();
+    let coroutine = unsafe { Coroutine::from_node(node) };
+    match start {
+        Start::Undispatched => coroutine.begin_here(),
+        _ => coroutine.begin(),
+    }
     reference
 }
 

@@ -40,6 +40,12 @@ pub(super) struct Plan {
     start: Start,
 }
 
+impl Plan {
+    pub(super) fn undispatched() -> Self {
+        Self { context: None, start: Start::Undispatched }
+    }
+}
+
 impl<S> CoroutineBuilder<S> {
     pub(super) fn new(scope: S) -> Self {
         Self { scope, plan: Plan::default() }
@@ -131,6 +137,40 @@ impl<S> CoroutineBuilder<S> {
     /// ```
     pub fn lazy(self) -> Self {
         Self { plan: Plan { start: Start::Lazy, ..self.plan }, ..self }
+    }
+
+    /// Has the child begin at once: its first poll is a part of the launch, on the thread that
+    /// launches. After that it is resumed by its dispatcher, as others are.
+    ///
+    /// - It is the child that is polled: its job, name and failures are its own. A panic in it does
+    ///   not come out of the launch.
+    /// - In a scope that is cancelled it does not begin: its future is dropped.
+    /// - Launches of this kind inside of the first poll begin at once too, up to 32 inside each
+    ///   other; the next one is dispatched, so that a recursion does not use up the stack.
+    /// - The first poll holds no place of a [view](Dispatcher::limited_parallelism).
+    ///   [`with_context`](crate::with_context()) in it leaves by a queue, never in place.
+    /// - What the launching code holds, such as a lock, is held meanwhile.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    /// use corymb::sync::channel;
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let (tx, rx) = channel::bounded(2);
+    ///     let child = tx.clone();
+    ///     s.coroutine().undispatched().launch(async move {
+    ///         child.send("in the launch").await.unwrap();
+    ///         yield_now().await;
+    ///     });
+    ///     tx.send("after it").await.unwrap();
+    ///     assert_eq!(rx.recv().await, Ok("in the launch"));
+    ///     assert_eq!(rx.recv().await, Ok("after it"));
+    /// }));
+    /// ```
+    pub fn undispatched(self) -> Self {
+        Self { plan: Plan { start: Start::Undispatched, ..self.plan }, ..self }
     }
 }
 

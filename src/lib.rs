@@ -33,6 +33,7 @@
 //! | --- | --- |
 //! | to start | [`main`], [`run_blocking`], or a [`Runtime`] of your own |
 //! | coroutines | [`scope`]; of `Result`s, [`try_scope`]; that fail alone, [`supervisor_scope`] |
+//! | children as they end; the first, a quorum, what is in time | [`Scope::group`]; [`join_scope`] |
 //! | a coroutine that outlives its caller | [`detached`] |
 //! | a child's name or dispatcher | [`Scope::coroutine`] |
 //! | to block, with what the function has borrowed | [`blocking`] |
@@ -75,11 +76,12 @@ mod dispatchers {}
 pub use corymb_core::{
     Abandoned, AsyncClose, AsyncGuard, CancelCause, CancelScope, Cancelled, CleanupOutput,
     Completion, Context, Continuation, Coroutine, CoroutineBuilder, Deferred, Dispatch, Dispatcher,
-    Failure, FailureHandler, Failures, Finally, Job, JobId, JobState, Join, JoinError,
-    LocalDeferred, LocalOutcome, Name, Outcome, Panic, Promise, Registration, Scope, Shield,
-    Suspend, TryScope, UntilCancelled, Who, WithContext, YieldNow, blocking, cancel_scope,
-    cancelled, check_cancelled, consume_budget, finally, is_cancelled, scope, shield, spawn_on,
-    supervisor_scope, suspend_cancellable, try_scope, try_scope_all, with_context, yield_now,
+    Ended, Failure, FailureHandler, Failures, Finally, Group, Job, JobId, JobState, Join,
+    JoinError, JoinNext, JoinScope, LocalDeferred, LocalOutcome, Name, Outcome, Panic, Promise,
+    Registration, Scope, Shield, Suspend, TryScope, UntilCancelled, Who, WithContext, YieldNow,
+    blocking, cancel_scope, cancelled, check_cancelled, consume_budget, finally, is_cancelled,
+    join_scope, joiner, scope, shield, spawn_on, supervisor_scope, suspend_cancellable, try_scope,
+    try_scope_all, with_context, yield_now,
 };
 #[doc(inline)]
 pub use corymb_dispatchers::{

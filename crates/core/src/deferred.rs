@@ -219,6 +219,30 @@ impl<T> Outcome<T> {
     }
 }
 
+impl<T> Outcome<T> {
+    /// Has `cx` woken when the child has settled. True if it has by now, and nobody is woken.
+    pub(crate) fn watch(&self, cx: &Context<'_>) -> bool {
+        let node = self.0.node();
+        let seen = node.state.load();
+        if seen.has(state::SETTLED) {
+            return true;
+        }
+        if seen.has(state::NEW) {
+            self.job().start();
+        }
+        let seen = node.waiter.register(&node.state, cx.waker());
+        // Who settles it may have the waker of an earlier wait in mind, and take this one.
+        seen.has(state::SETTLED) && node.waiter.take().is_some()
+    }
+
+    /// The outcome of a child that has settled.
+    pub(crate) fn into_ended(mut self) -> Result<T, JoinError> {
+        let seen = self.0.node().state.load();
+        debug_assert!(seen.has(state::SETTLED), "{seen:?}");
+        self.0.take(seen)
+    }
+}
+
 impl<T> Future for Outcome<T> {
     type Output = Result<T, JoinError>;
 

@@ -38,6 +38,8 @@ pub enum CancelCause {
     Deadline,
     /// The future that the job was a part of was dropped or forgotten.
     Dropped,
+    /// The [`join_scope`](crate::join_scope) that it was forked in had its result.
+    Decided,
     /// The [`Promise`](crate::Promise) of its value was dropped uncompleted.
     Abandoned,
     /// The runtime or the dispatcher shut down.
@@ -55,6 +57,7 @@ impl fmt::Display for CancelCause {
             Self::SiblingFailed => "because a sibling failed",
             Self::Deadline => "at its deadline",
             Self::Dropped => "because its future was dropped",
+            Self::Decided => "because its scope had its result without it",
             Self::Abandoned => "because the promise of its value was dropped",
             Self::Shutdown => "by a shutdown",
             Self::Custom(error) => return write!(f, "because {error}"),

@@ -190,11 +190,14 @@ impl Job {
     /// ```
     #[track_caller]
     pub fn cancel_with(&self, cause: CancelCause) -> bool {
-        let cause = Cancelled::new(cause, Location::caller());
+        self.cancel_for(&Cancelled::new(cause, Location::caller()))
+    }
+
+    pub(crate) fn cancel_for(&self, cause: &Cancelled) -> bool {
         // If a cancel of the parent came first, then this is no news.
         self.list();
         // SAFETY: the handle is a reference.
-        unsafe { cancel(self.0.as_ptr(), &cause) }
+        unsafe { cancel(self.0.as_ptr(), cause) }
     }
 
     /// Starts a lazy coroutine: true if this call did it, false if it was started or cancelled

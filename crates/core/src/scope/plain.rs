@@ -1,5 +1,6 @@
 //! Scopes whose children give mere values: all or nothing, and supervised.
 
+use std::marker::PhantomData;
 use std::panic::Location;
 
 use super::builder::{self, CoroutineBuilder, Plan};
@@ -81,6 +82,18 @@ where
     Fut: Future,
 {
     Scoped::<Supervised, F, Fut>::new(body)
+}
+
+/// As [`scope`], for the code at `site`.
+pub(super) fn scope_at<F, Fut>(
+    site: &'static Location<'static>,
+    body: F,
+) -> impl Future<Output = Fut::Output>
+where
+    F: FnOnce(Scope) -> Fut,
+    Fut: Future,
+{
+    Scoped::<FailFast, F, Fut>::New(body, site, PhantomData)
 }
 
 /// [`scope`].

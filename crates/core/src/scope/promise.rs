@@ -14,7 +14,6 @@ use crate::deferred::Deferred;
 use crate::error::{CancelCause, Cancelled};
 use crate::job::Job;
 use crate::node::NodeRef;
-use crate::node::cancel::cancel;
 use crate::prim::Mutex;
 use crate::wait::{WaitKind, waiting_on};
 
@@ -98,8 +97,7 @@ impl<T> Drop for Promise<T> {
     fn drop(&mut self) {
         if self.slot.take().is_some() {
             let cause = Cancelled::new(CancelCause::Abandoned, self.job.launched_at());
-            // SAFETY: the handle is a reference.
-            unsafe { cancel(self.job.node().as_ptr(), &cause) };
+            self.job.cancel_for(&cause);
         }
     }
 }

@@ -29,8 +29,8 @@ pub enum CancelCause {
     Requested,
     /// The parent was cancelled.
     ParentCancelled,
-    /// The scope had ended when the coroutine was launched into it, or before a lazy one was
-    /// started: it never ran.
+    /// The scope had ended: when the coroutine was launched into it, or before a lazy one was
+    /// started, so that it never ran; or all that a service was there for had.
     ScopeEnded,
     /// A sibling failed, and the scope needs all of its children.
     SiblingFailed,
@@ -53,7 +53,7 @@ impl fmt::Display for CancelCause {
         f.write_str(match self {
             Self::Requested => "on request",
             Self::ParentCancelled => "with its parent",
-            Self::ScopeEnded => "because its scope had ended before it began",
+            Self::ScopeEnded => "because its scope had ended",
             Self::SiblingFailed => "because a sibling failed",
             Self::Deadline => "at its deadline",
             Self::Dropped => "because its future was dropped",

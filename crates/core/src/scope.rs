@@ -21,6 +21,7 @@ mod joining;
 mod plain;
 mod promise;
 pub(crate) mod region;
+mod service;
 mod trying;
 
 pub use bound::enclose;

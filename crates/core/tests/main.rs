@@ -16,6 +16,7 @@ mod panics;
 mod promise;
 mod properties;
 mod sections;
+mod services;
 mod shield;
 mod structure;
 mod threads;

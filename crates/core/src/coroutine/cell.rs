@@ -184,6 +184,8 @@ pub(crate) enum Start {
     Lazy,
     /// In the code that launches it.
     Undispatched,
+    /// As `Dispatched`; it serves the others, and ends after them.
+    Service,
 }
 
 /// Makes a coroutine in `region` and starts it. The reference that comes back is counted; with
@@ -209,6 +211,7 @@ where
     let born = match start {
         Start::Dispatched | Start::Undispatched => state::SCHEDULED,
         Start::Lazy => state::NEW | state::PASSIVE,
+        Start::Service => state::SCHEDULED | state::PASSIVE | state::SHIELD,
     };
     let state = State::new(born | flags | own, 2);
     let parent = Some(region.as_ptr());
@@ -216,14 +219,16 @@ where
         new_cell::<F, S>(Node::new(state, &Cell::<F, S>::VTABLE, context, parent, site), future);
     // SAFETY: the second of the two references that it was born with.
     let reference = unsafe { NodeRef::from_owned(node) };
-    if start == Start::Lazy {
+    if matches!(start, Start::Lazy | Start::Service) {
         // SAFETY: born so, counted above, and nobody else's yet.
         unsafe { passive::enlist(region, node) };
+    }
+    if start == Start::Lazy {
         return reference;
     }
-    // SAFETY: the region's context, which is there while a child is counted, or our own.
+    // SAFETY: the region's context, which is there while the child is, or our own.
     let is_listed = start == Start::Undispatched || unsafe { (*context).lists_at_launch };
-    if own != 0 || is_listed {
+    if start != Start::Service && (own != 0 || is_listed) {
         // Named ones show in the tree from the start.
         // SAFETY: never dispatched yet, so it is this thread's, and counted in its region's census.
         unsafe {

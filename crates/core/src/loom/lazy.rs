@@ -1,4 +1,5 @@
-//! Lazy coroutines: their start against the end of their scope, and against a cancel.
+//! Lazy coroutines: their start against the end of their scope, and against a cancel. Services: their
+//! own end against that of their scope.
 
 use super::*;
 use crate::scope::scope;
@@ -55,6 +56,32 @@ fn start_against_cancel() {
         assert!(other.join().unwrap());
         runtime.run();
         assert!(outer.is_completed() && lazy.is_cancelled());
+        assert_eq!(loom::sync::Arc::strong_count(&mark), 1);
+    });
+}
+
+/// Two services that end by themselves on one thread while their scope ends on another.
+#[test]
+fn services_against_the_end() {
+    check(|runtime| {
+        let mark = Mark::new(());
+        let held = mark.clone();
+        let outer = runtime.scope().launch(async move {
+            scope(|s| {
+                let second = held.clone();
+                s.service(async move { drop(held) });
+                s.service(async move { drop(second) });
+                crate::yield_now()
+            })
+            .await;
+        });
+        let first = runtime.hooks.queue.0.lock().pop_front();
+        first.expect("it was launched").run();
+        let other = runtime.start();
+        runtime.run();
+        other.join().unwrap();
+        runtime.run();
+        assert!(outer.is_completed());
         assert_eq!(loom::sync::Arc::strong_count(&mark), 1);
     });
 }

@@ -1,9 +1,14 @@
-//! Children that the census of their parent does not count: lazy ones that nobody has started.
+//! Children that the census of their parent does not count: lazy ones that nobody has started, and
+//! services.
 //!
 //! They are linked, so that they show and are cancelled as others are, and their parent does not end
 //! before they have: what its census does not count is in the list `passive` of its side. Where a
-//! node with such children would end, because its census is empty, it *winds down*: it cancels them,
-//! and the last of them ends it.
+//! node with such children would end, because its census is empty, it *winds down*: it cancels the
+//! lazy ones, then the services, each when the one launched after it has ended; and the last of them
+//! ends it.
+//!
+//! A service is `PASSIVE` and never `NEW`. It has a `SHIELD`, so that a cancellation from above leaves
+//! it alone.
 //!
 //! ```text
 //! [NEW, PASSIVE] ──start──► counted, as all others
@@ -41,7 +46,9 @@ pub(crate) unsafe fn enlist(region: &NodeRef, node: NonNull<Node>) {
         region.state.set(state::PASSIVES);
     }
     // As for all that is linked: a walk that came before has left a mark.
-    if region.state.load().has(state::CANCELLED) {
+    // SAFETY: the caller has a reference to it.
+    let shielded = unsafe { node.as_ref() }.state.load().has(state::SHIELD);
+    if !shielded && region.state.load().has(state::CANCELLED) {
         // SAFETY: the caller has a reference to it.
         unsafe { cancel(node, &tree::inherited_cause(region)) };
     }
@@ -84,17 +91,13 @@ pub(super) unsafe fn wind_down(node: NonNull<Node>) -> bool {
     // SAFETY: the caller's promise.
     let node = unsafe { NodeRef::retain(node) };
     let Some(side) = node.side() else { return false };
-    let left = {
+    let due = {
         let mut inner = side.lock();
         inner.winding = true;
-        inner.passive.clone()
+        due(&inner.passive)
     };
-    let cause = Cancelled::new(CancelCause::ScopeEnded, node.site);
-    for child in &left {
-        // SAFETY: we have a reference.
-        unsafe { cancel(child.as_ptr(), &cause) };
-    }
-    !left.is_empty()
+    cancel_all(&node, &due);
+    !due.is_empty()
 }
 
 /// A passive child has settled. True if its parent ends with it, which the caller sees to.
@@ -112,6 +115,26 @@ pub(super) unsafe fn leave(parent: NonNull<Node>, node: NonNull<Node>) -> bool {
     // Dropped after the lock: it may be the last reference.
     let _entry = inner.take_passive(node);
     let ends = inner.winding && inner.passive.is_empty();
+    let due = if inner.winding { due(&inner.passive) } else { Vec::new() };
     drop(inner);
+    cancel_all(&parent, &due);
     ends
+}
+
+/// Which of a node's passive children are to end, once it winds down: again and again the same
+/// until they have.
+fn due(passive: &[NodeRef]) -> Vec<NodeRef> {
+    let is_new = |it: &&NodeRef| it.state.load().has(state::NEW);
+    match passive.iter().any(|it| is_new(&it)) {
+        true => passive.iter().filter(is_new).cloned().collect(),
+        false => passive.last().cloned().into_iter().collect(),
+    }
+}
+
+fn cancel_all(parent: &NodeRef, due: &[NodeRef]) {
+    let cause = Cancelled::new(CancelCause::ScopeEnded, parent.site);
+    for child in due {
+        // SAFETY: we have a reference.
+        unsafe { cancel(child.as_ptr(), &cause) };
+    }
 }

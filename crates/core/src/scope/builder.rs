@@ -41,6 +41,10 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    pub(super) fn service() -> Self {
+        Self { context: None, start: Start::Service }
+    }
+
     pub(super) fn undispatched() -> Self {
         Self { context: None, start: Start::Undispatched }
     }

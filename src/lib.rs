@@ -77,11 +77,11 @@ pub use corymb_core::{
     Abandoned, AsyncClose, AsyncGuard, CancelCause, CancelScope, Cancelled, CleanupOutput,
     Completion, Context, Continuation, Coroutine, CoroutineBuilder, Deferred, Dispatch, Dispatcher,
     Ended, Failure, FailureHandler, Failures, Finally, Group, Job, JobId, JobState, Join,
-    JoinError, JoinNext, JoinScope, LocalDeferred, LocalOutcome, Name, Outcome, Panic, Promise,
-    Registration, Scope, Shield, Suspend, TryScope, UntilCancelled, Who, WithContext, YieldNow,
-    blocking, cancel_scope, cancelled, check_cancelled, consume_budget, finally, is_cancelled,
-    join_scope, joiner, scope, shield, spawn_on, supervisor_scope, suspend_cancellable, try_scope,
-    try_scope_all, with_context, yield_now,
+    JoinError, JoinNext, JoinScope, Limited, LocalDeferred, LocalOutcome, Name, Outcome, Panic,
+    Promise, Registration, Scope, Shield, Suspend, TryScope, UntilCancelled, Who, WithContext,
+    YieldNow, ZeroLimit, blocking, cancel_scope, cancelled, check_cancelled, consume_budget,
+    finally, is_cancelled, join_scope, joiner, scope, shield, spawn_on, supervisor_scope,
+    suspend_cancellable, try_scope, try_scope_all, with_context, yield_now,
 };
 #[doc(inline)]
 pub use corymb_dispatchers::{

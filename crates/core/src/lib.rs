@@ -44,8 +44,9 @@ pub use job::{Completion, Job, JobId, JobState, Join, Registration};
 pub use local::{LocalDeferred, LocalOutcome};
 pub use scope::joiners as joiner;
 pub use scope::{
-    CancelScope, CoroutineBuilder, Ended, Failures, Group, JoinNext, JoinScope, Promise, Scope,
-    TryScope, cancel_scope, join_scope, scope, supervisor_scope, try_scope, try_scope_all,
+    CancelScope, CoroutineBuilder, Ended, Failures, Group, JoinNext, JoinScope, Limited, Promise,
+    Scope, TryScope, ZeroLimit, cancel_scope, join_scope, scope, supervisor_scope, try_scope,
+    try_scope_all,
 };
 pub use shield::{Shield, UntilCancelled, cancelled, shield};
 pub use suspend::{YieldNow, check_cancelled, is_cancelled, yield_now};

@@ -9,6 +9,7 @@ mod handlers;
 mod joining;
 mod late;
 mod lazy;
+mod limit;
 mod local;
 mod memory;
 mod moved;

@@ -36,6 +36,7 @@
 //! | children that borrow, in the caller's coroutine | [`local_scope`]; that are not `Send`, [`local_scope_unsend`] |
 //! | the same in parallel, while this thread blocks | [`blocking_scope`] |
 //! | the same in parallel, of data that the scope owns | [`scope_with`] |
+//! | children as they end; the first, a quorum, what is in time | [`Scope::group`]; [`join_scope`] |
 //! | a coroutine that outlives its caller | [`detached`] |
 //! | a child's name or dispatcher | [`Scope::coroutine`] |
 //! | to block, with what the function has borrowed | [`blocking`] |
@@ -90,13 +91,14 @@ pub use corymb_core::scoped_value;
 pub use corymb_core::{
     Abandoned, AsyncClose, AsyncGuard, Bind, Branch, CancelCause, CancelScope, Cancelled,
     CleanupOutput, Completion, Context, Continuation, Coroutine, CoroutineBuilder, DataScope,
-    Deferred, Dispatch, Dispatcher, Failure, FailureHandler, Failures, Finally, Inherit, Job,
-    JobId, JobState, Join, JoinError, LocalDeferred, LocalOutcome, LocalScope, Name, Outcome,
-    Panic, Registration, Scope, ScopedValue, Shield, Suspend, TryScope, UnsendScope,
-    UntilCancelled, Who, WithContext, YieldNow, blocking, cancel_scope, cancelled, check_cancelled,
-    consume_budget, finally, is_cancelled, local_scope, local_scope_unsend, scope, scope_with,
-    shield, soft_shield, spawn_on, supervisor_scope, suspend_cancellable, try_scope, try_scope_all,
-    with_context, yield_now,
+    Deferred, Dispatch, Dispatcher, Ended, Failure, FailureHandler, Failures, Finally, Group,
+    Inherit, Job, JobId, JobState, Join, JoinError, JoinNext, JoinScope, Limited, LocalDeferred,
+    LocalOutcome, LocalScope, Name, Outcome, Panic, Promise, Registration, Scope, ScopedValue,
+    Shield, Suspend, TryScope, UnsendScope, UntilCancelled, Who, WithContext, YieldNow, ZeroLimit,
+    blocking, cancel_scope, cancelled, check_cancelled, consume_budget, finally, is_cancelled,
+    join_scope, joiner, local_scope, local_scope_unsend, scope, scope_with, shield, soft_shield,
+    spawn_on, supervisor_scope, suspend_cancellable, try_scope, try_scope_all, with_context,
+    yield_now,
 };
 #[doc(inline)]
 pub use corymb_dispatchers::{

@@ -6,9 +6,9 @@ use std::time::Duration;
 use corymb::prelude::*;
 use corymb::sync::oneshot;
 use corymb::testing::{TestRuntime, settle};
-use corymb::{CancelCause, JoinError, Runtime};
+use corymb::{CancelCause, JobState, JoinError, Runtime, finally};
 
-use crate::common::{ACTIVE, COMPLETED, Trace, flags};
+use crate::common::{ACTIVE, CANCELLED, CANCELLING, COMPLETED, NEW, Trace, flags};
 
 fn runtime() -> Runtime {
     Runtime::builder().parallelism(1).build().unwrap()
@@ -29,6 +29,25 @@ async fn builder_001_a_launch_does_not_run_inline() {
         assert_eq!(flags(&child), ACTIVE);
         child.join().await;
         assert_eq!(flags(&child), COMPLETED);
+        trace.add(5);
+    })
+    .await;
+    assert_eq!(trace.get(), ["1", "2", "3", "4", "5"]);
+}
+
+#[corymb::test]
+async fn builder_002_an_undispatched_launch_runs_to_its_first_suspension() {
+    let trace = Trace::default();
+    scope(async |s| {
+        trace.add(1);
+        let in_child = trace.clone();
+        let child = s.coroutine().undispatched().launch(async move {
+            in_child.add(2);
+            yield_now().await;
+            in_child.add(4);
+        });
+        trace.add(3);
+        child.join().await;
         trace.add(5);
     })
     .await;
@@ -66,6 +85,41 @@ async fn builder_006_a_cancelled_child_cleans_up_and_does_not_go_on() {
     })
     .await;
     assert_eq!(trace.get(), ["cleanup"]);
+}
+
+#[corymb::test]
+async fn builder_008_a_join_of_what_has_failed_is_where_the_parent_ends() {
+    let trace = Trace::default();
+    let result = try_scope(async |s| {
+        let child = s.coroutine().undispatched().launch(async { Err("E") });
+        trace.add("launched");
+        child.cancel_and_join().await;
+        trace.add("joined");
+        Ok(())
+    })
+    .await;
+    assert_eq!(result, Err("E"));
+    assert_eq!(trace.get(), ["launched"]);
+}
+
+#[corymb::test]
+async fn builder_010_a_failed_parent_ends_after_its_child_s_shielded_cleanup() {
+    let trace = Trace::default();
+    let in_child = trace.clone();
+    supervisor_scope(async |s| {
+        let parent = s.spawn(scope(async move |inner| {
+            inner.coroutine().undispatched().launch(finally(pending(), move || async move {
+                yield_now().await;
+                in_child.add("cleaned up");
+            }));
+            panic!("E");
+        }));
+        parent.job().join().await;
+        trace.add("joined");
+        assert!(matches!(parent.outcome().await, Err::<(), _>(JoinError::Panicked(_))));
+    })
+    .await;
+    assert_eq!(trace.get(), ["cleaned up", "joined"]);
 }
 
 #[corymb::test]
@@ -174,4 +228,78 @@ fn builder_032_nothing_runs_before_somebody_blocks_on_it() {
     assert_eq!(trace.get(), Vec::<String>::new());
     assert_eq!(rt.run(child), 42);
     assert_eq!(trace.get(), ["child"]);
+}
+
+#[corymb::test]
+async fn builder_018_a_lazy_value_is_made_when_it_is_awaited() {
+    scope(async |s| {
+        let lazy = s.coroutine().lazy().spawn(async {
+            yield_now().await;
+            42
+        });
+        let job = lazy.job();
+        settle().await;
+        assert_eq!(flags(&job), NEW);
+        let seen = job.clone();
+        let other = s.spawn(async move {
+            while !seen.is_active() {
+                yield_now().await;
+            }
+            flags(&seen)
+        });
+        assert_eq!(lazy.await, 42);
+        assert_eq!(flags(&job), COMPLETED);
+        assert_eq!(other.await, ACTIVE);
+    })
+    .await;
+}
+
+#[corymb::test]
+async fn builder_020_what_was_cancelled_before_its_start_never_runs() {
+    scope(async |s| {
+        let lazy = s.coroutine().lazy().spawn(async { unreachable!("it was cancelled") });
+        let job = lazy.job();
+        job.cancel();
+        assert_eq!(flags(&job), CANCELLING);
+        assert!(!job.start());
+        let outcome: Result<(), _> = lazy.outcome().await;
+        assert!(matches!(outcome, Err(JoinError::Cancelled(_))));
+        assert_eq!(flags(&job), CANCELLED);
+    })
+    .await;
+}
+
+#[corymb::test]
+async fn builder_022_a_join_starts_what_is_lazy() {
+    let trace = Trace::default();
+    scope(async |s| {
+        let in_child = trace.clone();
+        let lazy = s.coroutine().lazy().launch(async move {
+            yield_now().await;
+            in_child.add("child");
+        });
+        yield_now().await;
+        trace.add("yielded");
+        lazy.join().await;
+        trace.add("joined");
+    })
+    .await;
+    assert_eq!(trace.get(), ["yielded", "child", "joined"]);
+}
+
+#[corymb::test]
+async fn builder_024_lazy_children_that_nobody_starts_are_listed() {
+    let jobs = scope(async |s| {
+        let first = s.coroutine().lazy().launch(async {});
+        let second = s.coroutine().lazy().spawn(async { 2 }).job();
+        assert_eq!(s.job().children(), [first.clone(), second.clone()]);
+        [first, second].map(|job| {
+            assert_eq!(job.state(), JobState::New);
+            job
+        })
+    })
+    .await;
+    for job in jobs {
+        assert_eq!(flags(&job), CANCELLED);
+    }
 }

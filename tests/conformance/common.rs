@@ -68,6 +68,7 @@ pub(crate) fn flags(job: &Job) -> (bool, bool, bool) {
     (job.is_active(), job.is_completed(), job.is_cancelled())
 }
 
+pub(crate) const NEW: (bool, bool, bool) = (false, false, false);
 pub(crate) const ACTIVE: (bool, bool, bool) = (true, false, false);
 pub(crate) const CANCELLING: (bool, bool, bool) = (false, false, true);
 pub(crate) const CANCELLED: (bool, bool, bool) = (false, true, true);

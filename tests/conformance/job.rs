@@ -10,7 +10,7 @@ use corymb::{CancelCause, Completion, JobState, JoinError};
 use futures::future::{join_all, try_join_all};
 
 use crate::common::{
-    ACTIVE, CANCELLED, CANCELLING, COMPLETED, Trace, custom, custom_text, flags, ms,
+    ACTIVE, CANCELLED, CANCELLING, COMPLETED, NEW, Trace, custom, custom_text, flags, ms,
 };
 
 /// Counts how often each of `n` completion handlers has run.
@@ -159,6 +159,10 @@ async fn job_011_a_job_that_has_completed_has_no_parent() {
 #[corymb::test]
 async fn job_012_a_job_that_waits_for_its_children_is_active() {
     let job = scope(async |s| {
+        let lazy = s.coroutine().lazy().launch(async {});
+        assert_eq!((lazy.state(), flags(&lazy)), (JobState::New, NEW));
+        lazy.start();
+        assert_eq!((lazy.state(), flags(&lazy)), (JobState::Active, ACTIVE));
         let job = s.job();
         assert_eq!((job.state(), flags(&job)), (JobState::Active, ACTIVE));
         let seen = job.clone();

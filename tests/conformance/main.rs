@@ -6,6 +6,7 @@ mod common;
 mod context;
 mod dispatch;
 mod job;
+mod joiner;
 mod pools;
 mod scope;
 mod stress;

@@ -158,7 +158,10 @@ async fn scope_012_a_launch_in_a_cancelled_scope_completes_and_tells_its_handler
             c.cancel();
             let plain = s.launch(async { unreachable!("it ran") });
             let named = s.coroutine().name("named").launch(async { unreachable!("it ran") });
-            for job in [plain, named] {
+            let lazy = s.coroutine().lazy().launch(async { unreachable!("it ran") });
+            let undispatched = s.coroutine().undispatched();
+            let undispatched = undispatched.launch(async { unreachable!("it ran") });
+            for job in [plain, named, lazy, undispatched] {
                 let seen = trace.clone();
                 job.on_completion(move |_| seen.add("completed"));
             }
@@ -168,7 +171,7 @@ async fn scope_012_a_launch_in_a_cancelled_scope_completes_and_tells_its_handler
     })
     .await;
     ended.unwrap_err();
-    assert_eq!(trace.get(), ["completed", "completed"]);
+    assert_eq!(trace.get(), ["completed"; 4]);
 }
 
 #[corymb::test]

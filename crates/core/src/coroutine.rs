@@ -18,10 +18,11 @@ use crate::node::{Node, NodeRef, cancel, tree};
 use crate::unconfined;
 
 mod cell;
+mod inline;
 mod poll;
 mod waker;
 
-pub(crate) use cell::{Plain, Settle, spawn, spawn_last};
+pub(crate) use cell::{Plain, Settle, Start, spawn, spawn_last};
 pub(crate) use poll::is_cancellation;
 pub use poll::unwind_cancelled;
 pub(crate) use waker::WAKER_VTABLE;
@@ -86,6 +87,13 @@ impl Coroutine {
     /// assert_eq!(sum, 2);
     /// ```
     pub fn run(self) {
+        self.run_as(None);
+    }
+
+    /// As [`run`](Self::run), on a thread that runs as `at` if that is not the coroutine's own
+    /// dispatcher.
+    #[inline]
+    fn run_as(self, at: Option<&Arc<dyn Dispatch>>) {
         let node = ManuallyDrop::new(self).0;
         // SAFETY: an unfinished node is valid, and only who runs it can finish it.
         let this = unsafe { node.as_ref() };
@@ -93,6 +101,10 @@ impl Coroutine {
         // SAFETY: unfinished.
         let runtime = current::enter_runtime(unsafe { &this.context().runtime });
         let poll = InPoll::new(node, &runtime);
+        if let Some(at) = at {
+            // SAFETY: it is borrowed for longer than the poll lasts.
+            unsafe { poll.set_at(at) };
+        }
         // SAFETY: unfinished. (A coroutine that is linked has been marked by the cancel itself.)
         let is_cancelled = unsafe { this.is_cancelled() };
         if is_cancelled || seen.has(state::CANCELLED | state::MOVES | state::BOUND) {

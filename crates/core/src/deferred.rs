@@ -121,6 +121,9 @@ impl<T> Deferred<T> {
         let node = self.node();
         let mut seen = node.state.load();
         if !seen.has(state::SETTLED) {
+            if seen.has(state::NEW) {
+                self.job().start();
+            }
             waiting_on(WaitKind::Join, self.place);
             seen = node.waiter.register(&node.state, cx.waker());
             if !seen.has(state::SETTLED) {
@@ -221,6 +224,30 @@ impl<T> Outcome<T> {
     /// If the outcome has been taken.
     pub fn job(&self) -> Job {
         self.0.job()
+    }
+}
+
+impl<T> Outcome<T> {
+    /// Has `cx` woken when the child has settled. True if it has by now, and nobody is woken.
+    pub(crate) fn watch(&self, cx: &Context<'_>) -> bool {
+        let node = self.0.node();
+        let seen = node.state.load();
+        if seen.has(state::SETTLED) {
+            return true;
+        }
+        if seen.has(state::NEW) {
+            self.job().start();
+        }
+        let seen = node.waiter.register(&node.state, cx.waker());
+        // Who settles it may have the waker of an earlier wait in mind, and take this one.
+        seen.has(state::SETTLED) && node.waiter.take().is_some()
+    }
+
+    /// The outcome of a child that has settled.
+    pub(crate) fn into_ended(mut self) -> Result<T, JoinError> {
+        let seen = self.0.node().state.load();
+        debug_assert!(seen.has(state::SETTLED), "{seen:?}");
+        self.0.take(seen)
     }
 }
 

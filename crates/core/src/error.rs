@@ -29,7 +29,8 @@ pub enum CancelCause {
     Requested,
     /// The parent was cancelled.
     ParentCancelled,
-    /// The scope had ended when the coroutine was launched into it, so it never ran.
+    /// The scope had ended: when the coroutine was launched into it, or before a lazy one was
+    /// started, so that it never ran; or all that a service was there for had.
     ScopeEnded,
     /// A sibling failed, and the scope needs all of its children.
     SiblingFailed,
@@ -37,6 +38,10 @@ pub enum CancelCause {
     Deadline,
     /// The future that the job was a part of was dropped or forgotten.
     Dropped,
+    /// The [`join_scope`](crate::join_scope) that it was forked in had its result.
+    Decided,
+    /// The [`Promise`](crate::Promise) of its value was dropped uncompleted.
+    Abandoned,
     /// The runtime or the dispatcher shut down.
     Shutdown,
     /// A cause of the program's own.
@@ -48,10 +53,12 @@ impl fmt::Display for CancelCause {
         f.write_str(match self {
             Self::Requested => "on request",
             Self::ParentCancelled => "with its parent",
-            Self::ScopeEnded => "because its scope had ended before it was launched",
+            Self::ScopeEnded => "because its scope had ended",
             Self::SiblingFailed => "because a sibling failed",
             Self::Deadline => "at its deadline",
             Self::Dropped => "because its future was dropped",
+            Self::Decided => "because its scope had its result without it",
+            Self::Abandoned => "because the promise of its value was dropped",
             Self::Shutdown => "by a shutdown",
             Self::Custom(error) => return write!(f, "because {error}"),
         })

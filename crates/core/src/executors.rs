@@ -27,7 +27,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let context = context.and_then(|context| scope::resolve(region, context, site));
-    accepted(&coroutine::spawn::<_, Plain>(region, context, 0, site, future))
+    accepted(&coroutine::spawn::<_, Plain>(region, context, Default::default(), site, future))
 }
 
 /// Whether the region took the child: one that had ended has none.
@@ -149,7 +149,7 @@ impl Spawn for CoroutineBuilder<Scope> {
 impl LocalSpawn for Scope {
     #[track_caller]
     fn spawn_local_obj(&self, future: LocalFutureObj<'static, ()>) -> Result<(), SpawnError> {
-        accepted(&local::spawn(self.node(), None, 0, Location::caller(), future))
+        accepted(&local::spawn(self.node(), None, Default::default(), Location::caller(), future))
     }
 
     fn status_local(&self) -> Result<(), SpawnError> {
@@ -161,7 +161,7 @@ impl LocalSpawn for Scope {
 impl<E: Send + 'static> LocalSpawn for TryScope<E> {
     #[track_caller]
     fn spawn_local_obj(&self, future: LocalFutureObj<'static, ()>) -> Result<(), SpawnError> {
-        accepted(&local::spawn(self.node(), None, 0, Location::caller(), future))
+        accepted(&local::spawn(self.node(), None, Default::default(), Location::caller(), future))
     }
 
     fn status_local(&self) -> Result<(), SpawnError> {

@@ -5,10 +5,12 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::context::ContextInner;
+use crate::coroutine::Coroutine;
 use crate::current;
 use crate::error::{CancelCause, Cancelled, NameOf, Who};
 use crate::node::cancel::cancel;
-use crate::node::{Kind, Node, NodeRef, state, tree};
+use crate::node::state::Wake;
+use crate::node::{Kind, Node, NodeRef, passive, state, tree};
 use crate::prim::atomic::{AtomicU64, Ordering};
 
 mod grace;
@@ -36,6 +38,8 @@ use token::token;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JobState {
+    /// It is lazy, and nobody has started it.
+    New,
     /// It runs, or is ready to.
     Active,
     /// Its body has returned, its children have not.
@@ -68,6 +72,7 @@ impl JobState {
 impl fmt::Display for JobState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::New => "new",
             Self::Active => "active",
             Self::Completing => "completing",
             Self::Cancelling => "cancelling",
@@ -186,11 +191,40 @@ impl Job {
     /// ```
     #[track_caller]
     pub fn cancel_with(&self, cause: CancelCause) -> bool {
-        let cause = Cancelled::new(cause, Location::caller());
+        self.cancel_for(&Cancelled::new(cause, Location::caller()))
+    }
+
+    pub(crate) fn cancel_for(&self, cause: &Cancelled) -> bool {
         // If a cancel of the parent came first, then this is no news.
         self.list();
         // SAFETY: the handle is a reference.
-        unsafe { cancel(self.0.as_ptr(), &cause) }
+        unsafe { cancel(self.0.as_ptr(), cause) }
+    }
+
+    /// Starts a lazy coroutine: true if this call did it, false if it was started or cancelled
+    /// before, if its scope has ended, and for every other job.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{JobState, prelude::*};
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let job = s.coroutine().lazy().launch(async {});
+    ///     assert_eq!(job.state(), JobState::New);
+    ///     assert!(job.start());
+    ///     assert!(!job.start()); // that was done before
+    /// }));
+    /// ```
+    pub fn start(&self) -> bool {
+        let is_new = self.0.state.load().has(state::NEW);
+        // SAFETY: unended during the call.
+        let started = is_new && self.pinned(|node| unsafe { passive::start(node) }) == Some(true);
+        if started && self.0.state.wake() == Wake::Dispatch {
+            // SAFETY: it was idle, and has been left to this call.
+            unsafe { Coroutine::from_node(self.0.as_ptr()) }.begin();
+        }
+        started
     }
 
     /// Where the job is in its life.
@@ -216,7 +250,11 @@ impl Job {
         if bad || self.parent_is_cancelled(seen) {
             return JobState::Cancelling;
         }
-        if seen.has(state::BODY_DONE) { JobState::Completing } else { JobState::Active }
+        match seen {
+            _ if seen.has(state::BODY_DONE) => JobState::Completing,
+            _ if seen.has(state::NEW) => JobState::New,
+            _ => JobState::Active,
+        }
     }
 
     /// A coroutine that has not been linked yet is cancelled by its parent's mark.

@@ -43,10 +43,12 @@ pub use error::{CancelCause, Cancelled, JoinError, Panic, Who};
 pub use failure::{Failure, FailureHandler};
 pub use job::{Completion, Job, JobId, JobState, Join, Registration};
 pub use local::{LocalDeferred, LocalOutcome};
+pub use scope::joiners as joiner;
 pub use scope::{
-    Branch, CancelScope, CoroutineBuilder, DataScope, Failures, LocalScope, Scope, TryScope,
-    UnsendScope, cancel_scope, local_scope, local_scope_unsend, scope, scope_with,
-    supervisor_scope, try_scope, try_scope_all,
+    Branch, CancelScope, CoroutineBuilder, DataScope, Ended, Failures, Group, JoinNext, JoinScope,
+    Limited, LocalScope, Promise, Scope, TryScope, UnsendScope, ZeroLimit, cancel_scope,
+    join_scope, local_scope, local_scope_unsend, scope, scope_with, supervisor_scope, try_scope,
+    try_scope_all,
 };
 pub use scoped::{Bind, Inherit, ScopedValue};
 pub use shield::{Shield, UntilCancelled, cancelled, shield, soft_shield};

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::task::{self, Poll};
 
 use crate::context::{Context, Dispatcher};
-use crate::coroutine::{self, Plain, Settle};
+use crate::coroutine::{self, Plain, Settle, Start};
 use crate::current;
 use crate::deferred::{Deferred, Outcome};
 use crate::dispatch::Dispatch;
@@ -200,18 +200,18 @@ fn report_lost() {
 pub(crate) fn spawn<F: Future + 'static>(
     region: &NodeRef,
     context: Option<Context>,
-    flags: u64,
+    (flags, start): (u64, Start),
     site: &'static Location<'static>,
     future: F,
 ) -> NodeRef {
-    spawn_settled::<F, Plain>(region, context, flags, site, future)
+    spawn_settled::<F, Plain>(region, context, (flags, start), site, future)
 }
 
 /// As [`spawn`], where the scope takes a part of the output.
 pub(crate) fn spawn_settled<F, S>(
     region: &NodeRef,
     context: Option<Context>,
-    flags: u64,
+    (flags, start): (u64, Start),
     site: &'static Location<'static>,
     future: F,
 ) -> NodeRef
@@ -229,8 +229,8 @@ where
     let context = scope::resolve(region, change, site);
     let number = home.bind();
     let future = Bound { future: ManuallyDrop::new(future), home: Arc::clone(&home), number };
-    let flags = flags | state::BOUND;
-    let node = coroutine::spawn::<_, S>(region, context, flags, site, future);
+    let born = (flags | state::BOUND, start);
+    let node = coroutine::spawn::<_, S>(region, context, born, site, future);
     home.bound(number, Job::from_node(node.clone()));
     node
 }

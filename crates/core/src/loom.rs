@@ -5,6 +5,7 @@
 
 mod cancel;
 mod join;
+mod lazy;
 mod moves;
 mod regions;
 mod tokens;

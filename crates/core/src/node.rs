@@ -39,6 +39,7 @@ use crate::time::Instant;
 use crate::wait::WaitWord;
 
 pub(crate) mod cancel;
+pub(crate) mod passive;
 pub(crate) mod side;
 pub(crate) mod state;
 pub(crate) mod tree;

@@ -22,7 +22,7 @@ use crate::context::ContextInner;
 use crate::error::{CancelCause, Cancelled};
 use crate::failure::{self, Panic};
 use crate::node::state::{self, State};
-use crate::node::{Kind, Node, NodeRef, Polled, VTable, cancel, free_own_context, tree};
+use crate::node::{Kind, Node, NodeRef, Polled, VTable, cancel, free_own_context, passive, tree};
 use crate::prim::UnsafeCell;
 use crate::unconfined;
 
@@ -174,12 +174,26 @@ impl<F: Future, S: Settle<F::Output>> Drop for PutOnDrop<F, S> {
     }
 }
 
-/// Makes a coroutine in `region` and dispatches it. The reference that comes back is counted; with
+/// When a coroutine is polled first.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) enum Start {
+    /// When its dispatcher comes to it.
+    #[default]
+    Dispatched,
+    /// When somebody has started it.
+    Lazy,
+    /// In the code that launches it.
+    Undispatched,
+    /// As `Dispatched`; it serves the others, and ends after them.
+    Service,
+}
+
+/// Makes a coroutine in `region` and starts it. The reference that comes back is counted; with
 /// `HANDLE` in `flags` it is for a `Deferred`.
 pub(crate) fn spawn<F, S>(
     region: &NodeRef,
     context: Option<Arc<ContextInner>>,
-    flags: u64,
+    (flags, start): (u64, Start),
     site: &'static Location<'static>,
     future: F,
 ) -> NodeRef
@@ -195,12 +209,27 @@ where
         Some(context) => (Arc::into_raw(context), state::OWN_CONTEXT),
         None => (region.context, 0),
     };
-    let state = State::new(state::SCHEDULED | flags | own, 2);
+    let born = match start {
+        Start::Dispatched | Start::Undispatched => state::SCHEDULED,
+        Start::Lazy => state::NEW | state::PASSIVE,
+        Start::Service => state::SCHEDULED | state::PASSIVE | state::SHIELD,
+    };
+    let state = State::new(born | flags | own, 2);
     let parent = Some(region.as_ptr());
     let node =
         new_cell::<F, S>(Node::new(state, &Cell::<F, S>::VTABLE, context, parent, site), future);
-    // SAFETY: the region's context, which is there while a child is counted, or our own.
-    if own != 0 || unsafe { (*context).lists_at_launch } {
+    // SAFETY: the second of the two references that it was born with.
+    let reference = unsafe { NodeRef::from_owned(node) };
+    if matches!(start, Start::Lazy | Start::Service) {
+        // SAFETY: born so, counted above, and nobody else's yet.
+        unsafe { passive::enlist(region, node) };
+    }
+    if start == Start::Lazy {
+        return reference;
+    }
+    // SAFETY: the region's context, which is there while the child is, or our own.
+    let is_listed = start == Start::Undispatched || unsafe { (*context).lists_at_launch };
+    if start != Start::Service && (own != 0 || is_listed) {
         // Named ones show in the tree from the start.
         // SAFETY: never dispatched yet, so it is this thread's, and counted in its region's census.
         unsafe {
@@ -212,14 +241,11 @@ where
     }
     // SAFETY: born SCHEDULED.
     let coroutine = unsafe { Coroutine::from_node(node) };
-    // SAFETY: the region's, or the node's own; nobody has polled the coroutine.
-    if unsafe { (*context).starts_inline && (*context).starts_here() } {
-        unconfined::start(coroutine);
-    } else {
-        coroutine.dispatch_by(|dispatch, it| dispatch.dispatch_new(it));
+    match start {
+        Start::Undispatched => coroutine.begin_here(),
+        _ => coroutine.begin(),
     }
-    // SAFETY: the second of the two references that it was born with.
-    unsafe { NodeRef::from_owned(node) }
+    reference
 }
 
 /// The context of a child, unless it is the region's.
@@ -287,6 +313,17 @@ fn new_cell<F: Future, S: Settle<F::Output>>(node: Node, future: F) -> NonNull<N
 }
 
 impl Coroutine {
+    /// Has one that was never polled begin: by its dispatcher, or here, if that is its way.
+    pub(crate) fn begin(self) {
+        // SAFETY: unfinished, as it was not polled yet.
+        let context = unsafe { self.0.as_ref().context() };
+        if context.starts_inline && context.starts_here() {
+            unconfined::start(self);
+        } else {
+            self.dispatch_by(|dispatch, it| dispatch.dispatch_new(it));
+        }
+    }
+
     /// A coroutine outside of the tree: nobody sees it, cancels it from above or awaits it. Whoever
     /// keeps a reference to it resumes it by [`wake_orphan`](Self::wake_orphan).
     pub(crate) fn orphan<F>(

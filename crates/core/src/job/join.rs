@@ -70,6 +70,7 @@ impl Join {
                 self.place,
             );
         }
+        self.job.start();
         waiting_on(WaitKind::Join, self.place);
         if self.register(cx) && !current::is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -85,7 +86,8 @@ impl Drop for Join {
 }
 
 impl Job {
-    /// Waits until the job and all below it have ended, whatever became of it.
+    /// Waits until the job and all below it have ended, whatever became of it. A lazy one that was
+    /// not started is started by this.
     ///
     /// # Examples
     ///

@@ -16,7 +16,7 @@ use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::task::Waker;
 
-use super::{Kind, Node, state};
+use super::{Kind, Node, NodeRef, state};
 use crate::cleanup::{Cleanup, Cleanups};
 use crate::error::Cancelled;
 use crate::failure::Failure;
@@ -120,8 +120,12 @@ pub(crate) enum Handler {
 pub(crate) struct Inner {
     /// The list of linked children, the youngest first.
     head: Option<NonNull<Node>>,
-    /// How many of them are in the census too: all but the tokens.
+    /// How many of them are in the census too: all but the tokens and the passive ones.
     pub(crate) linked: usize,
+    /// Children that the census does not count, in the order of their launch.
+    pub(crate) passive: Vec<NodeRef>,
+    /// The census is empty, and the last of the passive children ends the node.
+    pub(crate) winding: bool,
     /// By the number of their registration.
     handlers: BTreeMap<u64, Handler>,
     registered: u64,
@@ -170,6 +174,8 @@ impl Side {
             inner: Mutex::new(Inner {
                 head: None,
                 linked: 0,
+                passive: Vec::new(),
+                winding: false,
                 handlers: BTreeMap::new(),
                 registered: 0,
                 cause: None,
@@ -225,8 +231,8 @@ impl Inner {
     pub(crate) unsafe fn link(&mut self, child: NonNull<Node>) {
         let old = self.head.replace(child);
         // SAFETY: valid by the caller's promise; its links belong to whoever holds this lock.
-        let (links, kind) = unsafe { (&child.as_ref().links, child.as_ref().kind()) };
-        self.linked += usize::from(kind != Kind::Token);
+        let (links, counted) = unsafe { (&child.as_ref().links, child.as_ref().is_counted()) };
+        self.linked += usize::from(counted);
         // SAFETY: as above.
         links.with_mut(|links| unsafe { (*links).next = old });
         if let Some(old) = old {
@@ -244,8 +250,8 @@ impl Inner {
     /// `child` was linked here and has not been unlinked.
     pub(crate) unsafe fn unlink(&mut self, child: NonNull<Node>) {
         // SAFETY: valid by the caller's promise, and guarded by this lock.
-        let (links, kind) = unsafe { (&child.as_ref().links, child.as_ref().kind()) };
-        self.linked -= usize::from(kind != Kind::Token);
+        let (links, counted) = unsafe { (&child.as_ref().links, child.as_ref().is_counted()) };
+        self.linked -= usize::from(counted);
         // SAFETY: as above.
         let links = links.with(|links| unsafe { *links });
         match links.prev {
@@ -271,6 +277,12 @@ impl Inner {
             // SAFETY: a linked node is valid, and its links are guarded by this lock.
             unsafe { child.as_ref() }.links.with(|links| unsafe { (*links).next })
         })
+    }
+
+    /// Takes a child out of those that the census does not count.
+    pub(crate) fn take_passive(&mut self, child: NonNull<Node>) -> Option<NodeRef> {
+        let place = self.passive.iter().position(|it| it.as_ptr() == child)?;
+        Some(self.passive.remove(place))
     }
 
     /// Keeps `handler` until it is taken or removed by the number that is answered.
@@ -321,6 +333,11 @@ impl SideSlot {
 }
 
 impl Node {
+    /// Whether its parent's census counts it; for a coroutine under the parent's lock.
+    fn is_counted(&self) -> bool {
+        self.kind() != Kind::Token && !self.state.load().has(state::PASSIVE)
+    }
+
     /// The side object, made if there is none. The state that is answered tells the caller what
     /// it came too late for.
     pub(crate) fn make_side(&self) -> (&Side, state::Snapshot) {

@@ -27,9 +27,12 @@
 //! | 20 | `BOUND` | at birth: polled and dropped on one thread alone ([`local`](crate::local)); of a region: a thread blocks on it | never |
 //! | 21 | `SHIELD` | at birth: cancellations from above stop here | never |
 //! | 22 | `FINAL` | at birth: a [`cleanup`](crate::cleanup) comes before the region's end | never |
-//! | 23 | `DEADLINE` | before the region's deadline, which its side has, is set for the first time | never |
+//! | 23 | `NEW` | at birth: lazy, and nobody has started it | by [`State::begin`], under the parent's lock |
+//! | 24 | `PASSIVE` | at birth: the parent's census does not count it ([`passive`](super::passive)) | with `NEW` |
+//! | 25 | `PASSIVES` | under a node's own lock, with the first of its passive children | never |
 //! | 26 | `SOFT` | at birth, with `SHIELD`: cancellations with a grace stop here, and others do not | never |
 //! | 27 | `FORCED` | with `CANCELLED`, or, if that had a grace, at the end of the grace | never |
+//! | 28 | `DEADLINE` | before the region's deadline, which its side has, is set for the first time | never |
 //! | 32.. | references | one per handle and waker, and one, the tree's, from birth until settled | |
 //!
 //! # States of a coroutine
@@ -46,6 +49,9 @@
 //!                                   |
 //!                                   +-- woken or cancelled meanwhile: [RUNNING SCHEDULED], then (2)
 //! ```
+//!
+//! A lazy coroutine is born idle, with `NEW`. It leaves that state by [`State::begin`], which a wake
+//! follows (5), or by a cancel.
 //!
 //! | edge | function | ordering | responsible afterwards |
 //! | --- | --- | --- | --- |
@@ -95,9 +101,12 @@ pub(crate) const MOVES: u64 = 1 << 19;
 pub(crate) const BOUND: u64 = 1 << 20;
 pub(crate) const SHIELD: u64 = 1 << 21;
 pub(crate) const FINAL: u64 = 1 << 22;
-pub(crate) const DEADLINE: u64 = 1 << 23;
+pub(crate) const NEW: u64 = 1 << 23;
+pub(crate) const PASSIVE: u64 = 1 << 24;
+pub(crate) const PASSIVES: u64 = 1 << 25;
 pub(crate) const SOFT: u64 = 1 << 26;
 pub(crate) const FORCED: u64 = 1 << 27;
+pub(crate) const DEADLINE: u64 = 1 << 28;
 
 /// One reference.
 const REF: u64 = 1 << 32;
@@ -221,6 +230,12 @@ impl State {
     pub(crate) fn clear_value(&self) {
         // Ordering: Relaxed, the owner of the output alone asks for this flag.
         self.0.fetch_and(!VALUE, Ordering::Relaxed);
+    }
+
+    /// A lazy coroutine is started: its parent's census counts it from now on.
+    pub(crate) fn begin(&self) {
+        // Ordering: AcqRel; who sees the flags gone, sees it counted.
+        self.0.fetch_and(!(NEW | PASSIVE), Ordering::AcqRel);
     }
 
     /// Edge 1. The caller holds the node's `Coroutine`.

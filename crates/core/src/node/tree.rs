@@ -22,7 +22,7 @@ use std::task::Waker;
 use super::cancel::{cancel, cancel_dropped, holds_off, mark_polled, mark_region};
 use super::side::{Handler, Policy, Side};
 use super::state::{self, Urgency, Wake};
-use super::{Kind, Node, NodeRef, release};
+use super::{Kind, Node, NodeRef, passive, release};
 use crate::cleanup;
 use crate::coroutine::Coroutine;
 use crate::error::{CancelCause, Cancelled, Who};
@@ -150,7 +150,7 @@ pub(crate) fn abandon_regions(node: &Node) {
 /// # Safety
 ///
 /// Who leaves was counted in, and leaves once.
-unsafe fn leave(node: NonNull<Node>) -> bool {
+pub(super) unsafe fn leave(node: NonNull<Node>) -> bool {
     // SAFETY: counted in until now, so the node has not ended.
     match unsafe { node.as_ref() }.side() {
         Some(side) => side.census.leave(),
@@ -185,9 +185,13 @@ pub(crate) unsafe fn finish(node: NonNull<Node>) {
     let mut node = node;
     loop {
         // SAFETY: unfinished, so valid.
-        let is_final = unsafe { node.as_ref() }.state.load().has(state::FINAL);
+        let seen = unsafe { node.as_ref() }.state.load();
         // SAFETY: the caller's promise, or the census's below.
-        if is_final && unsafe { cleanup::is_due(node) } {
+        if seen.has(state::PASSIVES) && unsafe { passive::wind_down(node) } {
+            return;
+        }
+        // SAFETY: as above.
+        if seen.has(state::FINAL) && unsafe { cleanup::is_due(node) } {
             return;
         }
         // SAFETY: unfinished, so valid.
@@ -195,8 +199,12 @@ pub(crate) unsafe fn finish(node: NonNull<Node>) {
         // SAFETY: the caller's promise, or the census's below.
         let waiting = unsafe { settle(node) };
         // Who waited goes on when the node is out of every count, and before its parent ends.
-        // SAFETY: a node is counted in its parent's census from birth until here.
-        let last = parent.filter(|parent| unsafe { leave(*parent) });
+        let last = parent.filter(|parent| match seen.has(state::PASSIVE) {
+            // SAFETY: a passive child is in its parent's list of those until here.
+            true => unsafe { passive::leave(*parent, node) },
+            // SAFETY: any other is counted in its parent's census from birth until here.
+            false => unsafe { leave(*parent) },
+        });
         waiting.wake(site);
         match last {
             Some(parent) => node = parent,

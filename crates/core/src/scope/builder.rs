@@ -7,7 +7,7 @@ use super::errors::{Attempt, LocalAttempt};
 use super::plain::Scope;
 use super::trying::TryScope;
 use crate::context::{Context, ContextInner, Dispatcher, Name};
-use crate::coroutine::{self, Plain, Settle};
+use crate::coroutine::{self, Plain, Settle, Start};
 use crate::deferred::Deferred;
 use crate::job::Job;
 use crate::local::{self, LocalDeferred};
@@ -30,17 +30,34 @@ use crate::node::{NodeRef, state};
 #[derive(Clone, Debug)]
 pub struct CoroutineBuilder<S> {
     scope: S,
+    plan: Plan,
+}
+
+/// What a child is to be besides its future.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Plan {
     context: Option<Context>,
+    start: Start,
+}
+
+impl Plan {
+    pub(super) fn service() -> Self {
+        Self { context: None, start: Start::Service }
+    }
+
+    pub(super) fn undispatched() -> Self {
+        Self { context: None, start: Start::Undispatched }
+    }
 }
 
 impl<S> CoroutineBuilder<S> {
     pub(super) fn new(scope: S) -> Self {
-        Self { scope, context: None }
+        Self { scope, plan: Plan::default() }
     }
 
     /// The scope, and what was set.
     pub(crate) fn parts(&self) -> (&S, Option<&Context>) {
-        (&self.scope, self.context.as_ref())
+        (&self.scope, self.plan.context.as_ref())
     }
 
     /// Names the child, for dumps and errors.
@@ -95,8 +112,69 @@ impl<S> CoroutineBuilder<S> {
     /// assert_eq!(name.as_deref(), Some("second"));
     /// ```
     pub fn context(self, context: impl Into<Context>) -> Self {
-        let context = self.context.unwrap_or_default().and(context);
-        Self { context: Some(context), ..self }
+        let context = self.plan.context.unwrap_or_default().and(context);
+        Self { plan: Plan { context: Some(context), ..self.plan }, ..self }
+    }
+
+    /// Has the child begin when somebody starts it, by [`Job::start`], by joining it or by awaiting
+    /// its value.
+    ///
+    /// Until then it is [`New`](crate::JobState::New): listed, and neither active nor completed. One
+    /// that was never started is no reason for its scope to go on: when the body and all other
+    /// children have ended, it is cancelled with the cause
+    /// [`ScopeEnded`](crate::CancelCause::ScopeEnded), and its future dropped, before the scope
+    /// returns. (A scope of Kotlin's waits for it for ever.)
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{JobState, prelude::*};
+    ///
+    /// let sum = run_blocking(scope(async |s| {
+    ///     let costly = s.coroutine().lazy().spawn(async { 40 });
+    ///     let unused = s.coroutine().lazy().spawn(async { unreachable!("nobody asks for it") });
+    ///     assert_eq!(costly.job().state(), JobState::New);
+    ///     drop::<Deferred<u32>>(unused); // changes nothing, as ever
+    ///     costly.await + 2 // it begins here
+    /// }));
+    /// assert_eq!(sum, 42);
+    /// ```
+    pub fn lazy(self) -> Self {
+        Self { plan: Plan { start: Start::Lazy, ..self.plan }, ..self }
+    }
+
+    /// Has the child begin at once: its first poll is a part of the launch, on the thread that
+    /// launches. After that it is resumed by its dispatcher, as others are.
+    ///
+    /// - It is the child that is polled: its job, name and failures are its own. A panic in it does
+    ///   not come out of the launch.
+    /// - In a scope that is cancelled it does not begin: its future is dropped.
+    /// - Launches of this kind inside of the first poll begin at once too, up to 32 inside each
+    ///   other; the next one is dispatched, so that a recursion does not use up the stack.
+    /// - The first poll holds no place of a [view](Dispatcher::limited_parallelism).
+    ///   [`with_context`](crate::with_context()) in it leaves by a queue, never in place.
+    /// - What the launching code holds, such as a lock, is held meanwhile.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    /// use corymb::sync::channel;
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let (tx, rx) = channel::bounded(2);
+    ///     let child = tx.clone();
+    ///     s.coroutine().undispatched().launch(async move {
+    ///         child.send("in the launch").await.unwrap();
+    ///         yield_now().await;
+    ///     });
+    ///     tx.send("after it").await.unwrap();
+    ///     assert_eq!(rx.recv().await, Ok("in the launch"));
+    ///     assert_eq!(rx.recv().await, Ok("after it"));
+    /// }));
+    /// ```
+    pub fn undispatched(self) -> Self {
+        Self { plan: Plan { start: Start::Undispatched, ..self.plan }, ..self }
     }
 }
 
@@ -132,8 +210,9 @@ impl CoroutineBuilder<Scope> {
         F::Output: 'static,
     {
         let site = Location::caller();
+        let Plan { context, start } = self.plan;
         LocalDeferred::new(
-            local::spawn(&self.scope.0, self.context, state::HANDLE, site, future),
+            local::spawn(&self.scope.0, context, (state::HANDLE, start), site, future),
             site,
         )
     }
@@ -164,7 +243,8 @@ impl CoroutineBuilder<Scope> {
         F: Future<Output = ()> + 'static,
     {
         let site = Location::caller();
-        Job::from_node(local::spawn(&self.scope.0, self.context, 0, site, future))
+        let Plan { context, start } = self.plan;
+        Job::from_node(local::spawn(&self.scope.0, context, (0, start), site, future))
     }
 
     /// Launches the child; see [`Scope::spawn`].
@@ -186,7 +266,7 @@ impl CoroutineBuilder<Scope> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        spawn::<_, Plain>(&self.scope.0, self.context, Location::caller(), future)
+        spawn::<_, Plain>(&self.scope.0, self.plan, Location::caller(), future)
     }
 
     /// Launches the child; see [`Scope::launch`].
@@ -207,7 +287,7 @@ impl CoroutineBuilder<Scope> {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        launch::<_, Plain>(&self.scope.0, self.context, Location::caller(), future)
+        launch::<_, Plain>(&self.scope.0, self.plan, Location::caller(), future)
     }
 }
 
@@ -237,7 +317,7 @@ impl<E: Send + 'static> CoroutineBuilder<TryScope<E>> {
         F: Future<Output = Result<T, E>> + 'static,
         T: 'static,
     {
-        spawn_local_attempt::<T, E, F>(&self.scope.0, self.context, Location::caller(), future)
+        spawn_local_attempt::<T, E, F>(&self.scope.0, self.plan, Location::caller(), future)
     }
 
     /// As [`spawn_local`](Self::spawn_local), of a coroutine without a value.
@@ -262,7 +342,7 @@ impl<E: Send + 'static> CoroutineBuilder<TryScope<E>> {
     where
         F: Future<Output = Result<(), E>> + 'static,
     {
-        launch_local_attempt::<E, F>(&self.scope.0, self.context, Location::caller(), future)
+        launch_local_attempt::<E, F>(&self.scope.0, self.plan, Location::caller(), future)
     }
 
     /// Launches the child; see [`TryScope::spawn`].
@@ -284,7 +364,7 @@ impl<E: Send + 'static> CoroutineBuilder<TryScope<E>> {
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
     {
-        spawn::<_, Attempt<T, E>>(&self.scope.0, self.context, Location::caller(), future)
+        spawn::<_, Attempt<T, E>>(&self.scope.0, self.plan, Location::caller(), future)
     }
 
     /// Launches the child; see [`TryScope::launch`].
@@ -305,13 +385,13 @@ impl<E: Send + 'static> CoroutineBuilder<TryScope<E>> {
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
     {
-        launch::<_, Attempt<(), E>>(&self.scope.0, self.context, Location::caller(), future)
+        launch::<_, Attempt<(), E>>(&self.scope.0, self.plan, Location::caller(), future)
     }
 }
 
 pub(super) fn spawn<F, S>(
     region: &NodeRef,
-    context: Option<Context>,
+    Plan { context, start }: Plan,
     site: &'static Location<'static>,
     future: F,
 ) -> Deferred<S::Value>
@@ -320,12 +400,13 @@ where
     S: Settle<F::Output>,
 {
     let context = context.and_then(|context| resolve(region, context, site));
-    Deferred::new(coroutine::spawn::<F, S>(region, context, state::HANDLE, site, future), site)
+    let born = (state::HANDLE, start);
+    Deferred::new(coroutine::spawn::<F, S>(region, context, born, site, future), site)
 }
 
 pub(super) fn spawn_local_attempt<T, E, F>(
     region: &NodeRef,
-    context: Option<Context>,
+    Plan { context, start }: Plan,
     site: &'static Location<'static>,
     future: F,
 ) -> LocalDeferred<T>
@@ -334,14 +415,14 @@ where
     T: 'static,
     E: Send + 'static,
 {
-    let flags = state::HANDLE;
-    let node = local::spawn_settled::<F, LocalAttempt<T, E>>(region, context, flags, site, future);
+    let born = (state::HANDLE, start);
+    let node = local::spawn_settled::<F, LocalAttempt<T, E>>(region, context, born, site, future);
     LocalDeferred::new(node, site)
 }
 
 pub(super) fn launch_local_attempt<E, F>(
     region: &NodeRef,
-    context: Option<Context>,
+    Plan { context, start }: Plan,
     site: &'static Location<'static>,
     future: F,
 ) -> Job
@@ -349,13 +430,14 @@ where
     F: Future<Output = Result<(), E>> + 'static,
     E: Send + 'static,
 {
-    let node = local::spawn_settled::<F, LocalAttempt<(), E>>(region, context, 0, site, future);
+    let born = (0, start);
+    let node = local::spawn_settled::<F, LocalAttempt<(), E>>(region, context, born, site, future);
     Job::from_node(node)
 }
 
 pub(super) fn launch<F, S>(
     region: &NodeRef,
-    context: Option<Context>,
+    Plan { context, start }: Plan,
     site: &'static Location<'static>,
     future: F,
 ) -> Job
@@ -364,7 +446,7 @@ where
     S: Settle<F::Output>,
 {
     let context = context.and_then(|context| resolve(region, context, site));
-    Job::from_node(coroutine::spawn::<F, S>(region, context, 0, site, future))
+    Job::from_node(coroutine::spawn::<F, S>(region, context, (0, start), site, future))
 }
 
 /// The region's context with `change` applied; none if the region has ended, and with it, maybe,

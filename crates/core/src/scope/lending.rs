@@ -34,7 +34,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::builder;
+use super::builder::{self, Plan};
 use super::plain::{Scope, scope};
 use crate::coroutine::Plain;
 use crate::deferred::Deferred;
@@ -169,7 +169,12 @@ impl<'s, D: Send + Sync + 'static> DataScope<'s, D> {
         F: Future + Send + 's,
         F::Output: Send + 'static,
     {
-        builder::spawn::<_, Plain>(&self.scope.0, None, Location::caller(), self.child(future))
+        builder::spawn::<_, Plain>(
+            &self.scope.0,
+            Plan::default(),
+            Location::caller(),
+            self.child(future),
+        )
     }
 
     /// Launches a child without a value.
@@ -197,7 +202,12 @@ impl<'s, D: Send + Sync + 'static> DataScope<'s, D> {
     where
         F: Future<Output = ()> + Send + 's,
     {
-        builder::launch::<_, Plain>(&self.scope.0, None, Location::caller(), self.child(future))
+        builder::launch::<_, Plain>(
+            &self.scope.0,
+            Plan::default(),
+            Location::caller(),
+            self.child(future),
+        )
     }
 
     /// The scope's job.

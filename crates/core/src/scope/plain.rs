@@ -1,11 +1,12 @@
 //! Scopes whose children give mere values: all or nothing, and supervised.
 
+use std::marker::PhantomData;
 use std::panic::Location;
 
-use super::builder::{self, CoroutineBuilder};
+use super::builder::{self, CoroutineBuilder, Plan};
 use super::region::{self, End};
 use super::{ScopeKind, Scoped};
-use crate::coroutine::Plain;
+use crate::coroutine::{Plain, Start};
 use crate::deferred::Deferred;
 use crate::job::Job;
 use crate::local::{self, LocalDeferred};
@@ -81,6 +82,18 @@ where
     Fut: Future,
 {
     Scoped::<Supervised, F, Fut>::new(body)
+}
+
+/// As [`scope`], for the code at `site`.
+pub(super) fn scope_at<F, Fut>(
+    site: &'static Location<'static>,
+    body: F,
+) -> impl Future<Output = Fut::Output>
+where
+    F: FnOnce(Scope) -> Fut,
+    Fut: Future,
+{
+    Scoped::<FailFast, F, Fut>::New(body, site, PhantomData)
 }
 
 /// [`scope`].
@@ -195,7 +208,10 @@ impl Scope {
         F::Output: 'static,
     {
         let site = Location::caller();
-        LocalDeferred::new(local::spawn(&self.0, None, state::HANDLE, site, future), site)
+        LocalDeferred::new(
+            local::spawn(&self.0, None, (state::HANDLE, Start::Dispatched), site, future),
+            site,
+        )
     }
 
     /// As [`spawn_local`](Self::spawn_local), of a coroutine without a value.
@@ -224,7 +240,7 @@ impl Scope {
         F: Future<Output = ()> + 'static,
     {
         let site = Location::caller();
-        Job::from_node(local::spawn(&self.0, None, 0, site, future))
+        Job::from_node(local::spawn(&self.0, None, (0, Start::Dispatched), site, future))
     }
 
     /// Launches a child that gives a value.
@@ -246,7 +262,7 @@ impl Scope {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        builder::spawn::<_, Plain>(&self.0, None, Location::caller(), future)
+        builder::spawn::<_, Plain>(&self.0, Plan::default(), Location::caller(), future)
     }
 
     /// Launches a child that gives none.
@@ -274,7 +290,7 @@ impl Scope {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        builder::launch::<_, Plain>(&self.0, None, Location::caller(), future)
+        builder::launch::<_, Plain>(&self.0, Plan::default(), Location::caller(), future)
     }
 
     /// Begins a child with a name, a dispatcher or another context of its own.
@@ -328,5 +344,5 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    builder::spawn::<_, Plain>(job.node(), None, site, future)
+    builder::spawn::<_, Plain>(job.node(), Plan::default(), site, future)
 }

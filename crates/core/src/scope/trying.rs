@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use pin_project::pin_project;
 
-use super::builder::{self, CoroutineBuilder};
+use super::builder::{self, CoroutineBuilder, Plan};
 use super::errors::{Attempt, ErrorSlot, Failures};
 use super::region::{self, End};
 use super::{ScopeKind, Scoped};
@@ -211,7 +211,7 @@ impl<E: Send + 'static> TryScope<E> {
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
     {
-        builder::spawn::<_, Attempt<T, E>>(&self.0, None, Location::caller(), future)
+        builder::spawn::<_, Attempt<T, E>>(&self.0, Plan::default(), Location::caller(), future)
     }
 
     /// Launches a child that gives no value, or fails the scope.
@@ -232,7 +232,7 @@ impl<E: Send + 'static> TryScope<E> {
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
     {
-        builder::launch::<_, Attempt<(), E>>(&self.0, None, Location::caller(), future)
+        builder::launch::<_, Attempt<(), E>>(&self.0, Plan::default(), Location::caller(), future)
     }
 
     /// As [`spawn`](Self::spawn), of a coroutine that is bound to this thread: future and value need
@@ -267,7 +267,12 @@ impl<E: Send + 'static> TryScope<E> {
         F: Future<Output = Result<T, E>> + 'static,
         T: 'static,
     {
-        builder::spawn_local_attempt::<T, E, F>(&self.0, None, Location::caller(), future)
+        builder::spawn_local_attempt::<T, E, F>(
+            &self.0,
+            Plan::default(),
+            Location::caller(),
+            future,
+        )
     }
 
     /// As [`spawn_local`](Self::spawn_local), of a coroutine without a value.
@@ -301,7 +306,7 @@ impl<E: Send + 'static> TryScope<E> {
     where
         F: Future<Output = Result<(), E>> + 'static,
     {
-        builder::launch_local_attempt::<E, F>(&self.0, None, Location::caller(), future)
+        builder::launch_local_attempt::<E, F>(&self.0, Plan::default(), Location::caller(), future)
     }
 
     /// Begins a child with a name, a dispatcher or another context of its own.

@@ -7,7 +7,7 @@ use std::task::{self, Poll, ready};
 use pin_project::pin_project;
 
 use crate::context::Context;
-use crate::coroutine::{self, Plain};
+use crate::coroutine::{self, Plain, Start};
 use crate::deferred::Deferred;
 use crate::node::side::Policy;
 use crate::node::{NodeRef, state};
@@ -82,7 +82,13 @@ where
     F::Output: Send + 'static,
 {
     let context = resolve(scope, context, place);
-    let child = coroutine::spawn::<F, Plain>(scope, context, state::HANDLE, place, future);
+    let child = coroutine::spawn::<F, Plain>(
+        scope,
+        context,
+        (state::HANDLE, Start::Dispatched),
+        place,
+        future,
+    );
     Value(Deferred::new(child, place))
 }
 

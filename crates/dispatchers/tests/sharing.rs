@@ -1,7 +1,7 @@
 //! One pool for computing and for blocking: who runs, how many, and who makes up for whom.
 
 use std::future::pending;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -656,48 +656,6 @@ fn a_blocking_run_makes_room_for_io_that_waits() {
     }
     give.send(io).unwrap();
     rt.run_blocking(blocking);
-    assert!(rt.shutdown(LONG).is_empty());
-}
-
-#[test]
-fn a_blocking_run_gives_back_the_processor_unless_the_place_is_known_to_block() {
-    let (hook, events) = blocked_events();
-    let (let_start, may_start) = channel::<()>();
-    let (may_start, is_shut) = (Mutex::new(may_start), Arc::new(AtomicBool::new(false)));
-    // From some time on no thread begins, so that nobody takes what is lent.
-    let shut = is_shut.clone();
-    let on_start = move || {
-        if shut.load(Ordering::SeqCst) {
-            let _may = may_start.lock().unwrap().recv();
-        }
-    };
-    let rt = builder(1).keep_alive(Duration::ZERO).blocked_threshold(Duration::from_millis(2));
-    let rt = rt.on_thread_start(on_start).on_worker_blocked(hook).build().unwrap();
-    make_the_place_known(&rt, events);
-    until_permits_are(&rt, 1);
-    while rt.metrics().threads > 1 {
-        thread::yield_now();
-    }
-    is_shut.store(true, Ordering::SeqCst);
-    let lent_after = |launch: fn(&Scope, Work) -> Deferred<()>| {
-        let (begin, begun) = channel();
-        let (release, released) = channel::<()>();
-        let run = move || {
-            run_blocking(async {});
-            begin.send(()).unwrap();
-            released.recv().unwrap();
-        };
-        let run: Work = Box::new(run);
-        let blocking = rt.detached(scope(async move |s| launch(&s, run).await));
-        begun.recv().unwrap();
-        let lent = rt.metrics().lent;
-        release.send(()).unwrap();
-        rt.run_blocking(blocking);
-        lent
-    };
-    assert_eq!(lent_after(|s, work| s.spawn(async move { work() })), 0);
-    assert_eq!(lent_after(at_the_place), 1);
-    drop(let_start);
     assert!(rt.shutdown(LONG).is_empty());
 }
 

@@ -12,14 +12,14 @@ use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::ptr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{self, Poll};
 
 use pin_project::{pin_project, pinned_drop};
 
 use crate::context::Context;
 use crate::current::{self, Frame};
+use crate::prim::atomic::{AtomicU64, Ordering};
 use crate::prim::thread_local;
 use crate::with_context::Section;
 
@@ -303,9 +303,9 @@ struct Binding {
 
 impl Values {
     fn bind(key: &'static dyn Key, value: Value, outer: Option<Self>) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        static NEXT: OnceLock<AtomicU64> = OnceLock::new();
         // Ordering: Relaxed, only the numbers matter.
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let number = NEXT.get_or_init(|| AtomicU64::new(1)).fetch_add(1, Ordering::Relaxed);
         let changes = key.changes() || outer.as_ref().is_some_and(Self::changes);
         Self(Arc::new(Binding { number, key, value, outer, changes }))
     }

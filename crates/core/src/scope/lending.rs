@@ -219,8 +219,9 @@ impl<'s, D: Send + Sync + 'static> DataScope<'s, D> {
     /// use corymb::scope_with;
     ///
     /// run_blocking(scope_with(1, async |s| {
-    ///     let child = s.launch(async {});
+    ///     let child = s.launch(std::future::pending());
     ///     assert_eq!(child.parent(), Some(s.job()));
+    ///     child.cancel();
     /// }));
     /// ```
     pub fn job(&self) -> Job {

@@ -35,7 +35,7 @@ use crate::coroutine;
 use crate::current;
 use crate::failure::{self, Failure};
 use crate::node::{Kind, Node, NodeRef, state};
-use crate::scope::region::{self, End, Region};
+use crate::scope::region::{self, Region};
 use crate::time::timeout_at;
 
 mod guard;
@@ -174,17 +174,9 @@ impl<F: Future> Future for Finally<F> {
         let StageProj::Open(mut region) = this.stage.as_mut().project() else {
             panic!("the finally made at {} was polled after it had ended", this.site)
         };
-        match ready!(region.as_mut().poll(cx, |_, value| Some(value))) {
-            End::Value(value) => {
-                this.stage.set(Stage::Over);
-                Poll::Ready(value)
-            }
-            End::Panicked(panic) => panic.resume(),
-            End::Cancelled => {
-                region::cancel_caller(region.node());
-                Poll::Pending
-            }
-        }
+        let value = ready!(region.as_mut().poll_value(cx));
+        this.stage.set(Stage::Over);
+        Poll::Ready(value)
     }
 }
 

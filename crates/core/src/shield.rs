@@ -27,7 +27,7 @@ use crate::current;
 use crate::job::{Job, Registration};
 use crate::node::side::{Shields, Side};
 use crate::node::{NodeRef, state, tree};
-use crate::scope::region::{self, End, Region};
+use crate::scope::region::{self, Region};
 
 /// Holds off cancellation while `future` runs.
 ///
@@ -180,21 +180,12 @@ impl<F: Future> Future for Shield<F> {
         let StageProj::Up(mut region, _) = this.stage.as_mut().project() else {
             panic!("the shield made at {} was polled after it had ended", this.site)
         };
-        let end = {
+        let value = {
             let _lifted = Budget::lift();
-            ready!(region.as_mut().poll(cx, |_, value| Some(value)))
+            ready!(region.as_mut().poll_value(cx))
         };
-        match end {
-            End::Value(value) => {
-                this.stage.set(Stage::Over);
-                Poll::Ready(value)
-            }
-            End::Panicked(panic) => panic.resume(),
-            End::Cancelled => {
-                region::cancel_caller(region.node());
-                Poll::Pending
-            }
-        }
+        this.stage.set(Stage::Over);
+        Poll::Ready(value)
     }
 }
 

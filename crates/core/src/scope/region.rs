@@ -293,6 +293,18 @@ impl<F: Future> Region<F> {
         Poll::Ready(take_end(this.node, this.value, this.panic))
     }
 
+    /// As [`poll`](Self::poll), for what gives its caller the body's value and nothing else.
+    pub(crate) fn poll_value(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match ready!(self.as_mut().poll(cx, |_, value| Some(value))) {
+            End::Value(value) => Poll::Ready(value),
+            End::Panicked(panic) => panic.resume(),
+            End::Cancelled => {
+                cancel_caller(self.node());
+                Poll::Pending
+            }
+        }
+    }
+
     /// Ready when the body is gone.
     fn poll_body(
         mut self: Pin<&mut Self>,

@@ -39,9 +39,15 @@ impl Known {
         self.any.store(true, Ordering::Relaxed);
     }
 
+    /// Whether there are any.
+    #[inline]
+    pub(super) fn any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+
     #[inline]
     pub(super) fn contains(&self, site: &'static Site) -> bool {
-        self.any.load(Ordering::Relaxed) && self.finds(site)
+        self.any() && self.finds(site)
     }
 
     #[cold]

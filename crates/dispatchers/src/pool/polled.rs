@@ -2,18 +2,22 @@
 //!
 //! ```text
 //!  worker                                  watchdog
-//!  before a poll:  site = ..               sees the same poll for too long
-//!  after a poll:   polls += 1;             1. noticed = true
-//!                  noticed? then tell      2. fence(SeqCst)
-//!  before sleep:   1. site = null          3. site null, or polls moved on?
-//!                  2. fence(SeqCst)           then take the notice back
+//!  before a poll:  countdown over?         sees the same poll for too long
+//!                    noticed? then tell    1. noticed = true; countdown = 0
+//!                  site = ..               2. fence(SeqCst)
+//!  after a poll:   polls += 1              3. site null, or polls moved on?
+//!  before sleep:   1. site = null             then take the notice back
+//!                  2. fence(SeqCst)
 //!                  3. noticed? then tell
 //! ```
 //!
-//! A worker looks at the notice after each poll, with no fence: the poll of which it is meant may
-//! be over when the notice comes, and is then told of after the next one. If there is no next one
-//! the worker goes to sleep, and there the fences see to it that one of the two deals with it. Who
-//! takes the notice back deals with it: the swap lets one alone.
+//! All that a poll costs more is to note what is polled: the countdown is there anyway ([`pace`]).
+//! It tells of the notice with no fence: the poll of which it is meant may be over when the notice
+//! comes, which is then told of some polls later. If there are none the worker goes to sleep, and
+//! there the fences see to it that one of the two deals with it. Who takes the notice back deals
+//! with it: the swap lets one alone.
+//!
+//! [`pace`]: super::pace
 //!
 //! What serves a view polls a number of coroutines in one poll of its own. Each of them is noted
 //! here, and counted in `inside`, so that it is told from those before; the notice is looked at
@@ -24,6 +28,8 @@ use std::ptr;
 
 use corymb_core::Coroutine;
 use corymb_core::internal::prim::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use super::pace::Countdown;
 
 type Site = Location<'static>;
 
@@ -41,6 +47,8 @@ pub(super) struct Polled {
     /// How many were polled inside of another one's poll. Written by the holder alone.
     inside: AtomicU64,
     flags: AtomicU32,
+    /// Until the holder looks at the flags.
+    pub(super) countdown: Countdown,
 }
 
 /// What tells a poll from others on the same processor, beside its count of polls.
@@ -58,6 +66,7 @@ impl Polled {
             cell: AtomicPtr::new(ptr::null_mut()),
             inside: AtomicU64::new(0),
             flags: AtomicU32::new(0),
+            countdown: Countdown::new(),
         }
     }
 
@@ -97,6 +106,7 @@ impl Polled {
     pub(super) fn notice(&self) {
         // Ordering: Relaxed; what belongs to it is under a lock, and a fence follows.
         self.flags.fetch_or(NOTICED, Ordering::Relaxed);
+        self.countdown.cut_short();
     }
 
     #[inline]
@@ -115,6 +125,7 @@ impl Polled {
     pub(super) fn retire_later(&self) {
         // Ordering: Relaxed here and below; it is for the holder itself.
         self.flags.fetch_or(RETIRES, Ordering::Relaxed);
+        self.countdown.cut_short();
     }
 
     /// The holder gives up its processor now, if it has to.
@@ -122,7 +133,7 @@ impl Polled {
         self.flags.fetch_and(!RETIRES, Ordering::Relaxed);
     }
 
-    /// Whether something is to be done after a poll.
+    /// Whether something is to be done between two polls.
     #[inline]
     pub(super) fn is_flagged(&self) -> bool {
         // Ordering: Relaxed, as in `is_noticed`.

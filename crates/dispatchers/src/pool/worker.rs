@@ -32,7 +32,7 @@ pub(super) fn run_thread(pool: &Arc<Pool>, hooks: Arc<dyn RuntimeHooks>, errand:
     local::enter(&local, || {
         let mut errand = Some(errand);
         // Nothing that it calls may unwind; if something does, the processor must not be lost.
-        while let Err(payload) = catch_unwind(AssertUnwindSafe(|| local.run(errand.take()))) {
+        while let Err(payload) = catch_unwind(AssertUnwindSafe(|| local.work(errand.take()))) {
             report_here("worker", payload);
         }
     });
@@ -51,13 +51,10 @@ fn call(hook: Option<&(dyn Fn() + Send + Sync)>) {
 impl Local {
     /// Works, with a processor or without, until the pool is closed or there is nothing to do for
     /// a thread more.
-    fn run(&self, mut errand: Option<Errand>) {
+    fn work(&self, mut errand: Option<Errand>) {
         while !self.pool().is_closed() {
             if self.held().is_some() {
-                match self.next() {
-                    Some(coroutine) => self.run_one(coroutine),
-                    None => self.idle(),
-                }
+                self.turn();
             } else if self.io().is_some() {
                 self.run_io();
             } else {
@@ -108,6 +105,8 @@ impl Local {
     /// This thread has taken `processor`.
     fn begin_work(&self, processor: &Processor) {
         processor.figures.polled.clear();
+        processor.figures.polled.countdown.cut_short();
+        self.pace.changed_processor(processor.counters().polls.get());
         // Ordering: Relaxed; the watchdog may ask for the last one's once more.
         processor.figures.thread.store(self.system_number, Ordering::Relaxed);
         self.set_held(Some(processor));
@@ -115,20 +114,55 @@ impl Local {
         self.pool().watchdog.working(self.pool());
     }
 
+    /// Polls what comes next, if there is anything; what else there is to do is done before it.
     #[inline]
+    fn turn(&self) {
+        let Some(processor) = self.held() else { return };
+        if processor.figures.polled.countdown.is_over() {
+            return self.turn_with_a_look(processor);
+        }
+        match self.next() {
+            Some(coroutine) => self.run(coroutine, |_| ()),
+            None => self.idle(),
+        }
+    }
+
+    /// The turn of a worker that was told of something, or that has not looked around for long.
+    #[cold]
+    fn turn_with_a_look(&self, processor: &Processor) {
+        if processor.figures.polled.is_flagged() {
+            // It may be one without a processor now.
+            return self.was_noticed();
+        }
+        let polls = processor.counters().polls.get();
+        let from_outside =
+            if self.pace.is_due(polls) { self.look_around(processor, polls) } else { None };
+        self.pace.wind(&processor.figures.polled.countdown, polls, self.pool().known.any());
+        match from_outside.or_else(|| self.next()) {
+            Some(coroutine) => self.run_one(coroutine),
+            None => self.idle(),
+        }
+    }
+
+    /// Polls a coroutine, with the processor lent if it is known to block.
     pub(super) fn run_one(&self, coroutine: Coroutine) {
+        self.run(coroutine, |coroutine| {
+            self.lend_if_known(coroutine);
+        });
+    }
+
+    /// Polls a coroutine, after `prepare`.
+    #[inline]
+    fn run(&self, coroutine: Coroutine, prepare: impl FnOnce(&Coroutine)) {
         let Some(processor) = self.held() else { return self.pool().inject(coroutine) };
         processor.figures.polled.begin(&coroutine);
-        self.lend_if_known(&coroutine);
+        prepare(&coroutine);
         coroutine.run();
         if self.held().is_none() {
             self.come_back();
         }
         if let Some(processor) = self.held() {
             processor.counters().polls.increment();
-            if processor.figures.polled.is_flagged() {
-                self.was_noticed();
-            }
         }
         self.tell_driver_of_timer();
     }
@@ -166,7 +200,7 @@ impl Local {
         processor.owner.give_up();
     }
 
-    /// The next coroutine of this processor, or one from outside.
+    /// The next coroutine of this processor, or of those that were submitted from outside.
     #[inline]
     pub(super) fn next(&self) -> Option<Coroutine> {
         let processor = self.held()?;
@@ -174,11 +208,6 @@ impl Local {
         if ticks.is_multiple_of(TIMER_TICKS) {
             self.fire_due();
             self.share_if_slow();
-        }
-        if self.pace.is_due()
-            && let Some(coroutine) = self.look_around(processor)
-        {
-            return Some(coroutine);
         }
         if self.lifo_runs.get() < LIFO_BUDGET
             && let Some(coroutine) = processor.take_lifo()
@@ -198,10 +227,9 @@ impl Local {
 
     /// Looks at what a worker that never goes idle has to serve too: all timers, the reactor, and
     /// the injector, which may give a coroutine, and others for the end of the queue.
-    #[cold]
-    fn look_around(&self, processor: &Processor) -> Option<Coroutine> {
+    fn look_around(&self, processor: &Processor, polls: u64) -> Option<Coroutine> {
         let now = real_now();
-        if self.pace.looked(now) {
+        if self.pace.looked(now, polls) {
             self.measure_work(now);
         }
         self.fire_all_due(now);

@@ -63,6 +63,8 @@ impl Rounds {
             watched.blocks = true;
             if self.sites.blocked(site) && min_runnable > 0 {
                 self.pool.known.insert(site);
+                // From now on, every worker looks at what it is about to poll.
+                self.pool.processors.iter().for_each(|it| it.figures.polled.countdown.cut_short());
             }
         }
         if !watched.told {

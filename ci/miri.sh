@@ -10,10 +10,24 @@ if ! rustup component add miri rust-src --toolchain nightly >/dev/null 2>&1 &&
 fi
 export CARGO_TARGET_DIR=target/miri
 export MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-strict-provenance"
+# A backtrace takes seconds here, and many tests panic.
+export RUST_BACKTRACE=0
 cargo +nightly miri setup >/dev/null
-cargo +nightly miri test -p corymb-core --lib --tests
-# Between two loads of one thread, all that another one does at its end has to happen.
-MIRIFLAGS="$MIRIFLAGS -Zmiri-preemption-rate=0.001" cargo +nightly miri test -p corymb-core \
-    --test behaviour -- threads::the_end_of_the_opener
-cargo +nightly miri test -p corymb-sync --tests
-cargo +nightly miri test -p corymb-dispatchers --lib --test blocking_scope
+
+kernel() { cargo +nightly miri test -p corymb-core "$@"; }
+rest() {
+    kernel --lib
+    # Between two loads of one thread, all that another one does at its end has to happen.
+    MIRIFLAGS="$MIRIFLAGS -Zmiri-preemption-rate=0.001" \
+        kernel --test behaviour -- threads::the_end_of_the_opener
+    cargo +nightly miri test -p corymb-sync --tests
+    cargo +nightly miri test -p corymb-dispatchers --lib --test blocking_scope
+}
+
+# One test after the other is what a process does here: two of them at once.
+kernel --tests --no-run
+rest >target/miri/rest.log 2>&1 &
+kernel --test behaviour || failed=1
+wait $! || failed=1
+cat target/miri/rest.log
+exit ${failed:-0}

@@ -1,6 +1,7 @@
 //! corymb, through its public facade.
 
 use std::future::{pending, ready};
+use std::hint::black_box;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,13 +12,14 @@ use corymb::net::TcpListener;
 use corymb::sync::channel::bounded;
 use corymb::time::{sleep, with_timeout};
 use corymb::{
-    Deferred, Dispatcher, Runtime, Scope, blocking, detached, scope, with_context, yield_now,
+    Deferred, Dispatcher, Runtime, Scope, blocking, detached, scope, scoped_value, with_context,
+    yield_now,
 };
 use futures::io::AsyncWriteExt;
 
 use crate::measure::Countdown;
 use crate::workloads::{
-    Draw, ECHO_BYTES, FAR, Peer, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, WORKERS, sum_below,
+    Draw, ECHO_BYTES, FAR, Peer, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, WORKERS, breathe, sum_below,
 };
 
 pub(crate) struct Corymb(Runtime);
@@ -166,6 +168,28 @@ impl Peer for Corymb {
         t.elapsed()
     }
 
+    async fn scope_empty(n: usize) -> Duration {
+        let t = Instant::now();
+        for i in 0..n {
+            scope(async |s| drop(black_box(s))).await;
+            breathe(i).await;
+        }
+        t.elapsed()
+    }
+
+    async fn scoped_value(n: usize) -> Duration {
+        let reads = async move {
+            let t = Instant::now();
+            for i in 0..n {
+                assert_eq!(black_box(&DEEP).get(), 1);
+                breathe(i).await;
+            }
+            t.elapsed()
+        };
+        let inner = D.bind(0, E.bind(0, F.bind(0, G.bind(0, reads))));
+        DEEP.bind(1, A.bind(0, B.bind(0, C.bind(0, inner)))).await
+    }
+
     async fn million_sleepers(n: usize) -> Duration {
         let t = Instant::now();
         let left = Arc::new(Countdown::new(n));
@@ -300,6 +324,27 @@ impl Peer for Corymb {
         .await
     }
 
+    async fn cancel_scope(children: usize) -> Duration {
+        let tree = Arc::new(Tree { started: AtomicUsize::new(0), left: Countdown::new(children) });
+        let theirs = tree.clone();
+        scope(async |s| {
+            let all = s.launch(scope(async move |s| {
+                for _ in 0..children {
+                    s.launch(wait(theirs.clone()));
+                }
+            }));
+            while tree.started.load(Ordering::Relaxed) < children {
+                sleep(Duration::from_millis(1)).await;
+            }
+            let t = Instant::now();
+            all.cancel_and_join().await;
+            let took = t.elapsed();
+            assert_eq!(tree.left.left(), 0);
+            took
+        })
+        .await
+    }
+
     fn serve(&self, ready: impl FnOnce(u16) + Send + 'static) {
         self.on_worker(async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
@@ -307,6 +352,17 @@ impl Peer for Corymb {
             scope(async |s| accept(&s, &listener).await).await;
         });
     }
+}
+
+scoped_value! {
+    static DEEP: u64;
+    static A: u64;
+    static B: u64;
+    static C: u64;
+    static D: u64;
+    static E: u64;
+    static F: u64;
+    static G: u64;
 }
 
 /// Takes the results of children that have no handle.

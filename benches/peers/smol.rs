@@ -216,6 +216,19 @@ impl Peer for Smol {
         t.elapsed()
     }
 
+    async fn cancel_scope(children: usize) -> Duration {
+        let (last, done) = Last::of(children);
+        let tree = Arc::new(Tree { started: AtomicUsize::new(0), last });
+        let set: Vec<_> = (0..children).map(|_| EX.spawn(wait(tree.clone()))).collect();
+        while tree.started.load(Ordering::Relaxed) < children {
+            Timer::after(Duration::from_millis(1)).await;
+        }
+        let t = Instant::now();
+        drop(set);
+        done.recv().await.expect(FINE);
+        t.elapsed()
+    }
+
     fn serve(&self, ready: impl FnOnce(u16) + Send + 'static) {
         self.on_worker(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");

@@ -248,6 +248,22 @@ impl Peer for Tokio {
         t.elapsed()
     }
 
+    async fn cancel_scope(children: usize) -> Duration {
+        let (last, done) = Last::of(children);
+        let tree = Arc::new(Tree { started: AtomicUsize::new(0), last });
+        let mut set = JoinSet::new();
+        for _ in 0..children {
+            set.spawn(wait(tree.clone()));
+        }
+        while tree.started.load(Ordering::Relaxed) < children {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let t = Instant::now();
+        set.shutdown().await;
+        done.await.expect(FINE);
+        t.elapsed()
+    }
+
     fn serve(&self, ready: impl FnOnce(u16) + Send + 'static) {
         self.0.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");

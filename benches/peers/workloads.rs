@@ -1,6 +1,9 @@
 //! The workloads: their sizes, the same for all, and what a peer brings to run them.
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::hint::black_box;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
 
 use crate::measure::{Bench, Numbers, count, cpu_time, memory, nanos};
 
@@ -15,6 +18,8 @@ const PING_PONG: usize = 200_000;
 const SKYNET_LEAVES: usize = 1_000_000;
 const SCOPES: usize = 100_000;
 pub(crate) const SCOPE_CHILDREN: usize = 10;
+const EMPTY_SCOPES: usize = 10_000_000;
+const VALUE_READS: usize = 10_000_000;
 const SLEEPERS: usize = 1_000_000;
 pub(crate) const SLEEP: Duration = Duration::from_secs(10);
 const TIMEOUTS: usize = 1_000_000;
@@ -26,6 +31,7 @@ const CHURN_SLEEPS: usize = 200;
 const CHURN_MAX_US: u64 = 5_000;
 const CANCEL_PARENTS: usize = 1_000;
 const CANCEL_CHILDREN: usize = 1_000;
+const ONE_SCOPE: usize = 10_000;
 pub(crate) const ECHO_BYTES: usize = 64;
 
 /// A runtime that runs the workloads.
@@ -72,6 +78,33 @@ pub(crate) trait Peer {
 
     /// The same with plain handles in an array.
     fn scope_vec(n: usize) -> impl Future<Output = Duration> + Send + 'static;
+
+    /// Scopes without children; where there are none, futures in a box that do nothing.
+    fn scope_empty(n: usize) -> impl Future<Output = Duration> + Send + 'static {
+        async move {
+            let t = Instant::now();
+            for i in 0..n {
+                let nothing: Boxed = Box::pin(async {});
+                black_box(nothing).await;
+                breathe(i).await;
+            }
+            t.elapsed()
+        }
+    }
+
+    /// Reads of a value that is bound eight bindings further out; where there are none, three
+    /// reads of thread-locals for each.
+    fn scoped_value(n: usize) -> impl Future<Output = Duration> + Send + 'static {
+        async move {
+            let t = Instant::now();
+            for i in 0..n {
+                let read = || black_box(&LOCAL).with(Cell::get);
+                assert_eq!(black_box(read() + read() + read()), 0);
+                breathe(i).await;
+            }
+            t.elapsed()
+        }
+    }
 
     /// Tasks that sleep for [`SLEEP`], all at once.
     fn million_sleepers(n: usize) -> impl Future<Output = Duration> + Send + 'static;
@@ -123,8 +156,25 @@ pub(crate) trait Peer {
         children: usize,
     ) -> impl Future<Output = Duration> + Send + 'static;
 
+    /// Tasks of one scope, or set, that wait for ever. The clock runs from its cancellation until
+    /// the last future has been dropped.
+    fn cancel_scope(children: usize) -> impl Future<Output = Duration> + Send + 'static;
+
     /// Serves echoes, a task for each connection, once it has told `ready` its port. Never ends.
     fn serve(&self, ready: impl FnOnce(u16) + Send + 'static);
+}
+
+type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+thread_local! {
+    static LOCAL: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Suspends once in a thousand operations, so that none of them has a poll that is too long.
+pub(crate) async fn breathe(operation: usize) {
+    if operation.is_multiple_of(1_000) {
+        smol::future::yield_now().await;
+    }
 }
 
 /// What only corymb runs; beside some of it the table has another workload of the peers.
@@ -158,6 +208,8 @@ pub(crate) fn run<P: Peer>(peer: &P, b: &Bench) -> Result<Numbers, String> {
         }
         "scope" => each(peer, b, b.n(SCOPES), P::scope),
         "scope_vec" => each(peer, b, b.n(SCOPES), P::scope_vec),
+        "scope_empty" => each(peer, b, b.n(EMPTY_SCOPES), P::scope_empty),
+        "scoped_value" => each(peer, b, b.n(VALUE_READS), P::scoped_value),
         "million_sleepers" => sleepers(peer, b.n(SLEEPERS), P::million_sleepers),
         "million_sleepers_bare" => sleepers(peer, b.n(SLEEPERS), P::million_sleepers_bare),
         "timeout_ready" => each(peer, b, b.n(TIMEOUTS), P::timeout_ready),
@@ -173,6 +225,7 @@ pub(crate) fn run<P: Peer>(peer: &P, b: &Bench) -> Result<Numbers, String> {
             let tasks = CANCEL_PARENTS * (children + 1);
             b.time(tasks, || peer.on_worker(P::cancel_tree(CANCEL_PARENTS, children)))
         }
+        "cancel_scope" => each(peer, b, b.n(ONE_SCOPE), P::cancel_scope),
         _ => return Err("unknown workload".to_owned()),
     })
 }

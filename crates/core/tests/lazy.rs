@@ -10,7 +10,7 @@ use corymb_core::{
     yield_now,
 };
 
-use crate::common::{Harness, Trace};
+use crate::common::{Harness, Trace, times};
 
 #[test]
 fn it_is_new_and_listed_until_it_is_started() {
@@ -176,7 +176,7 @@ fn a_failure_once_it_is_started_is_as_any_other() {
 
 #[test]
 fn another_coroutine_may_start_it_while_its_scope_ends() {
-    for seed in 0..200 {
+    for seed in 0..times(200) as u64 {
         let rt = Harness::in_random_order(seed);
         let place: Arc<Mutex<Option<Job>>> = Arc::default();
         let theirs = place.clone();
@@ -202,7 +202,7 @@ fn another_coroutine_may_start_it_while_its_scope_ends() {
 
 #[test]
 fn starts_race_with_the_end_on_threads() {
-    for _ in 0..200 {
+    for _ in 0..times(200) {
         let rt = Harness::new();
         let place: Arc<Mutex<Option<Job>>> = Arc::default();
         let theirs = place.clone();

@@ -9,7 +9,7 @@ use corymb_core::time::{now, sleep};
 use corymb_core::{JobState, finally, scope, try_scope, yield_now};
 use futures::FutureExt;
 
-use crate::common::{Harness, Trace};
+use crate::common::{Harness, Trace, times};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -140,7 +140,7 @@ fn it_holds_on_threads() {
     let seen = most.clone();
     let job = rt.scope().launch(scope(async move |s| {
         let two = s.limit(2).unwrap();
-        for _ in 0..500 {
+        for _ in 0..times(500) {
             let (now, most) = (now.clone(), most.clone());
             let child = two.spawn(async move {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);

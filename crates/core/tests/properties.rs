@@ -403,7 +403,7 @@ fn run_to_end(
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if cfg!(miri) { 8 } else { ProptestConfig::default().cases.max(512) },
+        cases: if cfg!(miri) { 3 } else { ProptestConfig::default().cases.max(512) },
         failure_persistence: if cfg!(miri) { None } else { ProptestConfig::default().failure_persistence },
         ..ProptestConfig::default()
     })]

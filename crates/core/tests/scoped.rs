@@ -13,7 +13,7 @@ use corymb_core::{
 use futures::future::join;
 use futures::stream::{FuturesUnordered, StreamExt};
 
-use crate::common::{Harness, Trace};
+use crate::common::{Harness, Trace, times};
 
 static MADE: AtomicU32 = AtomicU32::new(0);
 
@@ -222,7 +222,7 @@ fn many_bindings_are_told_apart_and_freed_without_recursion() {
         if depth == 0 { DEPTH.get() } else { DEPTH.bind_sync(depth, || nest(depth - 1)) }
     }
     assert_eq!(nest(200), 1);
-    for round in 0..1000 {
+    for round in 0..times(1000) {
         DEPTH.bind_sync(round, || {
             assert_eq!(DEPTH.get(), round);
             USER.bind_sync("Ada", || assert_eq!((DEPTH.get(), user()), (round, Some("Ada"))));

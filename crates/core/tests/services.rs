@@ -11,7 +11,7 @@ use corymb_core::{
 };
 use futures::FutureExt;
 
-use crate::common::{Harness, Trace};
+use crate::common::{Harness, Trace, times};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -196,7 +196,7 @@ fn it_is_listed_and_counted_as_a_child() {
 
 #[test]
 fn services_and_children_end_on_threads() {
-    for _ in 0..200 {
+    for _ in 0..times(200) {
         let rt = Harness::new();
         let trace = Trace::default();
         let t = trace.clone();

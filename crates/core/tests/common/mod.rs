@@ -11,6 +11,11 @@ use corymb_core::internal::{Root, scope_of};
 use corymb_core::time::{Clock, Instant, LateTimeout, TimerShard};
 use corymb_core::{Coroutine, Deferred, Dispatch, Failure, Job, Scope};
 
+/// How often a test repeats what depends on the order: seldom under miri, which is slow.
+pub(crate) fn times(usually: usize) -> usize {
+    if cfg!(miri) { usually.div_ceil(50) } else { usually }
+}
+
 /// The runtime.
 pub(crate) struct Fifo {
     queue: Arc<Queue>,

@@ -73,6 +73,7 @@ fn report_of<T>(
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a runtime needs the system")]
 fn a_run_in_a_view_that_others_wait_for() {
     let report = report_of(
         || Dispatcher::Default.limited_parallelism(1),
@@ -84,6 +85,7 @@ fn a_run_in_a_view_that_others_wait_for() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a runtime needs the system")]
 fn a_run_beside_a_local_runtime_that_rests() {
     let rests = || {
         let local = LocalRuntime::new();
@@ -97,6 +99,7 @@ fn a_run_beside_a_local_runtime_that_rests() {
 
 /// What is sent there is not looked at, as the coroutine blocks that thread.
 #[test]
+#[cfg_attr(miri, ignore = "a runtime needs the system")]
 fn a_run_on_the_thread_of_the_program_s_own_loop() {
     let report = report_of(
         || Dispatcher::Default,

@@ -609,7 +609,7 @@ fn a_switch_that_panics_behind_a_body_that_is_pending() {
 
 #[test]
 fn sections_in_a_set_of_futures() {
-    for n in [3, 100] {
+    for n in [3, if cfg!(miri) { 9 } else { 100 }] {
         let w = World::new();
         let dispatchers = [w.a.dispatcher(), w.b.dispatcher(), Dispatcher::Default];
         let job = w.rt.scope().launch(async move {

@@ -2,8 +2,9 @@
 //!
 //! A region has one from birth, inside its own allocation; a coroutine gets one when it opens a
 //! region, is cancelled by name, or when somebody registers a handler or joins it. It is published
-//! in the node's `side` word by the first who needs it, then announced by the `SIDE` flag; the
-//! node's completion, which sets its flags with read-modify-writes of the same state word, either
+//! in the node's `side` word by the first who needs it, then announced by the `SIDE` flag, also in
+//! a region: by who opens another one in it, links a child, registers or joins. The node's
+//! completion, which sets its flags with read-modify-writes of the same state word, either
 //! sees `SIDE`, or is seen by whoever sets it.
 //!
 //! # The census
@@ -126,8 +127,8 @@ pub(crate) struct Inner {
     pub(crate) passive: Vec<NodeRef>,
     /// The census is empty, and the last of the passive children ends the node.
     pub(crate) winding: bool,
-    /// By the number of their registration.
-    handlers: BTreeMap<u64, Handler>,
+    /// By the number of their registration; most nodes have none.
+    handlers: Option<BTreeMap<u64, Handler>>,
     registered: u64,
     /// Set once, with the first cancel.
     pub(crate) cause: Option<Cancelled>,
@@ -176,7 +177,7 @@ impl Side {
                 linked: 0,
                 passive: Vec::new(),
                 winding: false,
-                handlers: BTreeMap::new(),
+                handlers: None,
                 registered: 0,
                 cause: None,
                 policy,
@@ -288,23 +289,29 @@ impl Inner {
     /// Keeps `handler` until it is taken or removed by the number that is answered.
     pub(crate) fn register(&mut self, handler: Handler) -> u64 {
         self.registered += 1;
-        self.handlers.insert(self.registered, handler);
+        self.handlers.get_or_insert_default().insert(self.registered, handler);
         self.registered
+    }
+
+    /// Whether there may be handlers.
+    pub(crate) fn has_handlers(&self) -> bool {
+        self.handlers.is_some()
     }
 
     /// Changes a handler that is still registered.
     pub(crate) fn handler_mut(&mut self, number: u64) -> Option<&mut Handler> {
-        self.handlers.get_mut(&number)
+        self.handlers.as_mut()?.get_mut(&number)
     }
 
     /// Takes a handler out, unless it was taken already.
     pub(crate) fn remove(&mut self, number: u64) -> Option<Handler> {
-        self.handlers.remove(&number)
+        self.handlers.as_mut()?.remove(&number)
     }
 
     /// Takes out the handlers that `pick` chooses, in the order of their registration.
     pub(crate) fn take(&mut self, pick: impl Fn(&Handler) -> bool) -> Vec<Handler> {
-        self.handlers.extract_if(.., |_, handler| pick(handler)).map(|(_, it)| it).collect()
+        let Some(handlers) = &mut self.handlers else { return Vec::new() };
+        handlers.extract_if(.., |_, handler| pick(handler)).map(|(_, it)| it).collect()
     }
 }
 

@@ -13,7 +13,7 @@
 //! | 6 | `LINKED` | under the parent's lock, when the node enters its list | never |
 //! | 7 | `WAITER` | after the waiter's word was stored | never |
 //! | 8 | `HANDLE` | at birth: a `Deferred` exists, which owns the output once `SETTLED` | when the `Deferred` is dropped or has taken the output |
-//! | 9 | `SIDE` | after the side object was published | never |
+//! | 9 | `SIDE` | after the side object was published, by who needs it | never |
 //! | 10 | `VALUE` | with `BODY_DONE`: the cell holds the output | when the output is taken |
 //! | 11 | `PANICKED` | with `BODY_DONE`: the cell holds a panic | never |
 //! | 12 | `FAILED` | with `BODY_DONE`: the error went to the scope, the cell is empty | never |

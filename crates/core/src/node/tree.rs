@@ -160,10 +160,14 @@ pub(super) unsafe fn leave(node: NonNull<Node>) -> bool {
 
 /// Ends the body's part of a region: once, whoever comes first. False if somebody was before.
 pub(crate) fn close_region(region: &NodeRef) -> bool {
-    if region.state.body_done(0).has(state::BODY_DONE) {
+    let seen = region.state.body_done(0);
+    if seen.has(state::BODY_DONE) {
         return false;
     }
-    abandon_regions(region);
+    // A region that is opened in the body announces the side.
+    if seen.has(state::SIDE) {
+        abandon_regions(region);
+    }
     if region.state.load().has(state::FINAL) {
         // SAFETY: the body has not left until now.
         unsafe { cleanup::closed(region) };
@@ -239,8 +243,10 @@ unsafe fn settle(node: NonNull<Node>) -> Waiting {
     let seen = this.state.settle_alone().unwrap_or_else(|| {
         // Who registers a handler after this sees ENDED, and sees to it alone.
         this.state.end();
-        end_cancelling_handlers(this);
-        run_completion_handlers(this);
+        if this.side().is_some_and(|side| side.lock().has_handlers()) {
+            end_cancelling_handlers(this);
+            run_completion_handlers(this);
+        }
         let seen = this.state.settle();
         waiting.joiners = joiners(this);
         seen

@@ -176,13 +176,15 @@ fn open_flagged<X: Send + Sync + 'static>(
 ) -> Result<NodeRef, X> {
     let own = if context.is_some() { state::OWN_CONTEXT } else { 0 };
     let node = Node::new(
-        State::new(state::SIDE | state::COUNTED | own | flags, 2),
+        State::new(state::COUNTED | own | flags, 2),
         &RegionCell::<X>::VTABLE,
         context.map_or(parent.context, Arc::into_raw),
         Some(parent.as_ptr()),
         site,
     );
-    let cell = Box::into_raw(Box::new(RegionCell { node, side: Side::new(policy), extra }));
+    // Made in its place, for it is large.
+    let cell = Box::write(Box::new_uninit(), RegionCell { node, side: Side::new(policy), extra });
+    let cell = Box::into_raw(cell);
     // SAFETY: just allocated; the place lives as long as the node.
     unsafe { (*cell).node.side.init(NonNull::new_unchecked(&raw mut (*cell).side)) };
     // SAFETY: not null.
@@ -388,8 +390,7 @@ fn panic_of(region: &NodeRef, payload: Box<dyn Any + Send>) -> Panic {
 
 /// The end of a region that has settled: a panic first, then a value.
 fn take_end<T>(node: &Node, value: &mut Option<T>, panic: &mut Option<Panic>) -> End<T> {
-    let childs = node.side().and_then(|side| side.lock().failure.take());
-    match (panic.take(), childs) {
+    match (panic.take(), take_failure(node)) {
         (Some(panic), later) => {
             // The body's own came first or at the same time.
             if let Some(later) = later {
@@ -400,6 +401,13 @@ fn take_end<T>(node: &Node, value: &mut Option<T>, panic: &mut Option<Panic>) ->
         (None, Some(Failure::Panic(panic))) => End::Panicked(panic),
         _ => value.take().map_or(End::Cancelled, End::Value),
     }
+}
+
+/// The first failure of a child, if it was not taken before.
+fn take_failure(region: &Node) -> Option<Failure> {
+    // A child that fails cancels the region before anything else.
+    let may_have_one = region.state.load().has(state::CANCELLED);
+    may_have_one.then(|| region.side()?.lock().failure.take()).flatten()
 }
 
 #[pinned_drop]
@@ -419,8 +427,7 @@ impl<F: Future> PinnedDrop for Region<F> {
             this.node.state.set(state::ABANDONED);
         }
         // Later ones find ABANDONED, under the same lock.
-        let late = this.node.side().and_then(|side| side.lock().failure.take());
-        if let Some(late) = late {
+        if let Some(late) = take_failure(this.node) {
             failure::report_in_context(&late);
         }
         if let Some(panic) = this.panic.take() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use corymb::prelude::*;
 use corymb::sync::{channel, oneshot};
-use corymb::testing::{advance, elapsed, settle};
+use corymb::testing::{advance, elapsed, settle, take_failures};
 use corymb::time::{deadline, now};
 use corymb::{CancelCause, Continuation, JobState, check_cancelled, shield, suspend_cancellable};
 use corymb::{is_cancelled, try_scope_all};
@@ -181,26 +181,42 @@ async fn trio_011_children_may_launch_while_one_runs_and_nobody_after_that() {
     assert!(matches!(late.cause().unwrap().cause(), CancelCause::ScopeEnded));
 }
 
-/// Children that were cancelled have not failed, so there is nothing to be filtered out.
+/// Differs from the case: children that were cancelled have not failed, so there is nothing to be
+/// filtered out; and who is cancelled sees no error, which is reported then.
 #[corymb::test]
 async fn trio_013_of_cancelled_children_and_a_failure_the_failure_is_left() {
+    let inner = try_scope_all(async |s| {
+        for _ in 0..3 {
+            let child = s.launch(pending());
+            settle().await;
+            child.cancel();
+        }
+        s.launch(async { Err("K") });
+        Ok(())
+    });
+    assert_eq!(inner.await.unwrap_err().into_parts(), ("K", vec![]));
+
+    let (trace, told) = Trace::twice();
     let outer = cancel_scope(async |outer| {
-        let failures = try_scope_all(async |s| {
+        let inner = try_scope(async |s| {
             for _ in 0..3 {
                 s.launch(pending());
             }
-            s.launch(shield(async {
-                yield_now().await;
+            s.launch(shield(async move {
+                sleep(ms(1)).await;
+                trace.add("fails");
                 Err("K")
             }));
             settle().await;
             outer.cancel();
             Ok(())
         });
-        shield(failures).await
+        _ = inner.await;
+        unreachable!("it was cancelled");
     });
-    let failures = outer.await.unwrap().unwrap_err();
-    assert_eq!(failures.into_parts(), ("K", vec![]));
+    assert!(matches!(outer.await.unwrap_err().cause(), CancelCause::Requested));
+    assert_eq!(told.get(), ["fails"]);
+    assert_eq!(take_failures().len(), 1);
 }
 
 /// Differs from the case in who is told: the outer scope ends what is open in it, and waits; who

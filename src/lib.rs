@@ -60,9 +60,10 @@
 //!
 //! # More
 //!
-//! The repository has chapters on dispatchers (`docs/dispatchers.md`) and on scopes whose children
-//! borrow (`docs/scopes.md`), the rules of cancellation
-//! (`docs/cancellation.md`), the life of a job (`docs/job-lifecycle.md`), what is not there yet
+//! The repository has chapters on scopes (`docs/scopes.md`), dispatchers (`docs/dispatchers.md`),
+//! cancellation and cleanup (`docs/cancellation.md`), and the life of a job
+//! (`docs/job-lifecycle.md`); for who comes from Kotlin (`docs/from-kotlin.md`), from JDK structured
+//! concurrency (`docs/from-jdk.md`) or from tokio (`docs/from-tokio.md`); what is not there yet
 //! (`docs/limits.md`), measurements (`docs/performance.md`), and a gateway over real sockets
 //! (`examples/gateway`).
 
@@ -80,10 +81,27 @@ mod dispatchers {}
 #[doc = include_str!("../docs/context.md")]
 mod context {}
 
-/// And those of the chapter on scopes.
+/// And those of the chapters on scopes and on cancellation.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/scopes.md")]
 mod scopes {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/cancellation.md")]
+mod cancellation {}
+
+/// And those of the chapters for who comes from elsewhere.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-kotlin.md")]
+mod from_kotlin {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-jdk.md")]
+mod from_jdk {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-tokio.md")]
+mod from_tokio {}
 
 pub use corymb_core::scoped_value;
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 use corymb::prelude::*;
 use corymb::sync::oneshot;
 use corymb::testing::{TestRuntime, settle};
-use corymb::{CancelCause, JobState, JoinError, Runtime, finally};
+use corymb::{CancelCause, JobState, JoinError, Runtime, finally, shield};
 
-use crate::common::{ACTIVE, CANCELLED, CANCELLING, COMPLETED, NEW, Trace, flags};
+use crate::common::{
+    ACTIVE, CANCELLED, CANCELLING, COMPLETED, NEW, Trace, custom, custom_text, flags,
+};
 
 fn runtime() -> Runtime {
     Runtime::builder().parallelism(1).build().unwrap()
@@ -120,6 +122,24 @@ async fn builder_010_a_failed_parent_ends_after_its_child_s_shielded_cleanup() {
     })
     .await;
     assert_eq!(trace.get(), ["cleaned up", "joined"]);
+}
+
+/// A child that has begun stands in for one that runs in spite of a cancel.
+#[corymb::test]
+async fn builder_011_a_failure_outranks_a_cancel_that_came_before_it() {
+    supervisor_scope(async |s| {
+        let child = s.coroutine().undispatched().spawn(shield(async {
+            yield_now().await;
+            panic!("E")
+        }));
+        child.job().cancel_with(custom("C"));
+        let job = child.job();
+        let outcome: Result<(), _> = child.outcome().await;
+        let Err(JoinError::Panicked(panic)) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(panic.message(), "E");
+        assert_eq!(custom_text(&job.cause().unwrap()), "C");
+    })
+    .await;
 }
 
 #[corymb::test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use corymb::prelude::*;
 use corymb::sync::{channel, oneshot};
 use corymb::testing::{settle, take_failures};
-use corymb::{CancelCause, Continuation, JoinError, suspend_cancellable};
+use corymb::{CancelCause, Continuation, JoinError, is_cancelled, shield, suspend_cancellable};
 use futures::FutureExt;
 use futures::future::{Either, select};
 
@@ -24,6 +24,45 @@ async fn cancel_001_what_is_cancelled_before_it_runs_never_does() {
         assert_eq!(flags(&child), CANCELLED);
     })
     .await;
+}
+
+/// Differs from the case: no start ignores a cancel that came before it. What begins in its launch
+/// has begun before anybody can cancel it, and a shield takes it to its end.
+#[corymb::test]
+async fn cancel_002_what_begins_in_its_launch_behind_a_shield_runs_to_its_end() {
+    let (trace, told) = Trace::twice();
+    scope(async |s| {
+        let child = s.coroutine().undispatched().launch(shield(async move {
+            trace.add("began");
+            yield_now().await;
+            trace.add("ended");
+        }));
+        child.cancel();
+        assert_eq!(told.get(), ["began"]);
+        child.join().await;
+    })
+    .await;
+    assert_eq!(told.get(), ["began", "ended"]);
+}
+
+/// Differs from the case: in a cancelled scope nothing begins.
+#[corymb::test]
+async fn cancel_003_an_undispatched_launch_in_a_cancelled_scope_does_not_begin() {
+    let (trace, told) = Trace::twice();
+    let ended = cancel_scope(async |c| {
+        scope(async |s| {
+            c.cancel();
+            let dropped = trace.on_drop("dropped");
+            let child = s.coroutine().undispatched().launch(async move {
+                let _dropped = dropped;
+                unreachable!("it began");
+            });
+            assert!(child.is_cancelled());
+        })
+        .await;
+    });
+    assert!(ended.await.is_err());
+    assert_eq!(told.get(), ["dropped"]);
 }
 
 #[corymb::test]
@@ -49,6 +88,32 @@ async fn cancel_005_a_cancel_arrives_before_a_value_that_is_ready() {
     })
     .await;
     assert_eq!(trace.get(), ["cleanup"]);
+}
+
+/// A limit of one stands in for the mutex.
+#[corymb::test]
+async fn cancel_007_who_is_cancelled_with_the_place_in_hand_lets_it_go_on() {
+    let (trace, told) = Trace::twice();
+    scope(async |s| {
+        let one = s.limit(1).unwrap();
+        let (release, held) = oneshot::channel::<()>();
+        let holder = one.spawn(held).await.job();
+        let (places, seen) = (one.clone(), trace.clone());
+        let waiter = s.launch(async move {
+            drop(places.spawn(async { unreachable!("its waiter was cancelled") }).await);
+            seen.add("got past");
+        });
+        settle().await;
+        release.send(()).unwrap();
+        // It runs after the holder's end and before the waiter.
+        s.launch(async move {
+            assert!(holder.is_completed() && waiter.is_active());
+            waiter.cancel();
+        });
+        one.spawn(async move { trace.add("the next one") }).await.await;
+    })
+    .await;
+    assert_eq!(told.get(), ["the next one"]);
 }
 
 #[corymb::test]
@@ -80,6 +145,28 @@ async fn cancel_010_a_receiver_that_is_cancelled_takes_nothing_with_it() {
         assert_eq!(other.try_recv(), Ok(42));
     })
     .await;
+}
+
+/// A shield makes a suspension one that a cancel does not end.
+#[corymb::test]
+async fn cancel_013_a_shielded_suspension_in_a_cancelled_coroutine_gets_its_value() {
+    let (trace, told) = Trace::twice();
+    scope(async |s| {
+        let kept = Kept::default();
+        let slot = kept.clone();
+        let waiting = s.launch(async move {
+            Job::current().unwrap().cancel();
+            assert!(is_cancelled());
+            let wait = suspend_cancellable(move |cont| *slot.lock().unwrap() = Some(cont));
+            trace.add(shield(wait).await.unwrap());
+        });
+        settle().await;
+        assert!(waiting.is_cancelled() && !waiting.is_completed());
+        kept.lock().unwrap().take().unwrap().resume(42).unwrap();
+        waiting.join().await;
+    })
+    .await;
+    assert_eq!(told.get(), ["42"]);
 }
 
 #[corymb::test]
@@ -190,6 +277,62 @@ async fn cancel_023_a_second_hook_is_refused() {
         cont.on_cancel(|| ());
     });
     _ = value.await;
+}
+
+#[corymb::test]
+async fn cancel_026_a_shield_puts_a_cancel_off_and_does_not_remove_it() {
+    let (trace, told) = Trace::twice();
+    scope(async |s| {
+        trace.add(1);
+        let seen = trace.clone();
+        let child = s.spawn(async move {
+            shield(async {
+                seen.add(2);
+                yield_now().await;
+                seen.add(4);
+            })
+            .await;
+            seen.add(5);
+            yield_now().await;
+            seen.add("after");
+        });
+        yield_now().await;
+        trace.add(3);
+        child.job().cancel();
+        let Err(JoinError::Cancelled(cancelled)) = child.outcome().await else {
+            panic!("it was not cancelled");
+        };
+        assert!(matches!(cancelled.cause(), CancelCause::Requested));
+    })
+    .await;
+    assert_eq!(told.get(), ["1", "2", "3", "4", "5"]);
+}
+
+/// Differs from the case: no start ignores a cancel that came before it.
+#[corymb::test]
+async fn cancel_031_whatever_its_start_nothing_begins_under_a_cancelled_parent() {
+    let (trace, told) = Trace::twice();
+    let ended = cancel_scope(async |c| {
+        scope(async |s| {
+            c.cancel();
+            for builder in [
+                s.coroutine().on(Dispatcher::Unconfined),
+                s.coroutine().on(Dispatcher::Unconfined).undispatched(),
+                s.coroutine().on(Dispatcher::Unconfined).lazy(),
+            ] {
+                let dropped = trace.on_drop("dropped");
+                let child = builder.launch(async move {
+                    let _dropped = dropped;
+                    unreachable!("it began");
+                });
+                child.start();
+                assert!(child.is_cancelled());
+            }
+        })
+        .await;
+    });
+    assert!(ended.await.is_err());
+    assert_eq!(told.get(), ["dropped"; 3]);
 }
 
 /// Differs from the case: a coroutine that returns has completed, and gives its value.

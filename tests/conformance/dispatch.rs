@@ -1,5 +1,6 @@
 //! Dispatchers: where coroutines go on, and in which order.
 
+use corymb::Runtime;
 use corymb::prelude::*;
 
 use crate::common::{CANCELLED, Trace, flags, text};
@@ -111,6 +112,29 @@ async fn dispatch_006_a_chain_of_unconfined_wakes_does_not_grow_the_stack() {
     });
     counter.await;
     assert_eq!(lock.recv().await, Ok(WAITERS));
+}
+
+/// The loop of the main thread is the dispatcher that may run at once.
+#[test]
+fn dispatch_008_to_yield_goes_through_the_queue_of_what_may_run_at_once() {
+    let (trace, told) = Trace::twice();
+    let runtime = Runtime::builder().parallelism(1).build().unwrap();
+    runtime.run_main(with_context(Dispatcher::Main, async move {
+        scope(async move |s| {
+            trace.add(1);
+            let seen = trace.clone();
+            s.coroutine().on(Dispatcher::MainImmediate).launch(async move {
+                seen.add(2);
+                yield_now().await;
+                seen.add(4);
+            });
+            trace.add(3);
+            yield_now().await;
+            trace.add(5);
+        })
+        .await;
+    }));
+    assert_eq!(told.get(), ["1", "2", "3", "4", "5"]);
 }
 
 #[corymb::test]

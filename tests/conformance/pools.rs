@@ -73,6 +73,33 @@ async fn dispatch_023_who_is_refused_at_its_launch_is_cancelled() {
     assert_eq!(trace.get(), ["asked"]);
 }
 
+/// Differs from the case: there is no other dispatcher to fall back on. What begins in its launch
+/// begins there, and is cancelled where its dispatcher was to resume it.
+#[corymb::test]
+async fn dispatch_024_who_begins_in_its_launch_is_refused_when_it_is_to_go_on() {
+    struct Cleanup(Trace);
+    impl Drop for Cleanup {
+        fn drop(&mut self) {
+            self.0.add(format_args!("cleanup, cancelled: {}", corymb::is_cancelled()));
+        }
+    }
+    let trace = Trace::default();
+    let seen = trace.clone();
+    let refuses = Dispatcher::custom(move |_: Coroutine| seen.add("asked"));
+    let job = scope(async |s| {
+        let seen = trace.clone();
+        s.coroutine().on(refuses).undispatched().launch(async move {
+            let _cleanup = Cleanup(seen.clone());
+            seen.add("began");
+            yield_now().await;
+            seen.add("went on");
+        })
+    })
+    .await;
+    assert!(matches!(job.cause().unwrap().cause(), CancelCause::Shutdown));
+    assert_eq!(trace.get(), ["began", "asked", "cleanup, cancelled: true"]);
+}
+
 /// A shutdown cancels. A scope is what waits.
 #[test]
 fn dispatch_034_what_a_scope_has_launched_runs_before_the_shutdown() {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use corymb::prelude::*;
 use corymb::testing::{settle, take_failures};
-use corymb::{JoinError, Runtime, try_scope_all};
+use corymb::{Failures, JoinError, Runtime, shield, try_scope_all};
 use futures::FutureExt;
 
 use crate::common::{ACTIVE, CANCELLED, PanicOnDrop, Trace, custom, custom_text, flags, ms, text};
@@ -373,6 +373,42 @@ async fn scope_029_a_cancel_does_not_swallow_a_later_error() {
     })
     .await;
     assert_eq!(result, Err("E"));
+}
+
+/// An error, with those that came after it.
+#[derive(Debug, PartialEq)]
+struct Nested(&'static str, Vec<Self>);
+
+impl From<Failures<Self>> for Nested {
+    fn from(failures: Failures<Self>) -> Self {
+        let (Self(first, mut later), suppressed) = failures.into_parts();
+        later.extend(suppressed);
+        Self(first, later)
+    }
+}
+
+/// Children behind a shield stand in for those that run in spite of a cancel.
+#[corymb::test]
+async fn scope_034_errors_of_all_depths_are_kept_where_they_belong() {
+    let result: Result<(), _> = try_scope_all(async |s| {
+        s.launch(shield(async {
+            yield_now().await; // the outer one fails meanwhile
+            let inner: Result<(), _> = try_scope_all(async |s| {
+                s.coroutine().undispatched().launch(shield(async {
+                    yield_now().await; // and its parent
+                    Err(Nested("C", vec![]))
+                }));
+                Err(Nested("B", vec![]))
+            })
+            .await;
+            inner.map_err(Nested::from)
+        }));
+        yield_now().await;
+        Err(Nested("A", vec![]))
+    })
+    .await;
+    let leaf = Nested("C", vec![]);
+    assert_eq!(Nested::from(result.unwrap_err()), Nested("A", vec![Nested("B", vec![leaf])]));
 }
 
 #[corymb::test]

@@ -85,16 +85,18 @@ type Resumption<T> = (T, Option<Undo<T>>);
 ///
 /// What happens before [`Continuation::resume`] is visible to the awaiter after the await.
 #[track_caller]
-pub fn suspend_cancellable<T, F>(start: F) -> Suspend<T, F>
+pub fn suspend_cancellable<T, F>(
+    start: F,
+) -> impl Future<Output = Result<T, Abandoned>> + Unpin + use<T, F>
 where
     F: FnOnce(Continuation<T>),
 {
+    // Unnamed: a name with the closure's type in it is "not general enough" in coroutines.
     Suspend { state: State::New(start), place: Location::caller() }
 }
 
 /// The future of [`suspend_cancellable`].
-#[must_use = "futures do nothing unless polled"]
-pub struct Suspend<T, F> {
+struct Suspend<T, F> {
     state: State<T, F>,
     place: &'static Location<'static>,
 }
@@ -308,17 +310,6 @@ pub struct Abandoned;
 fn contain(hook: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(hook)) {
         failure::report_here("hook of a continuation", payload);
-    }
-}
-
-impl<T, F> fmt::Debug for Suspend<T, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state: &dyn fmt::Debug = match &self.state {
-            State::New(_) => &format_args!("New"),
-            State::Waiting(consumer) => consumer,
-            State::Done => &format_args!("Done"),
-        };
-        f.debug_struct("Suspend").field("state", state).field("place", &self.place).finish()
     }
 }
 

@@ -35,7 +35,7 @@ mod with_context;
 pub use budget::consume_budget;
 pub use cleanup::{AsyncClose, AsyncGuard, CleanupOutput, Finally, finally};
 pub use context::{Context, Dispatcher, Name};
-pub use continuation::{Abandoned, Continuation, Suspend, suspend_cancellable};
+pub use continuation::{Abandoned, Continuation, suspend_cancellable};
 pub use coroutine::Coroutine;
 pub use deferred::{Deferred, Outcome};
 pub use dispatch::Dispatch;

@@ -307,3 +307,16 @@ fn stress_006_taken_or_undone() {
     }
     assert_eq!(taken + undone, rounds);
 }
+
+/// What a value's type holds must not keep a coroutine from being `Send`.
+#[test]
+fn a_value_whose_type_has_a_lifetime_is_awaited_in_what_is_sent() {
+    fn sent(_: impl Future + Send) {}
+    type Outcome = Result<&'static str, Box<dyn std::error::Error + Send + Sync>>;
+
+    sent(async {
+        let limit = std::time::Duration::from_secs(1);
+        let wait = suspend_cancellable(|cont: Continuation<Outcome>| drop(cont));
+        crate::time::with_timeout(limit, wait).await.is_ok()
+    });
+}

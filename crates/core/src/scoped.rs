@@ -134,9 +134,8 @@ impl<T: Send + Sync + 'static> ScopedValue<T> {
 
     /// Calls `f` with the value that is bound here, if there is one.
     pub fn try_with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Option<R> {
-        // Kept, for `f` may end what keeps it here.
-        let values = current::values()?.clone();
-        values.find(self.key())?.downcast_ref().map(f)
+        // It is bound further out on this thread's stack, where it stays during `f`.
+        current::values()?.find(self.key())?.downcast_ref().map(f)
     }
 
     /// A copy of the value that is bound here.

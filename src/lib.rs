@@ -94,11 +94,11 @@ pub use corymb_core::{
     Deferred, Dispatch, Dispatcher, Ended, Failure, FailureHandler, Failures, Finally, Group,
     Inherit, Job, JobId, JobState, Join, JoinError, JoinNext, JoinScope, Limited, LocalDeferred,
     LocalOutcome, LocalScope, Name, Outcome, Panic, Promise, Registration, Scope, ScopedValue,
-    Shield, Suspend, TryScope, UnsendScope, UntilCancelled, Who, WithContext, YieldNow, ZeroLimit,
-    blocking, cancel_scope, cancelled, check_cancelled, consume_budget, finally, is_cancelled,
-    join_scope, joiner, local_scope, local_scope_unsend, scope, scope_with, shield, soft_shield,
-    spawn_on, supervisor_scope, suspend_cancellable, try_scope, try_scope_all, with_context,
-    yield_now,
+    Shield, ShieldFor, Suspend, TryScope, UnsendScope, UntilCancelled, Who, WithContext, YieldNow,
+    ZeroLimit, blocking, cancel_scope, cancelled, check_cancelled, consume_budget, finally,
+    is_cancelled, join_scope, joiner, local_scope, local_scope_unsend, scope, scope_with, shield,
+    shield_for, soft_shield, spawn_on, supervisor_scope, suspend_cancellable, try_scope,
+    try_scope_all, with_context, yield_now,
 };
 #[doc(inline)]
 pub use corymb_dispatchers::{

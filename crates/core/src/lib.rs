@@ -51,7 +51,7 @@ pub use scope::{
     try_scope_all,
 };
 pub use scoped::{Bind, Inherit, ScopedValue};
-pub use shield::{Shield, UntilCancelled, cancelled, shield, soft_shield};
+pub use shield::{Shield, ShieldFor, UntilCancelled, cancelled, shield, shield_for, soft_shield};
 pub use suspend::{YieldNow, check_cancelled, is_cancelled, yield_now};
 pub use with_context::{WithContext, blocking, spawn_on, with_context};
 

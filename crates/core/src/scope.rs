@@ -89,7 +89,7 @@ impl<K, F, Fut: Future> Scoped<K, F, Fut> {
     /// The region, while it is open.
     fn region(self: Pin<&mut Self>) -> Option<NodeRef> {
         match self.project() {
-            ScopedProj::Open(region) => Some(region.node().clone()),
+            ScopedProj::Open(region) => Some(region.node_in_use().clone()),
             _ => None,
         }
     }

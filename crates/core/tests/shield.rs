@@ -626,16 +626,20 @@ fn a_timeout_and_a_cancel_scope_around_a_limit_wait_for_it() {
 #[test]
 fn of_several_cancellations_the_first_counts() {
     let rt = Harness::new();
-    let job = rt.scope().launch(async {
-        let _late = with_timeout(SECOND, shield_for(3 * SECOND, pending::<()>())).await;
+    let part = Arc::new(Mutex::new(None));
+    let put = part.clone();
+    let job = rt.scope().launch(async move {
+        let ended = cancel_scope(async |c| {
+            *put.lock().unwrap() = Some(c);
+            shield_for(3 * SECOND, pending::<()>()).await;
+        });
+        ended.await.unwrap_err();
         pending::<()>().await;
     });
     rt.run();
-    for _ in 0..2 {
-        rt.pass(SECOND);
-        rt.run();
-    }
-    job.cancel(); // a second after the timeout
+    part.lock().unwrap().take().unwrap().cancel();
+    rt.pass(SECOND);
+    job.cancel(); // before the first one has been looked at
     assert_eq!(seconds_to_the_end(&rt, &job), 2);
 }
 

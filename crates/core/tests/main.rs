@@ -18,6 +18,7 @@ mod local_scope;
 mod local_scope_unsend;
 mod memory;
 mod moved;
+mod owned;
 mod panics;
 mod promise;
 mod properties;

@@ -28,6 +28,7 @@ mod plain;
 mod promise;
 pub(crate) mod region;
 mod service;
+mod start;
 mod trying;
 mod unsend;
 
@@ -47,6 +48,7 @@ pub(crate) use plain::spawn_at;
 pub use plain::{Scope, scope, scope_of, supervisor_scope};
 pub use promise::Promise;
 use region::{End, Region};
+pub use start::{Ready, StartError, Starting, TryStarting};
 pub use trying::{TryScope, try_scope, try_scope_all};
 pub use unsend::{UnsendScope, local_scope_unsend};
 

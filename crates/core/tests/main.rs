@@ -27,6 +27,7 @@ mod scoped;
 mod sections;
 mod services;
 mod shield;
+mod start;
 mod structure;
 mod threads;
 mod tokens;

@@ -6,6 +6,7 @@ mod common;
 mod deadlines;
 mod dispatch;
 mod dispatcher_drops;
+mod error_types;
 mod grace;
 mod group;
 mod handlers;

@@ -596,3 +596,40 @@ fn callers_are_coroutines_as_any_others() {
     check_sync::<Ready<u32>>();
     check_sync::<StartError>();
 }
+
+/// The word, the child's failure and the end of who waits, in any order, on two threads.
+#[test]
+fn all_may_come_at_once() {
+    let rt = Harness::new();
+    let values = Arc::new(());
+    let counted = Arc::clone(&values);
+    let all = rt.spawn(async move {
+        for round in 0..if cfg!(miri) { 8 } else { 400 } {
+            let value = Arc::clone(&counted);
+            supervisor_scope(async |s| {
+                let started = s.start(async move |ready| {
+                    for _ in 0..round % 3 {
+                        yield_now().await;
+                    }
+                    match round % 4 {
+                        0 => drop(ready),
+                        1 => panic!("before"),
+                        _ => ready.done(value),
+                    }
+                    yield_now().await;
+                });
+                let mut started = pin!(started);
+                for _ in 0..round % 5 {
+                    if futures::poll!(started.as_mut()).is_ready() {
+                        break;
+                    }
+                    yield_now().await;
+                }
+            })
+            .await;
+        }
+    });
+    rt.run_on(2, &all.job());
+    rt.block_on(async { all.outcome().await.unwrap() });
+    assert_eq!(Arc::strong_count(&values), 1, "no value is left anywhere");
+}

@@ -38,6 +38,8 @@
 //! | the same in parallel, of data that the scope owns | [`scope_with`] |
 //! | children as they end; the first, a quorum, what is in time | [`Scope::group`]; [`join_scope`] |
 //! | a coroutine that outlives its caller | [`detached`] |
+//! | coroutines that belong to a value: a client, an actor | [`OwnedScope`] |
+//! | a child that says when it is ready | [`Scope::start`] |
 //! | a child's name or dispatcher | [`Scope::coroutine`] |
 //! | to block, with what the function has borrowed | [`blocking`] |
 //! | to run a part elsewhere | [`with_context`]; where nothing can move, [`spawn_on`] |
@@ -111,10 +113,11 @@ pub use corymb_core::{
     CleanupOutput, Completion, Context, Continuation, Coroutine, CoroutineBuilder, DataScope,
     Deferred, Dispatch, Dispatcher, Ended, Failure, FailureHandler, Failures, Finally, Group,
     Inherit, Job, JobId, JobState, Join, JoinError, JoinNext, JoinScope, Limited, LocalDeferred,
-    LocalOutcome, LocalScope, Name, Outcome, Panic, Promise, Registration, Scope, ScopedValue,
-    Shield, TryScope, UnsendScope, UntilCancelled, Who, WithContext, YieldNow, ZeroLimit, blocking,
-    cancel_scope, cancelled, check_cancelled, consume_budget, finally, is_cancelled, join_scope,
-    joiner, local_scope, local_scope_unsend, scope, scope_with, shield, soft_shield, spawn_on,
+    LocalOutcome, LocalScope, Name, Outcome, OwnedScope, Panic, Promise, Ready, Registration,
+    Scope, ScopedValue, Shield, ShieldFor, StartError, Starting, TryScope, TryStarting,
+    UnsendScope, UntilCancelled, Who, WithContext, YieldNow, ZeroLimit, blocking, cancel_scope,
+    cancelled, check_cancelled, consume_budget, finally, is_cancelled, join_scope, joiner,
+    local_scope, local_scope_unsend, scope, scope_with, shield, shield_for, soft_shield, spawn_on,
     supervisor_scope, suspend_cancellable, try_scope, try_scope_all, with_context, yield_now,
 };
 #[doc(inline)]

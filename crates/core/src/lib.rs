@@ -46,12 +46,12 @@ pub use local::{LocalDeferred, LocalOutcome};
 pub use scope::joiners as joiner;
 pub use scope::{
     Branch, CancelScope, CoroutineBuilder, DataScope, Ended, Failures, Group, JoinNext, JoinScope,
-    Limited, LocalScope, Promise, Scope, TryScope, UnsendScope, ZeroLimit, cancel_scope,
-    join_scope, local_scope, local_scope_unsend, scope, scope_with, supervisor_scope, try_scope,
-    try_scope_all,
+    Limited, LocalScope, OwnedScope, Promise, Ready, Scope, StartError, Starting, TryScope,
+    TryStarting, UnsendScope, ZeroLimit, cancel_scope, join_scope, local_scope, local_scope_unsend,
+    scope, scope_with, supervisor_scope, try_scope, try_scope_all,
 };
 pub use scoped::{Bind, Inherit, ScopedValue};
-pub use shield::{Shield, UntilCancelled, cancelled, shield, soft_shield};
+pub use shield::{Shield, ShieldFor, UntilCancelled, cancelled, shield, shield_for, soft_shield};
 pub use suspend::{YieldNow, check_cancelled, is_cancelled, yield_now};
 pub use with_context::{WithContext, blocking, spawn_on, with_context};
 

@@ -23,10 +23,12 @@ mod joining;
 mod lending;
 mod limit;
 mod local;
+mod owned;
 mod plain;
 mod promise;
 pub(crate) mod region;
 mod service;
+mod start;
 mod trying;
 mod unsend;
 
@@ -41,10 +43,12 @@ pub use joining::{JoinScope, join_scope};
 pub use lending::{DataScope, scope_with};
 pub use limit::{Limited, ZeroLimit};
 pub use local::{LocalScope, local_scope};
+pub use owned::OwnedScope;
 pub(crate) use plain::spawn_at;
 pub use plain::{Scope, scope, scope_of, supervisor_scope};
 pub use promise::Promise;
 use region::{End, Region};
+pub use start::{Ready, StartError, Starting, TryStarting};
 pub use trying::{TryScope, try_scope, try_scope_all};
 pub use unsend::{UnsendScope, local_scope_unsend};
 
@@ -89,7 +93,7 @@ impl<K, F, Fut: Future> Scoped<K, F, Fut> {
     /// The region, while it is open.
     fn region(self: Pin<&mut Self>) -> Option<NodeRef> {
         match self.project() {
-            ScopedProj::Open(region) => Some(region.node().clone()),
+            ScopedProj::Open(region) => Some(region.node_in_use().clone()),
             _ => None,
         }
     }

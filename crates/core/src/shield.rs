@@ -14,20 +14,27 @@
 //!        ▼
 //!  dropped in place
 //! ```
+//!
+//! A shield with a limit is told by the units when they are cancelled, and notes in its region when
+//! that is to end. At that time it is *lifted*: its region is an ordinary one from then on, cancelled
+//! with what is around it, and no unit is held for its sake.
 
 use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use pin_project::pin_project;
 
 use crate::budget::Budget;
 use crate::current;
 use crate::job::{Job, Registration};
+use crate::node::cancel::lift_shield;
 use crate::node::side::{Shields, Side};
 use crate::node::{NodeRef, state, tree};
 use crate::scope::region::{self, Region};
+use crate::time::Sleep;
 
 /// Holds off cancellation while `future` runs.
 ///
@@ -159,7 +166,8 @@ pub struct Shield<F: Future> {
 #[pin_project(project = StageProj, project_replace = StageReplace)]
 enum Stage<F: Future> {
     New(F),
-    Up(#[pin] Region<F>, Raised),
+    /// Without the second part it has been lifted.
+    Up(#[pin] Region<F>, Option<Raised>),
     Over,
 }
 
@@ -175,17 +183,35 @@ impl<F: Future> Future for Shield<F> {
             let raised = Raised::new(*this.kind);
             let region = region::open_shield(this.kind.flags(), this.site);
             let region = Region::new(region, future);
-            this.stage.as_mut().project_replace(Stage::Up(region, raised));
+            this.stage.as_mut().project_replace(Stage::Up(region, Some(raised)));
         }
-        let StageProj::Up(mut region, _) = this.stage.as_mut().project() else {
+        let StageProj::Up(mut region, raised) = this.stage.as_mut().project() else {
             panic!("the shield made at {} was polled after it had ended", this.site)
         };
         let value = {
-            let _lifted = Budget::lift();
+            let _free = raised.as_ref().and_then(|_| Budget::lift());
             ready!(region.as_mut().poll_value(cx))
         };
         this.stage.set(Stage::Over);
         Poll::Ready(value)
+    }
+}
+
+impl<F: Future> Shield<F> {
+    /// Its region, and the units that it holds, while it is in force.
+    fn in_force(self: Pin<&mut Self>) -> Option<(&NodeRef, &[NodeRef])> {
+        match self.project().stage.project() {
+            StageProj::Up(region, Some(raised)) => Some((region.node_in_use(), &raised.units)),
+            _ => None,
+        }
+    }
+
+    /// Ends it before its future.
+    fn lift(self: Pin<&mut Self>) {
+        if let StageProj::Up(region, raised) = self.project().stage.project() {
+            lift_shield(region.node_in_use());
+            *raised = None;
+        }
     }
 }
 
@@ -220,6 +246,137 @@ impl Drop for Raised {
 impl<F: Future> fmt::Debug for Shield<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shield").field("site", &self.site).finish_non_exhaustive()
+    }
+}
+
+/// Holds off cancellation while `future` runs, for `limit` at most.
+///
+/// A [`shield`] whose time counts from the first cancellation that it holds off; from its own first
+/// poll, if that came before. No timer is set until then, and without a cancellation it holds as
+/// long as the future runs. When the time is up, the shield is over: `future` is cancelled, with the
+/// cause of what was held off, and dropped at its next suspension, unless another shield is inside.
+/// What was opened in it is awaited. A value that is ready at the same moment wins.
+///
+/// Inside, [`cancelled`] tells of the cancellation, [`time_left`](crate::time::time_left) of the time
+/// that is left then, and [`is_cancelled`](crate::is_cancelled) is true when that is up, also where
+/// nothing suspends.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use corymb::prelude::*;
+/// use corymb::{shield_for, sync::oneshot};
+///
+/// async fn say_good_bye(to: oneshot::Sender<&'static str>) {
+///     to.send("good-bye").unwrap();
+///     std::future::pending().await // no answer comes
+/// }
+///
+/// let heard = run_blocking(scope(async |s| {
+///     let (begun, has_begun) = oneshot::channel();
+///     let (said, heard) = oneshot::channel();
+///     let job = s.launch(shield_for(Duration::from_millis(5), async move {
+///         begun.send(()).unwrap();
+///         corymb::cancelled().await;
+///         say_good_bye(said).await;
+///     }));
+///     has_begun.await.unwrap();
+///     job.cancel_and_join().await; // after 5 ms
+///     heard.await.unwrap()
+/// }));
+/// assert_eq!(heard, "good-bye");
+/// ```
+///
+/// # Panics
+///
+/// As [`shield`].
+///
+/// # Cancel safety
+///
+/// As [`shield`].
+#[track_caller]
+pub fn shield_for<F: Future>(limit: Duration, future: F) -> ShieldFor<F> {
+    ShieldFor { shield: shield(future), limit, watch: None, timer: None }
+}
+
+/// The future of [`shield_for`].
+#[must_use = "futures do nothing unless polled"]
+#[pin_project]
+pub struct ShieldFor<F: Future> {
+    #[pin]
+    shield: Shield<F>,
+    limit: Duration,
+    /// While the shield is in force, once it was pending.
+    watch: Option<Watch>,
+    /// From the first cancellation on.
+    #[pin]
+    timer: Option<Sleep>,
+}
+
+impl<F: Future> Future for ShieldFor<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut this = self.project();
+        let polled = this.shield.as_mut().poll(cx);
+        let Some((region, units)) = this.shield.as_mut().in_force() else {
+            *this.watch = None;
+            return polled;
+        };
+        this.watch.get_or_insert_with(|| Watch::new(region, units, *this.limit));
+        let Some(deadline) = region.deadline() else { return Poll::Pending };
+        let region = region.clone();
+        if this.timer.is_none() {
+            this.timer.set(Some(Sleep::until_at(deadline, region.site)));
+        }
+        let timer = this.timer.as_mut().as_pin_mut();
+        if timer.is_some_and(|timer| timer.poll_elapsed(cx).is_pending()) {
+            return Poll::Pending;
+        }
+        *this.watch = None;
+        this.shield.as_mut().lift();
+        // A timeout around this may have passed and not have been cancelled yet.
+        if current::is_marked(&region) { this.shield.poll(cx) } else { Poll::Pending }
+    }
+}
+
+impl<F: Future> fmt::Debug for ShieldFor<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShieldFor")
+            .field("site", &self.shield.site)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Notes in the region of a shield when that is to end, as soon as there is something to hold off.
+struct Watch(Vec<Registration>);
+
+impl Watch {
+    fn new(region: &NodeRef, units: &[NodeRef], limit: Duration) -> Self {
+        // What is beyond the next shield is held off by that.
+        let beyond = units.iter().position(|unit| unit.state.load().has(state::SHIELD));
+        let due = &units[..beyond.map_or(units.len(), |shield| shield + 1)];
+        let watch = |unit: &NodeRef| {
+            let region = Job::from_node(region.clone());
+            Job::from_node(unit.clone()).on_cancelling(move |_| begin(&region, limit))
+        };
+        Self(due.iter().map(watch).collect())
+    }
+}
+
+fn begin(shield: &Job, limit: Duration) {
+    if let Some(now) = shield.with_context(|context| context.runtime.now()) {
+        region::set_first_deadline(shield.node(), now + limit, shield.launched_at());
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        for handler in self.0.drain(..) {
+            handler.dispose();
+        }
     }
 }
 

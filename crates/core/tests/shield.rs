@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use corymb_core::time::{sleep, with_timeout};
+use corymb_core::time::{sleep, time_left, with_timeout};
 use corymb_core::{
-    CancelCause, Coroutine, Dispatcher, Job, cancel_scope, cancelled, is_cancelled, scope, shield,
-    supervisor_scope, with_context, yield_now,
+    CancelCause, Coroutine, Dispatcher, Job, Scope, cancel_scope, cancelled, finally, is_cancelled,
+    scope, shield, shield_for, soft_shield, supervisor_scope, with_context, yield_now,
 };
 use futures::future::{join, poll_fn, select};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -369,4 +369,485 @@ fn a_section_inside_goes_where_it_has_to() {
     while rt.run() > 0 || step() {}
     assert_eq!(trace.get(), ["there", "back", "dropped"]);
     assert!(job.is_completed());
+}
+
+/// Lets seconds pass until the job has ended; answers how many.
+fn seconds_to_the_end(rt: &Harness, job: &Job) -> u32 {
+    for seconds in 0..20 {
+        rt.run();
+        if job.is_completed() {
+            return seconds;
+        }
+        rt.pass(SECOND);
+    }
+    panic!("it does not end: {job:?}");
+}
+
+/// Lets one minute pass, in which the job does not end.
+fn a_minute(rt: &Harness, job: &Job) {
+    for _ in 0..3 {
+        rt.run();
+        rt.pass(20 * SECOND);
+    }
+    rt.run();
+    assert!(!job.is_completed());
+}
+
+#[test]
+fn a_limit_counts_from_the_cancellation() {
+    let rt = Harness::new();
+    let trace = Trace::default();
+    let t = trace.clone();
+    let job = rt.scope().launch(async move {
+        let _end = t.on_drop("coroutine");
+        shield_for(2 * SECOND, async {
+            let _end = t.on_drop("shielded");
+            assert_eq!(time_left(), None, "no time runs");
+            cancelled().await;
+            assert!(!is_cancelled());
+            assert_eq!(time_left(), Some(2 * SECOND));
+            sleep(SECOND).await;
+            t.add("a second later");
+            pending::<()>().await;
+        })
+        .await;
+    });
+    a_minute(&rt, &job);
+    job.cancel();
+    assert_eq!(seconds_to_the_end(&rt, &job), 2);
+    assert_eq!(trace.get(), ["a second later", "shielded", "coroutine"]);
+}
+
+#[test]
+fn a_limit_that_is_not_reached_changes_nothing() {
+    let rt = Harness::new();
+    let trace = Trace::default();
+    let t = trace.clone();
+    let job = rt.scope().launch(async move {
+        shield_for(3 * SECOND, sleep(2 * SECOND)).await;
+        t.add("in time");
+        assert!(is_cancelled());
+        yield_now().await;
+        t.add("never");
+    });
+    rt.run();
+    job.cancel();
+    assert_eq!(seconds_to_the_end(&rt, &job), 2);
+    assert_eq!(trace.get(), ["in time"]);
+    assert_eq!(rt.block_on(shield_for(SECOND, async { 7 })), 7);
+    let untouched = rt.spawn(shield_for(SECOND, sleep(9 * SECOND)));
+    assert_eq!(seconds_to_the_end(&rt, &untouched.job()), 9);
+    assert!(!untouched.job().is_cancelled());
+}
+
+#[test]
+fn a_value_that_is_ready_at_the_limit_wins() {
+    let rt = Harness::new();
+    let child = rt.spawn(async { shield_for(2 * SECOND, sleep(2 * SECOND)).await });
+    rt.run();
+    child.job().cancel();
+    assert_eq!(seconds_to_the_end(&rt, &child.job()), 2);
+    rt.block_on(async { child.outcome().await.unwrap() });
+}
+
+#[test]
+fn a_limit_that_begins_cancelled_counts_from_its_first_poll() {
+    let rt = Harness::new();
+    let job = rt.scope().launch(async {
+        Job::current().unwrap().cancel();
+        shield(sleep(3 * SECOND)).await;
+        shield_for(2 * SECOND, pending::<()>()).await;
+    });
+    assert_eq!(seconds_to_the_end(&rt, &job), 5);
+}
+
+#[test]
+fn limits_of_nothing_and_of_all_time() {
+    let rt = Harness::new();
+    let trace = Trace::default();
+    let t = trace.clone();
+    let job = rt.scope().launch(shield_for(Duration::ZERO, async move {
+        let _end = t.on_drop("dropped");
+        yield_now().await;
+        t.add("polled on");
+        pending::<()>().await;
+    }));
+    rt.run();
+    job.cancel();
+    assert_eq!(seconds_to_the_end(&rt, &job), 0);
+    assert_eq!(trace.get(), ["polled on", "dropped"]);
+
+    let job = rt.scope().launch(shield_for(Duration::MAX, async {
+        cancelled().await;
+        sleep(9 * SECOND).await;
+    }));
+    rt.run();
+    job.cancel();
+    assert_eq!(seconds_to_the_end(&rt, &job), 9);
+}
+
+#[test]
+fn at_its_limit_other_branches_are_dropped_too() {
+    let rt = Harness::new();
+    let trace = Trace::default();
+    let t = trace.clone();
+    let job = rt.scope().launch(async move {
+        let other = async {
+            let _end = t.on_drop("other");
+            sleep(SECOND).await;
+            t.add("never");
+        };
+        let shielded = shield_for(2 * SECOND, async {
+            let _end = t.on_drop("shielded");
+            pending::<()>().await;
+        });
+        join(shielded, other).await;
+    });
+    rt.run();
+    job.cancel();
+    assert_eq!(seconds_to_the_end(&rt, &job), 2);
+    assert_eq!(trace.get(), ["shielded", "other"]);
+}
+
+#[test]
+fn at_its_limit_what_is_inside_is_cancelled_and_awaited() {
+    let rt = Harness::new();
+    let trace = Trace::default();
+    let t = trace.clone();
+    let job = rt.scope().launch(async move {
+        shield_for(
+            2 * SECOND,
+            scope(async |s| {
+                let child = t.clone();
+                s.launch(async move {
+                    let cleanup = child.clone();
+                    finally(pending::<()>(), move || async move {
+                        sleep(SECOND).await;
+                        cleanup.add("cleanup");
+                    })
+                    .await;
+                });
+                let cause = t.clone();
+                s.job().on_cancelling(move |cancelled| {
+                    assert!(matches!(cancelled.cause(), CancelCause::ParentCancelled));
+                    cause.add("told");
+                });
+                pending::<()>().await;
+            }),
+        )
+        .await;
+    });
+    rt.run();
+    job.cancel();
+    assert_eq!(seconds_to_the_end(&rt, &job), 3);
+    assert_eq!(trace.get(), ["told", "cleanup"]);
+}
+
+#[test]
+fn a_shield_inside_one_that_is_over_holds_on() {
+    let rt = Harness::new();
+    let trace = Trace::default();
+    let t = trace.clone();
+    let job = rt.scope().launch(async move {
+        shield_for(SECOND, async {
+            let between = async {
+                sleep(2 * SECOND).await;
+                t.add("never");
+            };
+            let inner = shield(async {
+                sleep(3 * SECOND).await;
+                assert!(!is_cancelled());
+                t.add("inner");
+            });
+            join(between, inner).await;
+        })
+        .await;
+        t.add("never");
+    });
+    rt.run();
+    job.cancel();
+    assert_eq!(seconds_to_the_end(&rt, &job), 3);
+    assert_eq!(trace.get(), ["inner"]);
+}
+
+#[test]
+fn a_limit_inside_a_shield_is_not_for_what_that_holds_off() {
+    let rt = Harness::new();
+    let trace = Trace::default();
+    let t = trace.clone();
+    let job = rt.scope().launch(async move {
+        shield(async {
+            shield_for(SECOND, sleep(3 * SECOND)).await;
+            t.add("all of it");
+            // What ends inside of the outer one does.
+            let part = cancel_scope(async |c| {
+                c.cancel();
+                shield_for(SECOND, pending::<()>()).await;
+            });
+            part.await.unwrap_err();
+            t.add("part");
+        })
+        .await;
+    });
+    rt.run();
+    job.cancel();
+    assert_eq!(seconds_to_the_end(&rt, &job), 4);
+    assert_eq!(trace.get(), ["all of it", "part"]);
+}
+
+#[test]
+fn limits_inside_each_other_count_one_after_the_other() {
+    let rt = Harness::new();
+    let job = rt.scope().launch(async {
+        shield_for(SECOND, shield_for(2 * SECOND, pending::<()>())).await;
+    });
+    rt.run();
+    job.cancel();
+    assert_eq!(seconds_to_the_end(&rt, &job), 3);
+}
+
+#[test]
+fn a_timeout_and_a_cancel_scope_around_a_limit_wait_for_it() {
+    let rt = Harness::new();
+    let child = rt.spawn(async {
+        let late = with_timeout(SECOND, shield_for(2 * SECOND, pending::<()>()));
+        assert!(late.await.is_err());
+        let ended = cancel_scope(async |c| {
+            c.cancel();
+            shield_for(3 * SECOND, pending::<()>()).await;
+        });
+        assert!(matches!(ended.await.unwrap_err().cause(), CancelCause::Requested));
+        "went on"
+    });
+    assert_eq!(seconds_to_the_end(&rt, &child.job()), 6);
+    assert_eq!(rt.block_on(child), "went on");
+}
+
+#[test]
+fn of_several_cancellations_the_first_counts() {
+    let rt = Harness::new();
+    let part = Arc::new(Mutex::new(None));
+    let put = part.clone();
+    let job = rt.scope().launch(async move {
+        let ended = cancel_scope(async |c| {
+            *put.lock().unwrap() = Some(c);
+            shield_for(3 * SECOND, pending::<()>()).await;
+        });
+        ended.await.unwrap_err();
+        pending::<()>().await;
+    });
+    rt.run();
+    part.lock().unwrap().take().unwrap().cancel();
+    rt.pass(SECOND);
+    job.cancel(); // before the first one has been looked at
+    assert_eq!(seconds_to_the_end(&rt, &job), 2);
+}
+
+#[test]
+fn a_limit_is_reached_behind_wakers_of_others() {
+    let rt = Harness::new();
+    let trace = Trace::default();
+    let t = trace.clone();
+    let job = rt.scope().launch(async move {
+        let mut branches: FuturesUnordered<_> = (1..=2)
+            .map(|seconds| {
+                let t = t.clone();
+                shield_for(seconds * SECOND, async move {
+                    let _end = t.on_drop("dropped");
+                    pending::<()>().await;
+                })
+            })
+            .collect();
+        while branches.next().await.is_some() {}
+    });
+    rt.run();
+    job.cancel();
+    rt.run();
+    rt.pass(SECOND);
+    rt.run();
+    assert_eq!(trace.get(), ["dropped"]);
+    assert!(!job.is_completed());
+    assert_eq!(seconds_to_the_end(&rt, &job), 1);
+}
+
+#[test]
+fn a_cancellation_with_a_grace_stays_one_inside() {
+    let rt = Harness::new();
+    let trace = Trace::default();
+    let t = trace.clone();
+    let job = rt.scope().launch(async move {
+        shield_for(SECOND, async {
+            let _end = t.on_drop("dropped");
+            soft_shield(async {
+                sleep(2 * SECOND).await;
+                t.add("in the grace");
+                pending::<()>().await;
+            })
+            .await;
+        })
+        .await;
+    });
+    rt.run();
+    job.cancel_with_grace(4 * SECOND);
+    assert_eq!(seconds_to_the_end(&rt, &job), 4);
+    assert_eq!(trace.get(), ["in the grace", "dropped"]);
+}
+
+#[test]
+fn what_computes_sees_the_limit_pass() {
+    let rt = Arc::new(Harness::new());
+    let clock = Arc::downgrade(&rt);
+    let child = rt.spawn(shield_for(2 * SECOND, async move {
+        Job::current().unwrap().parent().unwrap().cancel();
+        yield_now().await;
+        let pass = |time| clock.upgrade().unwrap().pass(time);
+        pass(SECOND);
+        assert!(!is_cancelled());
+        assert_eq!(time_left(), Some(SECOND));
+        pass(SECOND);
+        assert!(is_cancelled());
+        "returned"
+    }));
+    rt.run();
+    assert_eq!(rt.block_on(async { child.outcome().await.unwrap() }), "returned");
+}
+
+#[test]
+fn a_limit_dropped_by_hand_is_no_more() {
+    let rt = Harness::new();
+    let trace = Trace::default();
+    let t = trace.clone();
+    let job = rt.scope().launch(async move {
+        {
+            let mut shielded = pin!(shield_for(SECOND, async {
+                let _end = t.on_drop("dropped");
+                pending::<()>().await;
+            }));
+            poll_once(shielded.as_mut()).await;
+        }
+        t.add("went on");
+        shield(cancelled()).await;
+        t.add("told");
+        pending::<()>().await;
+    });
+    rt.run();
+    job.cancel();
+    assert_eq!(seconds_to_the_end(&rt, &job), 0);
+    assert_eq!(trace.get(), ["dropped", "went on", "told"]);
+}
+
+#[test]
+fn one_with_a_limit_that_is_forgotten_holds_as_any_other() {
+    let rt = Harness::new();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keep = kept.clone();
+    let ends = rt.scope().launch(async move {
+        let mut forgotten = Box::pin(shield_for(SECOND, pending::<()>()));
+        poll_once(forgotten.as_mut()).await;
+        keep.lock().unwrap().push(Box::leak(Box::new(forgotten)));
+        sleep(2 * SECOND).await;
+    });
+    rt.run();
+    ends.cancel();
+    a_minute(&rt, &ends);
+    // As if it had been dropped: what is leaked is freed for the sake of the leak check alone.
+    let forgotten = kept.lock().unwrap().pop().unwrap();
+    // SAFETY: it came from a box, and nobody else has it.
+    drop(unsafe { Box::from_raw(forgotten) });
+    assert_eq!(seconds_to_the_end(&rt, &ends), 0);
+}
+
+#[test]
+fn a_limit_that_was_moved_ends_where_it_is_polled() {
+    let rt = Harness::new();
+    let trace = Trace::default();
+    let t = trace.clone();
+    let (give, take) = futures::channel::oneshot::channel();
+    let maker = rt.scope().launch(async move {
+        let mut shielded = Box::pin(shield_for(2 * SECOND, async move {
+            let _end = t.on_drop("dropped");
+            pending::<()>().await;
+        }));
+        poll_once(shielded.as_mut()).await;
+        give.send(shielded).ok().unwrap();
+        pending::<()>().await;
+    });
+    let host = rt.scope().launch(async { take.await.unwrap().await });
+    rt.run();
+    maker.cancel();
+    assert_eq!(seconds_to_the_end(&rt, &maker), 2);
+    // It has no value, and so its new owner is cancelled too.
+    assert_eq!(seconds_to_the_end(&rt, &host), 0);
+    assert!(host.is_cancelled());
+    assert_eq!(trace.get(), ["dropped"]);
+}
+
+#[test]
+fn a_panic_of_what_is_dropped_at_the_limit_is_one_of_the_coroutine() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in a destructor");
+        }
+    }
+    let rt = Harness::new();
+    let child = rt.spawn(shield_for(SECOND, async {
+        let _bomb = Bomb;
+        pending::<()>().await;
+    }));
+    rt.run();
+    child.job().cancel();
+    assert_eq!(seconds_to_the_end(&rt, &child.job()), 1);
+    let error = rt.block_on(child.outcome()).unwrap_err();
+    assert!(error.to_string().ends_with("panicked: in a destructor"), "{error}");
+}
+
+#[test]
+fn a_limit_holds_at_each_poll_of_a_coroutine() {
+    for polls in 0..12 {
+        let rt = Harness::new();
+        let trace = Trace::default();
+        let t = trace.clone();
+        let job = rt.scope().launch(async move {
+            yield_now().await;
+            yield_now().await;
+            shield_for(SECOND, async {
+                t.add("in");
+                let _end = t.on_drop("out");
+                scope(async |s: Scope| {
+                    s.launch(async {
+                        for _ in 0..3 {
+                            yield_now().await;
+                        }
+                    });
+                    yield_now().await;
+                })
+                .await;
+                pending::<()>().await;
+            })
+            .await;
+        });
+        for _ in 0..polls {
+            rt.step();
+        }
+        job.cancel();
+        let begun = trace.get() == ["in"];
+        assert_eq!(seconds_to_the_end(&rt, &job), u32::from(begun), "after {polls} polls");
+        let entered: &[_] = if begun { &["in", "out"] } else { &[] };
+        assert_eq!(trace.get(), entered);
+    }
+}
+
+#[test]
+fn a_coroutine_with_a_limit_in_it_may_move() {
+    let rt = Harness::new();
+    let child = rt.spawn(async {
+        let text = String::from("borrowed");
+        let shielded = shield_for(SECOND, async {
+            yield_now().await;
+            text.len()
+        });
+        with_timeout(SECOND, shielded).await.unwrap()
+    });
+    assert_eq!(rt.block_on(child), 8);
 }

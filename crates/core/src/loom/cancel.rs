@@ -1,9 +1,12 @@
 //! Cancels against nodes on their way into the tree.
 
 use std::future::pending;
+use std::panic::Location;
 
 use super::*;
-use crate::scope::scope;
+use crate::node::cancel::lift_shield;
+use crate::node::state;
+use crate::scope::{region, scope};
 
 /// A scope at the root, with `child` in it, queued.
 fn with_child(
@@ -141,5 +144,29 @@ fn cancel_against_cancel() {
         assert!(child.is_completed());
         assert!(child.cause().unwrap().to_string() == cause.to_string());
         drop(future);
+    });
+}
+
+/// A cancel against the lift of a shield below it: whoever comes second sees to it that it goes on
+/// into what was shielded.
+#[test]
+fn cancel_against_the_lift_of_a_shield() {
+    check(|_| {
+        let opened = Arc::new(std::sync::Mutex::new(None));
+        let put = Arc::clone(&opened);
+        let mut future = Box::pin(scope(async move |s: Scope| {
+            let shield = region::open_shield(state::SHIELD, Location::caller());
+            *put.lock().unwrap() = Some((s.job(), shield));
+            pending::<()>().await;
+        }));
+        assert!(poll(future.as_mut(), &Wakes::new()).is_pending());
+        let (around, shield) = opened.lock().unwrap().take().unwrap();
+        let other = thread::spawn(move || around.cancel());
+        lift_shield(&shield);
+        other.join().unwrap();
+        let shield = Job::from_node(shield);
+        assert!(shield.is_cancelled() && shield.cause().is_some());
+        drop(future);
+        assert!(shield.is_completed());
     });
 }

@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 
 use super::side::{Handler, Inner};
 use super::state::{self, Snapshot, Urgency, Wake};
-use super::tree::{dispatch_if, end_token, guarded, wake};
+use super::tree::{dispatch_if, end_token, guarded, inherited_cause, wake};
 use super::{Kind, Node, NodeRef};
 use crate::error::{CancelCause, Cancelled};
 use crate::job::Job;
@@ -55,6 +55,27 @@ pub(crate) fn cancel_dropped(region: &NodeRef, place: &'static Location<'static>
     };
     // SAFETY: the caller has a reference.
     unsafe { cancel_with(region.as_ptr(), &Cancelled::new(CancelCause::Dropped, place), urgency) };
+}
+
+/// Ends the shield that `region` is: cancellations from above go on into it, and so do those that it
+/// has held off.
+pub(crate) fn lift_shield(region: &NodeRef) {
+    Job::from_node(region.clone()).pinned(|here| {
+        // SAFETY: unended during the call.
+        let Some(parent) = (unsafe { here.pinned_parent() }) else { return };
+        {
+            // A walk marks the parent first and takes its lock then: it finds the shield gone, or
+            // its mark is found below.
+            let _walks = parent.make_side().0.lock();
+            here.state.lift();
+        }
+        let above = parent.state.load();
+        if above.has(state::CANCELLED) {
+            let cause = inherited_cause(parent);
+            // SAFETY: the caller has a reference.
+            unsafe { cancel_with(region.as_ptr(), &cause, Urgency::of(above)) };
+        }
+    });
 }
 
 /// # Safety

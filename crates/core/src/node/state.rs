@@ -25,7 +25,7 @@
 //! | 18 | `WOKEN` | by a wake, and a poll that yields: the next poll has a reason other than a move | when a poll begins that saw it |
 //! | 19 | `MOVES` | by the polling thread, with the first wish of a section: the [`Moves`](crate::moves::Moves) of the coroutine say where it is dispatched | never |
 //! | 20 | `BOUND` | at birth: polled and dropped on one thread alone ([`local`](crate::local)); of a region: a thread blocks on it | never |
-//! | 21 | `SHIELD` | at birth: cancellations from above stop here | never |
+//! | 21 | `SHIELD` | at birth: cancellations from above stop here | by [`State::lift`], under the parent's lock |
 //! | 22 | `FINAL` | at birth: a [`cleanup`](crate::cleanup) comes before the region's end | never |
 //! | 23 | `NEW` | at birth: lazy, and nobody has started it | by [`State::begin`], under the parent's lock |
 //! | 24 | `PASSIVE` | at birth: the parent's census does not count it ([`passive`](super::passive)) | with `NEW` |
@@ -236,6 +236,12 @@ impl State {
     pub(crate) fn begin(&self) {
         // Ordering: AcqRel; who sees the flags gone, sees it counted.
         self.0.fetch_and(!(NEW | PASSIVE), Ordering::AcqRel);
+    }
+
+    /// A shield ends before its region: cancellations from above go on into it.
+    pub(crate) fn lift(&self) {
+        // Ordering: AcqRel, as in `set`. The lock, not this, decides who sees the mark of a parent.
+        self.0.fetch_and(!SHIELD, Ordering::AcqRel);
     }
 
     /// Edge 1. The caller holds the node's `Coroutine`.

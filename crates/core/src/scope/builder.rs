@@ -60,6 +60,10 @@ impl<S> CoroutineBuilder<S> {
         (&self.scope, self.plan.context.as_ref())
     }
 
+    pub(super) fn into_parts(self) -> (S, Plan) {
+        (self.scope, self.plan)
+    }
+
     /// Names the child, for dumps and errors.
     ///
     /// # Examples

@@ -131,6 +131,18 @@ pub(crate) fn set_deadline(
     tree::wake_unit(region);
 }
 
+/// As [`set_deadline`], unless it was said before.
+pub(crate) fn set_first_deadline(
+    region: &NodeRef,
+    deadline: Instant,
+    place: &'static Location<'static>,
+) {
+    let Some(side) = region.side() else { return };
+    region.state.set(state::DEADLINE);
+    side.lock().deadline.get_or_insert((deadline, place));
+    tree::wake_unit(region);
+}
+
 /// Opens one that has a cleanup before its end.
 pub(crate) fn open_final(
     parent: &NodeRef,
@@ -258,6 +270,12 @@ impl<F: Future> Region<F> {
 
     pub(crate) fn node(&self) -> &NodeRef {
         &self.node
+    }
+
+    /// As [`node`](Self::node), while the body is there: a shared reference to that would end its
+    /// borrows of itself.
+    pub(crate) fn node_in_use(self: Pin<&mut Self>) -> &NodeRef {
+        self.project().node
     }
 
     /// Polls the body, then waits for the children. `settle` gets the body's value when it

@@ -40,6 +40,25 @@ use crate::node::side::Policy;
 /// assert!(sum_of(["1", "two"]).is_err());
 /// ```
 ///
+/// Where `?` stands on both sides, inside and after it, nothing says what the error in between is. The
+/// body's return type does:
+///
+/// ```
+/// use std::io;
+/// use corymb::prelude::*;
+///
+/// async fn copy() -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
+///     let written = try_scope(async |s| -> io::Result<_> {
+///         s.launch(async { Ok(()) });
+///         let written = io::copy(&mut &b"text"[..], &mut io::sink())?;
+///         Ok(written)
+///     });
+///     Ok(written.await?)
+/// }
+///
+/// assert_eq!(run_blocking(copy()).unwrap(), 4);
+/// ```
+///
 /// # Errors
 ///
 /// The first error of a child or of the body.
@@ -171,10 +190,10 @@ impl<T, E, Fut: Future<Output = Result<T, Failures<E>>>> Future for First<Fut> {
 /// use std::error::Error;
 /// use corymb::prelude::*;
 ///
-/// let read = run_blocking(try_scope(async |s| {
+/// let read = run_blocking(try_scope(async |s| -> Result<_, Box<dyn Error + Send + Sync>> {
 ///     let port = s.spawn(async { Ok("80".parse::<u16>()?) });
 ///     let share = s.spawn(async { Ok("0.5".parse::<f32>()?) });
-///     Ok::<_, Box<dyn Error + Send + Sync>>((port.await, share.await))
+///     Ok((port.await, share.await))
 /// }));
 /// assert_eq!(read.unwrap(), (80, 0.5));
 /// ```

@@ -221,7 +221,7 @@ fn many_bindings_are_told_apart_and_freed_without_recursion() {
     fn nest(depth: usize) -> usize {
         if depth == 0 { DEPTH.get() } else { DEPTH.bind_sync(depth, || nest(depth - 1)) }
     }
-    assert_eq!(nest(200), 1);
+    assert_eq!(nest(4 * times(50)), 1);
     for round in 0..times(1000) {
         DEPTH.bind_sync(round, || {
             assert_eq!(DEPTH.get(), round);

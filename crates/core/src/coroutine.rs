@@ -10,7 +10,7 @@ use crate::cleanup;
 use crate::current::{self, Poll as InPoll};
 use crate::dispatch::Dispatch;
 use crate::error::{CancelCause, Cancelled, Who};
-use crate::failure::{self, Failure};
+use crate::failure::{self, Failure, flight};
 use crate::job::Job;
 use crate::moves;
 use crate::node::state::{self, Snapshot, Urgency, Wake};
@@ -114,8 +114,8 @@ impl Coroutine {
             // SAFETY: this thread polls, and the future is there.
             unsafe { poll::run_body(&poll, node) };
         }
-        if let Some(owner) = poll.take_cleanups() {
-            cleanup::after_poll(&owner);
+        if poll.is_followed() {
+            after_poll(&poll);
         }
         if current::has_unconfined() {
             unconfined::after_poll(runtime.level());
@@ -298,8 +298,7 @@ impl Coroutine {
         let dispatched = catch_unwind(AssertUnwindSafe(|| f(unsafe { dispatch.as_ref() }, self)));
         if let Err(payload) = dispatched {
             // The coroutine was dropped by the unwinding, and so cancelled.
-            let who = Who { name: None, launched_at };
-            failure::report_stray(DISPATCHER, who, payload);
+            failure::report_stray(DISPATCHER, Who::at(launched_at), payload);
         }
     }
 
@@ -346,7 +345,7 @@ impl Coroutine {
         // SAFETY: unfinished.
         let _runtime = current::enter_runtime(unsafe { &this.context().runtime });
         // SAFETY: unfinished.
-        let (context, who) = unsafe { (this.context(), this.who_unended()) };
+        let (context, who) = unsafe { (this.context(), this.who_failed()) };
         failure::report(context, &Failure::Leaked { who });
         tree::record_cause(this);
         // SAFETY: polled by this thread; nobody touches the future any more.
@@ -360,6 +359,17 @@ impl Coroutine {
         let cause = Cancelled::new(CancelCause::Shutdown, this.site);
         // SAFETY: unfinished.
         unsafe { cancel::cancel(self.0, &cause) };
+    }
+}
+
+/// What a poll has left to be done at its end.
+#[cold]
+fn after_poll(poll: &InPoll) {
+    if poll.take_panics() {
+        flight::land(poll.address());
+    }
+    if let Some(owner) = poll.take_cleanups() {
+        cleanup::after_poll(&owner);
     }
 }
 

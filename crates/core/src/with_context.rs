@@ -355,7 +355,7 @@ impl Section {
     #[cold]
     fn report(&self, payload: Box<dyn Any + Send>) {
         if !is_cancellation(&*payload) {
-            let who = Who { name: None, launched_at: self.place };
+            let who = Who::at(self.place);
             failure::report_in_context(&Failure::Panic(Panic::new(who, payload)));
         }
     }

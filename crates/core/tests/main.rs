@@ -6,6 +6,7 @@ mod common;
 mod deadlines;
 mod dispatch;
 mod dispatcher_drops;
+mod failures;
 mod grace;
 mod group;
 mod handlers;

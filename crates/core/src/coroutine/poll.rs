@@ -9,7 +9,7 @@ use super::{Coroutine, waker};
 use crate::budget::Budget;
 use crate::current::{Frame, Poll as InPoll};
 use crate::error::{CancelCause, Cancelled};
-use crate::failure::{self, Failure, Panic};
+use crate::failure::{Failure, Panic};
 use crate::node::state::{self, Snapshot, Suspend};
 use crate::node::{Node, Polled, cancel, tree};
 
@@ -169,8 +169,12 @@ unsafe fn drop_future(node: NonNull<Node>, frame: &Frame) {
             // SAFETY: the future is gone.
             unsafe { tree::body_done(node, 0) }
         }
-        // SAFETY: as above; the stage is empty.
-        Err(payload) => unsafe { keep_panic(node, payload) },
+        Err(payload) => {
+            // SAFETY: unfinished.
+            let panic = Panic::of_coroutine(|| unsafe { this.who_failed() }, payload);
+            // SAFETY: as above; the stage is empty.
+            unsafe { keep_panic(node, panic) }
+        }
     }
 }
 
@@ -185,6 +189,7 @@ unsafe fn panicked(node: NonNull<Node>, frame: &Frame, payload: Box<dyn Any + Se
     let this = unsafe { node.as_ref() };
     let seen = this.state.load();
     let unwound = payload.is::<Unwound>();
+    let mut later = None;
     if seen.has(state::VALUE) {
         // SAFETY: `poll` had stored the output before its destructor panicked.
         unsafe { tree::drop_output(node, seen) };
@@ -192,17 +197,29 @@ unsafe fn panicked(node: NonNull<Node>, frame: &Frame, payload: Box<dyn Any + Se
         // SAFETY: the future is there, if in an odd state; its destructor copes with that.
         if let Err(second) = frame.catch(|| unsafe { (this.vtable.drop_future)(node) }) {
             // SAFETY: as above.
-            let who = unsafe { this.who_unended() };
-            failure::report_stray("destructor of a future", who, second);
+            let who = || unsafe { this.who_failed() };
+            later = Some(Failure::Panic(Panic::of_coroutine(who, second)));
         }
     }
-    if unwound {
+    if unwound && later.is_none() {
         cancel::mark_polled(this, || tree::inherited_from_parent(this));
         // SAFETY: the future is gone.
         return unsafe { tree::body_done(node, 0) };
     }
+    // SAFETY: the future is gone, or in a destructor that panicked.
+    let who = || unsafe { this.who_failed() };
+    let panic = match (unwound, later) {
+        (true, Some(Failure::Panic(panic))) => panic,
+        (_, later) => {
+            let mut panic = Panic::of_coroutine(who, payload);
+            if let Some(later) = later {
+                panic.suppress(later);
+            }
+            panic
+        }
+    };
     // SAFETY: the stage is empty now.
-    unsafe { keep_panic(node, payload) };
+    unsafe { keep_panic(node, panic) };
 }
 
 /// The payload of an unwinding that is a cancellation, not a panic: plain code that blocked in a
@@ -225,11 +242,9 @@ pub(crate) fn is_cancellation(payload: &(dyn Any + Send)) -> bool {
 /// # Safety
 ///
 /// This thread was polling `node`, whose stage is empty; the caller uses it no more.
-unsafe fn keep_panic(node: NonNull<Node>, payload: Box<dyn Any + Send>) {
+unsafe fn keep_panic(node: NonNull<Node>, panic: Panic) {
     // SAFETY: polled, so unfinished.
     let this = unsafe { node.as_ref() };
-    // SAFETY: as above.
-    let panic = Panic::new(unsafe { this.who_unended() }, payload);
     let kept = match tree::fail(this, Failure::Panic(panic)) {
         Some(Failure::Panic(panic)) => panic,
         _ => Panic::new(this.who(), Box::new("its failure was reported")),

@@ -61,7 +61,7 @@
 //! # More
 //!
 //! The repository has chapters on dispatchers (`docs/dispatchers.md`) and on scopes whose children
-//! borrow (`docs/scopes.md`), the rules of cancellation
+//! borrow (`docs/scopes.md`), one on failures (`docs/failures.md`), the rules of cancellation
 //! (`docs/cancellation.md`), the life of a job (`docs/job-lifecycle.md`), what is not there yet
 //! (`docs/limits.md`), measurements (`docs/performance.md`), and a gateway over real sockets
 //! (`examples/gateway`).
@@ -85,6 +85,10 @@ mod context {}
 #[doc = include_str!("../docs/scopes.md")]
 mod scopes {}
 
+#[cfg(doctest)]
+#[doc = include_str!("../docs/failures.md")]
+mod failures {}
+
 pub use corymb_core::scoped_value;
 
 #[doc(inline)]
@@ -92,13 +96,13 @@ pub use corymb_core::{
     Abandoned, AsyncClose, AsyncGuard, Bind, Branch, CancelCause, CancelScope, Cancelled,
     CleanupOutput, Completion, Context, Continuation, Coroutine, CoroutineBuilder, DataScope,
     Deferred, Dispatch, Dispatcher, Ended, Failure, FailureHandler, Failures, Finally, Group,
-    Inherit, Job, JobId, JobState, Join, JoinError, JoinNext, JoinScope, Limited, LocalDeferred,
-    LocalOutcome, LocalScope, Name, Outcome, Panic, Promise, Registration, Scope, ScopedValue,
-    Shield, Suspend, TryScope, UnsendScope, UntilCancelled, Who, WithContext, YieldNow, ZeroLimit,
-    blocking, cancel_scope, cancelled, check_cancelled, consume_budget, finally, is_cancelled,
-    join_scope, joiner, local_scope, local_scope_unsend, scope, scope_with, shield, soft_shield,
-    spawn_on, supervisor_scope, suspend_cancellable, try_scope, try_scope_all, with_context,
-    yield_now,
+    Inherit, Job, JobId, JobPath, JobState, JobStep, Join, JoinError, JoinNext, JoinScope, Limited,
+    LocalDeferred, LocalOutcome, LocalScope, Name, Outcome, Panic, PollHook, Polling, Promise, Ran,
+    Registration, Scope, ScopedValue, Shield, Suspend, TryScope, UnsendScope, UntilCancelled, Who,
+    WithContext, YieldNow, ZeroLimit, blocking, cancel_scope, cancelled, check_cancelled,
+    consume_budget, finally, is_cancelled, join_scope, joiner, local_scope, local_scope_unsend,
+    scope, scope_with, shield, soft_shield, spawn_on, supervisor_scope, suspend_cancellable,
+    try_scope, try_scope_all, with_context, yield_now,
 };
 #[doc(inline)]
 pub use corymb_dispatchers::{

@@ -27,6 +27,9 @@ pub(crate) use poll::is_cancellation;
 pub use poll::unwind_cancelled;
 pub(crate) use waker::WAKER_VTABLE;
 
+/// What makes a poll another one than most.
+const SPECIAL: u64 = state::CANCELLED | state::MOVES | state::BOUND | state::HOOKED;
+
 /// What has panicked if a dispatcher has.
 const DISPATCHER: &str = "dispatcher of the coroutine launched";
 
@@ -107,7 +110,7 @@ impl Coroutine {
         }
         // SAFETY: unfinished. (A coroutine that is linked has been marked by the cancel itself.)
         let is_cancelled = unsafe { this.is_cancelled() };
-        if is_cancelled || seen.has(state::CANCELLED | state::MOVES | state::BOUND) {
+        if is_cancelled || seen.has(SPECIAL) {
             // SAFETY: this thread polls, and the future is there.
             unsafe { poll::run_special(&poll, node, seen) };
         } else {

@@ -19,6 +19,7 @@ use crate::hooks::{self, RuntimeHooks};
 use crate::job::Job;
 use crate::moves::is_same;
 use crate::node::{Kind, Node, NodeRef, state};
+use crate::poll_hook::PollHook;
 use crate::prim::thread_local;
 use crate::scoped::Values;
 use crate::time::{Instant, Limit, TimeoutId, now};
@@ -560,6 +561,22 @@ pub(crate) fn coroutines() -> impl Iterator<Item = *const Node> {
     all_frames()
         .filter(|frame| frame.is_coroutine())
         .filter_map(|frame| frame.poll().map(|poll| poll.node.as_ptr().cast_const()))
+}
+
+/// Whether the code that asks runs inside of `hook`, for the coroutine that it is a part of.
+pub(crate) fn is_hooked_by(hook: &PollHook) -> bool {
+    frames_here().any(|frame| {
+        let hooks = match frame.node {
+            // SAFETY: polled here, so unended.
+            FrameNode::Made(node) if frame.is_coroutine() => unsafe {
+                node.as_ref().context().hooks()
+            },
+            // SAFETY: valid while the frame is entered.
+            FrameNode::Section(section) => unsafe { &*section }.hooks(),
+            _ => None,
+        };
+        hooks.is_some_and(|hooks| hooks.has(hook))
+    })
 }
 
 /// The poll in progress of the coroutine that the code which asks is a part of.

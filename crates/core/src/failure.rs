@@ -221,6 +221,28 @@ impl FailureHandler {
     pub fn new(f: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
         Self(Arc::new(f))
     }
+
+    /// Gives it a failure: for handlers that hand on to others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::FailureHandler;
+    ///
+    /// fn prefixed(log: FailureHandler) -> FailureHandler {
+    ///     FailureHandler::new(move |failure| {
+    ///         eprint!("worker 7: ");
+    ///         log.handle(failure);
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the handler does.
+    pub fn handle(&self, failure: &Failure) {
+        (self.0)(failure);
+    }
 }
 
 impl fmt::Debug for FailureHandler {
@@ -237,7 +259,7 @@ pub(crate) fn report(context: &ContextInner, failure: &Failure) {
 /// As [`report`], by the parts of the context.
 fn report_to(handler: Option<&FailureHandler>, runtime: &dyn RuntimeHooks, failure: &Failure) {
     let Some(handler) = handler else { return tell(runtime, failure) };
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (handler.0)(failure))) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| handler.handle(failure))) {
         tell(runtime, failure);
         let who = failure.who().stray("failure handler for the coroutine launched");
         tell(runtime, &Failure::Panic(Panic::new(who, payload)));

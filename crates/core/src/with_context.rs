@@ -34,6 +34,7 @@ use crate::dispatch::Dispatch;
 use crate::error::{Panic, Who};
 use crate::failure::{self, Failure};
 use crate::hooks;
+use crate::poll_hook::Hooks;
 use crate::scoped::Values;
 
 mod astray;
@@ -258,6 +259,12 @@ impl Section {
         Self { change, to: To::Around, place, context: OnceCell::new() }
     }
 
+    /// The hooks that it adds.
+    #[inline]
+    pub(crate) fn hooks(&self) -> Option<&Hooks> {
+        self.change.hooks()
+    }
+
     /// What is bound inside, if it binds something.
     #[inline]
     pub(crate) fn values(&self) -> Option<&Values> {
@@ -407,8 +414,27 @@ impl<F: Future> PinnedDrop for WithContext<F> {
     #[inline]
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
+        if let Some(hooks) = this.section.hooks() {
+            drop_hooked(this.body, this.section, hooks);
+        }
         if let Stage::There(journey) = this.stage {
             drop_there(journey, this.section);
+        }
+    }
+}
+
+/// Drops a body inside of its hooks. What a panic would unwind is the drop of the section.
+#[cold]
+fn drop_hooked<F: Future>(mut body: Pin<&mut Option<F>>, section: &Section, hooks: &Hooks) {
+    let is_there = body.as_mut().as_pin_mut().is_some();
+    if !is_there {
+        return;
+    }
+    let dropped = hooks.around_section(true, || Frame::section(section).catch(|| body.set(None)));
+    if let Err(payload) = dropped.flatten() {
+        match std::thread::panicking() {
+            true => section.report(payload),
+            false => resume_unwind(payload),
         }
     }
 }
@@ -428,6 +454,30 @@ fn drop_there(journey: &mut Journey, section: &Section) {
 /// ready.
 #[inline]
 fn poll_body<F: Future>(
+    body: Pin<&mut Option<F>>,
+    section: &Section,
+    cx: &mut task::Context<'_>,
+) -> Poll<F::Output> {
+    match section.hooks() {
+        None => poll_in_frame(body, section, cx),
+        Some(hooks) => poll_hooked(body, section, hooks, cx),
+    }
+}
+
+/// As [`poll_body`], inside of the hooks of the section.
+#[cold]
+fn poll_hooked<F: Future>(
+    body: Pin<&mut Option<F>>,
+    section: &Section,
+    hooks: &Hooks,
+    cx: &mut task::Context<'_>,
+) -> Poll<F::Output> {
+    let polled = hooks.around_section(false, || poll_in_frame(body, section, cx));
+    polled.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+#[inline]
+fn poll_in_frame<F: Future>(
     mut body: Pin<&mut Option<F>>,
     section: &Section,
     cx: &mut task::Context<'_>,
@@ -525,7 +575,12 @@ fn first_panic(
 /// Drops a body that has panicked, where it ran. A panic of its destructor comes second.
 #[cold]
 fn drop_panicked<F: Future>(mut body: Pin<&mut Option<F>>, section: &Section) {
-    if let Err(second) = Frame::section(section).catch(|| body.set(None)) {
+    let mut drop_it = || Frame::section(section).catch(|| body.set(None));
+    let dropped = match section.hooks() {
+        None => drop_it(),
+        Some(hooks) => hooks.around_section(true, drop_it).flatten(),
+    };
+    if let Err(second) = dropped {
         section.report(second);
     }
 }

@@ -20,6 +20,7 @@ mod local_scope_unsend;
 mod memory;
 mod moved;
 mod panics;
+mod poll_hooks;
 mod promise;
 mod properties;
 mod scope_with;

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::panic::resume_unwind;
 use std::ptr::NonNull;
 use std::task;
+use std::thread;
 
 use super::{Coroutine, waker};
 use crate::budget::Budget;
@@ -29,15 +30,66 @@ pub(super) unsafe fn run_body(poll: &InPoll, node: NonNull<Node>) {
         // SAFETY: this thread polls, and the future is there.
         unsafe { (this.vtable.poll)(node, &mut cx) }
     });
+    // SAFETY: polled just now.
+    unsafe { polled_to(poll, node, &frame, polled) }
+}
+
+/// As [`run_body`], inside of the hooks of the coroutine.
+///
+/// # Safety
+///
+/// As there.
+#[cold]
+unsafe fn run_hooked(poll: &InPoll, node: NonNull<Node>) {
+    // SAFETY: polled, so unfinished.
+    let this = unsafe { node.as_ref() };
+    let frame = Frame::coroutine(poll);
+    // SAFETY: this thread polls, and the future is there.
+    let poll_it = |cx: &mut task::Context<'_>| unsafe { (this.vtable.poll)(node, cx) };
+    let waker = waker::borrowed(node);
+    let polled = hooked(this, &frame, false, || poll_it(&mut task::Context::from_waker(&waker)));
+    // SAFETY: polled just now.
+    unsafe { polled_to(poll, node, &frame, polled) }
+}
+
+/// Calls `f` in the frame of the coroutine `node`, inside of its hooks, and catches its panic.
+fn hooked<R>(
+    node: &Node,
+    frame: &Frame,
+    is_drop: bool,
+    f: impl FnOnce() -> R,
+) -> thread::Result<R> {
+    // SAFETY: polled by the callers, so unfinished.
+    match unsafe { node.context() }.hooks().filter(|_| node.state.load().has(state::HOOKED)) {
+        None => frame.catch(f),
+        Some(hooks) => {
+            let _inside = frame.enter();
+            hooks.around(is_drop, f)
+        }
+    }
+}
+
+/// What follows a poll.
+///
+/// # Safety
+///
+/// This thread has polled `node` with that result; the caller uses it no more.
+#[inline(always)]
+unsafe fn polled_to(
+    poll: &InPoll,
+    node: NonNull<Node>,
+    frame: &Frame,
+    polled: thread::Result<Polled>,
+) {
     match polled {
         // SAFETY: this thread polls, and the future is there.
-        Ok(Polled::Pending) => unsafe { suspend(node, poll, &frame) },
+        Ok(Polled::Pending) => unsafe { suspend(node, poll, frame) },
         // SAFETY: `poll` has put the output in the future's place.
         Ok(Polled::Ready) => unsafe { tree::body_done(node, state::VALUE) },
         // SAFETY: `poll` has dropped the future.
         Ok(Polled::Failed) => unsafe { failed(node) },
         // SAFETY: this thread polls; the stage is as a panicking poll leaves it.
-        Err(payload) => unsafe { panicked(node, &frame, payload) },
+        Err(payload) => unsafe { panicked(node, frame, payload) },
     }
 }
 
@@ -69,8 +121,9 @@ pub(super) unsafe fn run_special(poll: &InPoll, node: NonNull<Node>, seen: Snaps
         return unsafe { drop_at_home(poll, node, &Frame::coroutine(poll)) };
     }
     let _held = is_cancelled.then(Budget::hold);
+    let run = if seen.has(state::HOOKED) { run_hooked } else { run_body };
     // SAFETY: this thread polls, and the future is there.
-    unsafe { run_body(poll, node) };
+    unsafe { run(poll, node) };
 }
 
 /// Drops the future of a cancelled coroutine where its own dispatcher has it.
@@ -162,7 +215,7 @@ unsafe fn drop_future(node: NonNull<Node>, frame: &Frame) {
     let this = unsafe { node.as_ref() };
     cancel::mark_polled(this, || tree::inherited_from_parent(this));
     // SAFETY: the caller's promise.
-    match frame.catch(|| unsafe { (this.vtable.drop_future)(node) }) {
+    match hooked(this, frame, true, || unsafe { (this.vtable.drop_future)(node) }) {
         Ok(()) => {
             // Before the body is done, for then nobody keeps the ancestors that know it.
             tree::record_cause(this);
@@ -195,7 +248,8 @@ unsafe fn panicked(node: NonNull<Node>, frame: &Frame, payload: Box<dyn Any + Se
         unsafe { tree::drop_output(node, seen) };
     } else if !seen.has(state::GONE) {
         // SAFETY: the future is there, if in an odd state; its destructor copes with that.
-        if let Err(second) = frame.catch(|| unsafe { (this.vtable.drop_future)(node) }) {
+        let dropped = hooked(this, frame, true, || unsafe { (this.vtable.drop_future)(node) });
+        if let Err(second) = dropped {
             // SAFETY: as above.
             let who = || unsafe { this.who_failed() };
             later = Some(Failure::Panic(Panic::of_coroutine(who, second)));

@@ -6,6 +6,7 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+use crate::coroutine::is_cancellation;
 use crate::failure::{self, Failure, flight};
 use crate::path::JobPath;
 
@@ -228,12 +229,12 @@ impl From<&str> for NameOf {
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
-            Some(NameOf::Itself(name)) => write!(f, "coroutine `{name}`")?,
-            Some(NameOf::Ancestor(name)) => write!(f, "coroutine below `{name}`")?,
-            Some(NameOf::Stray(what)) => return write!(f, "the {what} at {}", self.launched_at),
-            None => f.write_str("coroutine")?,
+            Some(NameOf::Itself(name)) => write!(f, "coroutine `{name}` launched")?,
+            Some(NameOf::Ancestor(name)) => write!(f, "coroutine below `{name}` launched")?,
+            Some(NameOf::Stray(what)) => write!(f, "the {what}")?,
+            None => f.write_str("coroutine launched")?,
         }
-        write!(f, " launched at {}", self.launched_at)?;
+        write!(f, " at {}", self.launched_at)?;
         match &self.path {
             Some(path) if path.is_telling() => write!(f, " ({path})"),
             _ => Ok(()),
@@ -382,6 +383,11 @@ impl Panic {
     /// ```
     pub fn take_suppressed(&mut self) -> Vec<Failure> {
         std::mem::take(&mut self.suppressed)
+    }
+
+    /// Whether it is no panic, but how plain code is cancelled.
+    pub(crate) fn is_cancellation(&self) -> bool {
+        self.payload.as_deref().is_some_and(is_cancellation)
     }
 
     /// Has `later`, and what came after that, travel with this one.

@@ -332,5 +332,5 @@ pub fn report_here(what: &str, payload: Box<dyn Any + Send>) {
 
 /// Reports that what a thread blocks on holds up others.
 pub fn report_blocked_run(run: &Job, holds: &str) {
-    report_in_context(&Failure::BlockedRun { who: run.who(), holds: holds.into() });
+    report_in_context(&Failure::BlockedRun { who: run.who_failed(), holds: holds.into() });
 }

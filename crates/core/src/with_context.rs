@@ -28,7 +28,6 @@ use std::task::{self, Poll};
 use pin_project::{pin_project, pinned_drop};
 
 use crate::context::{Context, ContextInner, Dispatcher};
-use crate::coroutine::is_cancellation;
 use crate::current::{self, Frame, Place as Here, Poll as InPoll};
 use crate::dispatch::Dispatch;
 use crate::error::{Panic, Who};
@@ -361,10 +360,18 @@ impl Section {
     /// A panic inside that nobody gets to see.
     #[cold]
     fn report(&self, payload: Box<dyn Any + Send>) {
-        if !is_cancellation(&*payload) {
-            let who = Who::at(self.place);
-            failure::report_in_context(&Failure::Panic(Panic::new(who, payload)));
+        self.report_panic(self.panic_of(payload));
+    }
+
+    fn report_panic(&self, panic: Panic) {
+        if !panic.is_cancellation() {
+            failure::report_in_context(&Failure::Panic(panic));
         }
+    }
+
+    /// A panic inside, with what is known of it.
+    fn panic_of(&self, payload: Box<dyn Any + Send>) -> Panic {
+        Panic::new(Who::at(self.place), payload)
     }
 
     #[cold]
@@ -445,8 +452,8 @@ fn drop_there(journey: &mut Journey, section: &Section) {
     if let Here::Coroutine(poll) = current::place() {
         journey.abandon(poll);
     }
-    if let Some(payload) = journey.panic.take() {
-        section.report(payload);
+    if let Some(panic) = journey.panic.take() {
+        section.report_panic(*panic);
     }
 }
 
@@ -540,8 +547,9 @@ impl<F: Future> WithContext<F> {
                 }
                 Ok(Poll::Ready(value)) => *this.value = Some(value),
                 Err(payload) => {
+                    // It may go on in a later poll, and has to be known there.
+                    journey.panic = Some(Box::new(this.section.panic_of(payload)));
                     drop_panicked(this.body, this.section);
-                    journey.panic = Some(payload);
                 }
             }
             drop(poll.take_wish());
@@ -552,8 +560,8 @@ impl<F: Future> WithContext<F> {
         }
         let panic = journey.panic.take();
         *this.stage = Stage::Here;
-        if let Some(payload) = panic {
-            resume_unwind(payload);
+        if let Some(panic) = panic {
+            panic.resume();
         }
         Poll::Ready(this.value.take().expect("it was polled after its end"))
     }

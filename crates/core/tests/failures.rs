@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use corymb_core::{
     Coroutine, Dispatcher, Failure, FailureHandler, JoinError, Name, Panic, scope,
-    supervisor_scope, try_scope, yield_now,
+    supervisor_scope, try_scope, with_context, yield_now,
 };
 use futures::FutureExt;
 
@@ -201,6 +201,20 @@ fn two_panics_in_the_air_are_told_apart() {
     assert_eq!(texts(panic.suppressed()), ["second", "third"]);
     let beside = kept.lock().unwrap().take().expect("it ran in the destructor");
     assert_eq!((beside.message(), beside.who().name()), ("beside", Some("beside")));
+}
+
+/// The section gives its panic out in a later poll, when the coroutine is back.
+#[test]
+fn a_panic_that_comes_out_of_a_section_elsewhere_is_still_the_same() {
+    let rt = Harness::new();
+    let threads = Dispatcher::custom(|coroutine: Coroutine| {
+        std::thread::spawn(move || coroutine.run()).join().unwrap();
+    });
+    let child = rt.scope().coroutine().name("outer").spawn(with_context(threads, three()));
+    let panic = panic_of(rt.block_on(child.outcome()));
+    assert_eq!((panic.message(), panic.who().name()), ("first", Some("first")));
+    assert_eq!(texts(panic.suppressed()), ["second", "third"]);
+    assert!(rt.reports().is_empty(), "{:?}", rt.reports());
 }
 
 #[test]

@@ -93,7 +93,7 @@ unsafe fn polled_to(
     }
 }
 
-/// Polls a coroutine that has moved before, or drops one that is cancelled.
+/// Polls a coroutine that has moved before or has hooks, or drops one that is cancelled.
 ///
 /// # Safety
 ///

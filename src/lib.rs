@@ -63,8 +63,8 @@
 //! # More
 //!
 //! The repository has chapters on scopes (`docs/scopes.md`), dispatchers (`docs/dispatchers.md`),
-//! cancellation and cleanup (`docs/cancellation.md`), and the life of a job
-//! (`docs/job-lifecycle.md`); for who comes from Kotlin (`docs/from-kotlin.md`), from JDK structured
+//! cancellation and cleanup (`docs/cancellation.md`), failures (`docs/failures.md`), and the life of
+//! a job (`docs/job-lifecycle.md`); for who comes from Kotlin (`docs/from-kotlin.md`), from JDK structured
 //! concurrency (`docs/from-jdk.md`) or from tokio (`docs/from-tokio.md`); what is not there yet
 //! (`docs/limits.md`), measurements (`docs/performance.md`), and a gateway over real sockets
 //! (`examples/gateway`).
@@ -87,6 +87,10 @@ mod context {}
 #[cfg(doctest)]
 #[doc = include_str!("../docs/scopes.md")]
 mod scopes {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/failures.md")]
+mod failures {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/cancellation.md")]
@@ -112,13 +116,14 @@ pub use corymb_core::{
     Abandoned, AsyncClose, AsyncGuard, Bind, Branch, CancelCause, CancelScope, Cancelled,
     CleanupOutput, Completion, Context, Continuation, Coroutine, CoroutineBuilder, DataScope,
     Deferred, Dispatch, Dispatcher, Ended, Failure, FailureHandler, Failures, Finally, Group,
-    Inherit, Job, JobId, JobState, Join, JoinError, JoinNext, JoinScope, Limited, LocalDeferred,
-    LocalOutcome, LocalScope, Name, Outcome, OwnedScope, Panic, Promise, Ready, Registration,
-    Scope, ScopedValue, Shield, ShieldFor, StartError, Starting, TryScope, TryStarting,
-    UnsendScope, UntilCancelled, Who, WithContext, YieldNow, ZeroLimit, blocking, cancel_scope,
-    cancelled, check_cancelled, consume_budget, finally, is_cancelled, join_scope, joiner,
-    local_scope, local_scope_unsend, scope, scope_with, shield, shield_for, soft_shield, spawn_on,
-    supervisor_scope, suspend_cancellable, try_scope, try_scope_all, with_context, yield_now,
+    Inherit, Job, JobId, JobPath, JobState, JobStep, Join, JoinError, JoinNext, JoinScope, Limited,
+    LocalDeferred, LocalOutcome, LocalScope, Name, Outcome, OwnedScope, Panic, PollHook, Polling,
+    Promise, Ran, Ready, Registration, Scope, ScopedValue, Shield, ShieldFor, StartError, Starting,
+    TryScope, TryStarting, UnsendScope, UntilCancelled, Who, WithContext, YieldNow, ZeroLimit,
+    blocking, cancel_scope, cancelled, check_cancelled, consume_budget, finally, is_cancelled,
+    join_scope, joiner, local_scope, local_scope_unsend, scope, scope_with, shield, shield_for,
+    soft_shield, spawn_on, supervisor_scope, suspend_cancellable, try_scope, try_scope_all,
+    with_context, yield_now,
 };
 #[doc(inline)]
 pub use corymb_dispatchers::{

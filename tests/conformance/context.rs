@@ -1,11 +1,12 @@
 //! Contexts: dispatchers, names, failure handlers, scoped values.
 
+use std::cell::Cell;
 use std::future::pending;
 use std::pin::Pin;
 
 use corymb::prelude::*;
 use corymb::testing::{settle, take_failures};
-use corymb::{FailureHandler, Inherit, scoped_value, shield};
+use corymb::{FailureHandler, Inherit, PollHook, scoped_value, shield};
 
 use crate::common::{CANCELLED, Trace, flags, ms, thread_of_its_own};
 
@@ -54,6 +55,48 @@ async fn context_001_a_value_is_seen_on_every_thread_that_its_coroutine_is_on() 
         assert_eq!(with_context(elsewhere, async { seen_at(first_id) }).await, None);
     })
     .await;
+}
+
+thread_local!(static PLACE: Cell<&'static str> = const { Cell::new("main") });
+
+/// Sets `PLACE` during each poll.
+fn installed(value: &'static str) -> PollHook {
+    PollHook::new(move |polling| {
+        let outer = PLACE.replace(value);
+        let ran = polling.run();
+        PLACE.set(outer);
+        ran
+    })
+}
+
+#[corymb::test]
+async fn context_004_what_is_written_by_hand_is_gone_after_a_suspension() {
+    let part = with_context(installed("initial"), async {
+        assert_eq!(PLACE.get(), "initial");
+        PLACE.set("overridden");
+        with_context(Name::new("inner"), yield_now()).await;
+        assert_eq!(PLACE.get(), "initial");
+        PLACE.set("overridden");
+    });
+    part.await;
+    assert_eq!(PLACE.get(), "main");
+}
+
+#[corymb::test]
+async fn context_006_hooks_are_left_in_the_reverse_of_their_order() {
+    let trace = Trace::default();
+    let noting = |name: &'static str| {
+        let trace = trace.clone();
+        PollHook::new(move |polling| {
+            trace.add(format!("+{name}"));
+            let ran = polling.run();
+            trace.add(format!("-{name}"));
+            ran
+        })
+    };
+    let context = Context::from(noting("A")).and(noting("B"));
+    with_context(context, yield_now()).await;
+    assert_eq!(trace.get()[..4], ["+A", "+B", "-B", "-A"]);
 }
 
 #[corymb::test]

@@ -1,4 +1,4 @@
-//! Failures that nobody awaits.
+//! Failures that nobody awaits, and those that travel with others.
 
 use std::future::{Ready, pending};
 use std::panic::{AssertUnwindSafe, panic_any};
@@ -33,7 +33,7 @@ async fn a_handler_is_inherited_and_can_be_replaced() {
 }
 
 #[corymb::test]
-async fn a_later_panic_of_a_child_goes_to_its_handler() {
+async fn a_later_panic_whose_first_is_caught_goes_to_the_handler() {
     let reported = handled(async {
         let failed = scope(async |s| {
             let late = PanicOnDrop("later");
@@ -48,11 +48,11 @@ async fn a_later_panic_of_a_child_goes_to_its_handler() {
         let failed = AssertUnwindSafe(failed).catch_unwind().await;
         assert_eq!(text(&*failed.unwrap_err()), "first");
     });
-    assert_eq!(reported.await, ["later"]);
+    assert_suppressed(&reported.await, "later");
 }
 
 #[corymb::test]
-async fn a_child_s_panic_after_that_of_the_body_goes_to_its_handler() {
+async fn a_child_s_panic_after_that_of_a_body_which_is_caught_goes_to_the_handler() {
     let reported = handled(async {
         let failed = scope(async |s| {
             let late = PanicOnDrop("child");
@@ -66,7 +66,34 @@ async fn a_child_s_panic_after_that_of_the_body_goes_to_its_handler() {
         let failed = AssertUnwindSafe(failed).catch_unwind().await;
         assert_eq!(text(&*failed.unwrap_err()), "body");
     });
-    assert_eq!(reported.await, ["child"]);
+    assert_suppressed(&reported.await, "child");
+}
+
+/// It was told of alone, and that it came after another one.
+fn assert_suppressed(reported: &[String], text: &str) {
+    let [one] = reported else { panic!("{reported:?}") };
+    assert!(one.contains(&format!("panicked: {text}, and was suppressed by a panic of")), "{one}");
+}
+
+#[corymb::test]
+async fn a_later_panic_travels_with_the_first_one_to_who_awaits_the_coroutine() {
+    let error = supervisor_scope(async |s| {
+        let failing = scope(async |s| {
+            let late = PanicOnDrop("later");
+            s.launch(async move {
+                let _late = late;
+                pending::<()>().await;
+            });
+            s.coroutine().name("inner").launch(async { panic!("first") });
+        });
+        s.coroutine().name("outer").spawn(failing).outcome().await
+    });
+    let error = error.await.unwrap_err();
+    let (who, later) = (error.who().unwrap(), error.suppressed());
+    assert_eq!((who.name(), later.len()), (Some("inner"), 1));
+    let text = error.to_string();
+    assert!(text.contains("/outer/inner) panicked: first; then coroutine"), "{text}");
+    assert_eq!(take_failures(), [""; 0]);
 }
 
 #[corymb::test]
@@ -151,8 +178,10 @@ async fn a_panic_wins_over_an_error() {
     });
     let failed = AssertUnwindSafe(failed).catch_unwind().await;
     assert_eq!(text(&*failed.unwrap_err()), "panic");
-    // The error had nobody else to go to.
-    assert_eq!(take_failures().len(), 1);
+    settle().await;
+    // The error was left behind where the panic was caught.
+    let [error] = &take_failures()[..] else { unreachable!("it was told of") };
+    assert!(error.contains("returned an error of type &str"), "{error}");
 }
 
 #[corymb::test]

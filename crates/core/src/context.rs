@@ -9,6 +9,8 @@ use crate::dispatch::Dispatch;
 use crate::error::NameOf;
 use crate::failure::FailureHandler;
 use crate::hooks::RuntimeHooks;
+use crate::node::state;
+use crate::poll_hook::{Hooks, PollHook};
 use crate::scoped::Values;
 use crate::unconfined;
 
@@ -214,7 +216,7 @@ impl Name {
 
 /// Settings for coroutines: immutable, inherited by children, combined with [`and`](Self::and).
 ///
-/// What a context does not set is inherited.
+/// What a context does not set is inherited. [Hooks](PollHook) are added to those that are.
 ///
 /// # Examples
 ///
@@ -237,6 +239,7 @@ pub struct Context {
     dispatcher: Option<Dispatcher>,
     name: Option<Arc<str>>,
     handler: Option<FailureHandler>,
+    hooks: Option<Hooks>,
     /// All that is bound, not only what is new.
     values: Option<Values>,
 }
@@ -256,7 +259,7 @@ impl Context {
         Self::default()
     }
 
-    /// Both; where both set the same, `other` wins.
+    /// Both; where both set the same, `other` wins. The hooks of `other` come inside of the others.
     ///
     /// # Examples
     ///
@@ -274,12 +277,17 @@ impl Context {
             dispatcher: other.dispatcher.or(self.dispatcher),
             name: other.name.or(self.name),
             handler: other.handler.or(self.handler),
+            hooks: Hooks::join(self.hooks.as_ref(), other.hooks.as_ref()),
             values: other.values.or(self.values),
         }
     }
 
     pub(crate) fn of_values(values: Values) -> Self {
         Self { values: Some(values), ..Self::default() }
+    }
+
+    pub(crate) fn hooks(&self) -> Option<&Hooks> {
+        self.hooks.as_ref()
     }
 
     pub(crate) fn values(&self) -> Option<&Values> {
@@ -306,6 +314,7 @@ impl Context {
             dispatcher: Some(context.dispatcher.clone()),
             name: context.name.clone(),
             handler: context.handler.clone(),
+            hooks: context.hooks.clone(),
             values: context.values.clone(),
         })
         .unwrap_or_default()
@@ -340,6 +349,12 @@ impl From<FailureHandler> for Context {
     }
 }
 
+impl From<PollHook> for Context {
+    fn from(hook: PollHook) -> Self {
+        Self { hooks: Some(Hooks::one(hook)), ..Self::default() }
+    }
+}
+
 /// A context with everything resolved: what a node points to.
 #[derive(Clone)]
 pub(crate) struct ContextInner {
@@ -354,6 +369,9 @@ pub(crate) struct ContextInner {
     /// Whether the name was given with this context, and not inherited.
     names: bool,
     pub(crate) handler: Option<FailureHandler>,
+    hooks: Option<Hooks>,
+    /// What the state word of a coroutine is born with that has this context.
+    pub(crate) flags: u64,
     pub(crate) values: Option<Values>,
 }
 
@@ -373,6 +391,8 @@ impl ContextInner {
             name,
             names,
             handler: None,
+            hooks: None,
+            flags: 0,
             values: None,
         }
     }
@@ -393,6 +413,11 @@ impl ContextInner {
     pub(crate) fn name_for(&self, own: bool) -> Option<NameOf> {
         let name = self.name.clone()?;
         Some(if own && self.names { NameOf::Itself(name) } else { NameOf::Ancestor(name) })
+    }
+
+    /// The hooks around each poll.
+    pub(crate) fn hooks(&self) -> Option<&Hooks> {
+        self.hooks.as_ref()
     }
 
     /// Whether coroutines go to the runtime's own pool.
@@ -442,6 +467,7 @@ impl ContextInner {
                 None => return Err(dispatcher),
             },
         };
+        let hooks = Hooks::join(self.hooks.as_ref(), change.hooks.as_ref());
         Ok(Self {
             runtime: Arc::clone(&self.runtime),
             lists_at_launch: self.lists_at_launch,
@@ -451,6 +477,8 @@ impl ContextInner {
             names: change.name.is_some(),
             name: change.name.or_else(|| self.name.clone()),
             handler: change.handler.or_else(|| self.handler.clone()),
+            flags: if hooks.is_some() { state::HOOKED } else { 0 },
+            hooks,
             values: change.values.or_else(|| self.values.clone()),
         })
     }

@@ -10,7 +10,7 @@ use crate::cleanup;
 use crate::current::{self, Poll as InPoll};
 use crate::dispatch::Dispatch;
 use crate::error::{CancelCause, Cancelled, Who};
-use crate::failure::{self, Failure};
+use crate::failure::{self, Failure, flight};
 use crate::job::Job;
 use crate::moves;
 use crate::node::state::{self, Snapshot, Urgency, Wake};
@@ -26,6 +26,9 @@ pub(crate) use cell::{Plain, Settle, Start, spawn, spawn_last};
 pub(crate) use poll::is_cancellation;
 pub use poll::unwind_cancelled;
 pub(crate) use waker::WAKER_VTABLE;
+
+/// What makes a poll another one than most.
+const SPECIAL: u64 = state::CANCELLED | state::MOVES | state::BOUND | state::HOOKED;
 
 /// What has panicked if a dispatcher has.
 const DISPATCHER: &str = "dispatcher of the coroutine launched";
@@ -107,15 +110,15 @@ impl Coroutine {
         }
         // SAFETY: unfinished. (A coroutine that is linked has been marked by the cancel itself.)
         let is_cancelled = unsafe { this.is_cancelled() };
-        if is_cancelled || seen.has(state::CANCELLED | state::MOVES | state::BOUND) {
+        if is_cancelled || seen.has(SPECIAL) {
             // SAFETY: this thread polls, and the future is there.
             unsafe { poll::run_special(&poll, node, seen) };
         } else {
             // SAFETY: this thread polls, and the future is there.
             unsafe { poll::run_body(&poll, node) };
         }
-        if let Some(owner) = poll.take_cleanups() {
-            cleanup::after_poll(&owner);
+        if poll.is_followed() {
+            after_poll(&poll);
         }
         if current::has_unconfined() {
             unconfined::after_poll(runtime.level());
@@ -298,8 +301,7 @@ impl Coroutine {
         let dispatched = catch_unwind(AssertUnwindSafe(|| f(unsafe { dispatch.as_ref() }, self)));
         if let Err(payload) = dispatched {
             // The coroutine was dropped by the unwinding, and so cancelled.
-            let who = Who { name: None, launched_at };
-            failure::report_stray(DISPATCHER, who, payload);
+            failure::report_stray(DISPATCHER, Who::at(launched_at), payload);
         }
     }
 
@@ -346,7 +348,7 @@ impl Coroutine {
         // SAFETY: unfinished.
         let _runtime = current::enter_runtime(unsafe { &this.context().runtime });
         // SAFETY: unfinished.
-        let (context, who) = unsafe { (this.context(), this.who_unended()) };
+        let (context, who) = unsafe { (this.context(), this.who_failed()) };
         failure::report(context, &Failure::Leaked { who });
         tree::record_cause(this);
         // SAFETY: polled by this thread; nobody touches the future any more.
@@ -360,6 +362,17 @@ impl Coroutine {
         let cause = Cancelled::new(CancelCause::Shutdown, this.site);
         // SAFETY: unfinished.
         unsafe { cancel::cancel(self.0, &cause) };
+    }
+}
+
+/// What a poll has left to be done at its end.
+#[cold]
+fn after_poll(poll: &InPoll) {
+    if poll.take_panics() {
+        flight::land(poll.address());
+    }
+    if let Some(owner) = poll.take_cleanups() {
+        cleanup::after_poll(&owner);
     }
 }
 

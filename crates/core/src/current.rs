@@ -19,6 +19,7 @@ use crate::hooks::{self, RuntimeHooks};
 use crate::job::Job;
 use crate::moves::is_same;
 use crate::node::{Kind, Node, NodeRef, state};
+use crate::poll_hook::PollHook;
 use crate::prim::thread_local;
 use crate::scoped::Values;
 use crate::time::{Instant, Limit, TimeoutId, now};
@@ -192,13 +193,18 @@ pub(crate) struct Poll {
     _budget: Budget,
     /// What code in it may ask of it.
     reach: Cell<Reach>,
-    /// Cleanups wait for its end, and it has a reference to its coroutine.
-    cleanups: Cell<bool>,
+    /// What is to be done at its end: [`CLEANUPS`], [`PANICS`].
+    after: Cell<u8>,
     /// No other poll on this thread has it.
     number: u64,
     /// Of the thread's polls and loops.
     is_outermost: bool,
 }
+
+/// Cleanups wait for the end of the poll, and it has a reference to its coroutine.
+const CLEANUPS: u8 = 1;
+/// The code in the poll was given a panic.
+const PANICS: u8 = 1 << 1;
 
 impl Poll {
     #[inline]
@@ -211,7 +217,7 @@ impl Poll {
             moving: Cell::new(false),
             _budget: Budget::begin(),
             reach: Cell::new(Reach::All),
-            cleanups: Cell::new(false),
+            after: Cell::new(0),
             number: runtime.level.number,
             is_outermost: runtime.level.is_outermost(),
         }
@@ -235,11 +241,39 @@ impl Poll {
         self.node == node.as_ptr()
     }
 
-    /// The coroutine whose cleanups wait for the end of the poll.
+    /// Whether something is to be done at its end.
     #[inline]
+    pub(crate) fn is_followed(&self) -> bool {
+        self.after.get() != 0
+    }
+
+    /// The coroutine whose cleanups wait for the end of the poll.
     pub(crate) fn take_cleanups(&self) -> Option<NodeRef> {
         // SAFETY: the reference that `delay_cleanups` has left.
-        self.cleanups.take().then(|| unsafe { NodeRef::from_owned(self.node) })
+        self.take(CLEANUPS).then(|| unsafe { NodeRef::from_owned(self.node) })
+    }
+
+    /// Notes that the code in the poll was given a panic, which may end there.
+    pub(crate) fn note_panic(&self) {
+        self.after.set(self.after.get() | PANICS);
+        // By which the end of the body looks for it.
+        let _side = self.node().make_side();
+    }
+
+    /// Whether the code in the poll was given a panic.
+    pub(crate) fn take_panics(&self) -> bool {
+        self.take(PANICS)
+    }
+
+    fn take(&self, what: u8) -> bool {
+        let before = self.after.get();
+        self.after.set(before & !what);
+        before & what != 0
+    }
+
+    /// The coroutine, to be compared: it may have ended.
+    pub(crate) fn address(&self) -> *const Node {
+        self.node.as_ptr()
     }
 
     /// The coroutine's own dispatcher.
@@ -529,6 +563,27 @@ pub(crate) fn coroutines() -> impl Iterator<Item = *const Node> {
         .filter_map(|frame| frame.poll().map(|poll| poll.node.as_ptr().cast_const()))
 }
 
+/// Whether the code that asks runs inside of `hook`, for the coroutine that it is a part of.
+pub(crate) fn is_hooked_by(hook: &PollHook) -> bool {
+    frames_here().any(|frame| {
+        let hooks = match frame.node {
+            // SAFETY: polled here, so unended.
+            FrameNode::Made(node) if frame.is_coroutine() => unsafe {
+                node.as_ref().context().hooks()
+            },
+            // SAFETY: valid while the frame is entered.
+            FrameNode::Section(section) => unsafe { &*section }.hooks(),
+            _ => None,
+        };
+        hooks.is_some_and(|hooks| hooks.has(hook))
+    })
+}
+
+/// The poll in progress of the coroutine that the code which asks is a part of.
+pub(crate) fn poll_here<'a>() -> Option<&'a Poll> {
+    frames().next().and_then(Frame::poll)
+}
+
 #[inline]
 fn current_poll() -> *const Poll {
     frames().next().map_or(ptr::null(), |frame| frame.poll)
@@ -781,7 +836,8 @@ unsafe fn deadline_above(coroutine: NonNull<Node>) -> Option<Instant> {
 pub(crate) fn delay_cleanups(owner: &NodeRef) -> bool {
     let poll = frames().next().and_then(Frame::poll).filter(|poll| poll.node == owner.as_ptr());
     let Some(poll) = poll else { return false };
-    let news = !poll.cleanups.replace(true);
+    let news = poll.after.get() & CLEANUPS == 0;
+    poll.after.set(poll.after.get() | CLEANUPS);
     if news {
         // Until the end of the poll, by which the coroutine may have ended.
         let _kept = owner.clone().into_owned();

@@ -12,6 +12,7 @@ use crate::current;
 use crate::error::{CancelCause, Cancelled, JoinError};
 use crate::job::Job;
 use crate::node::{NodeRef, state, tree};
+use crate::scope::errors;
 use crate::wait::{WaitKind, waiting_on};
 
 /// The value of a child coroutine, to be awaited.
@@ -163,7 +164,7 @@ impl<T> Deferred<T> {
             // SAFETY: as above, with PANICKED.
             Err(JoinError::Panicked(*unsafe { (node.vtable.take_panic)(node.as_ptr()) }))
         } else if seen.has(state::FAILED) {
-            Err(JoinError::Failed(node.who()))
+            Err(JoinError::Failed(errors::failed(&node)))
         } else {
             let cause = node.side().and_then(|side| side.lock().cause.clone());
             Err(JoinError::Cancelled(

@@ -6,7 +6,9 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::failure;
+use crate::coroutine::is_cancellation;
+use crate::failure::{self, Failure, flight};
+use crate::path::JobPath;
 
 /// Why something was cancelled.
 ///
@@ -40,7 +42,8 @@ pub enum CancelCause {
     Dropped,
     /// The [`join_scope`](crate::join_scope) that it was forked in had its result.
     Decided,
-    /// The [`Promise`](crate::Promise) of its value was dropped uncompleted.
+    /// The [`Promise`](crate::Promise) of its value was dropped uncompleted, or the
+    /// [`Ready`](crate::Ready) by which it was to say that it is ready.
     Abandoned,
     /// The runtime or the dispatcher shut down.
     Shutdown,
@@ -58,7 +61,7 @@ impl fmt::Display for CancelCause {
             Self::Deadline => "at its deadline",
             Self::Dropped => "because its future was dropped",
             Self::Decided => "because its scope had its result without it",
-            Self::Abandoned => "because the promise of its value was dropped",
+            Self::Abandoned => "because nobody will give its value: the promise of it was dropped",
             Self::Shutdown => "by a shutdown",
             Self::Custom(error) => return write!(f, "because {error}"),
         })
@@ -155,6 +158,7 @@ impl Error for Cancelled {
 pub struct Who {
     pub(crate) name: Option<NameOf>,
     pub(crate) launched_at: &'static Location<'static>,
+    pub(crate) path: Option<JobPath>,
 }
 
 /// Whose name is known.
@@ -167,6 +171,16 @@ pub(crate) enum NameOf {
 }
 
 impl Who {
+    /// What is known by its place alone.
+    pub(crate) fn at(launched_at: &'static Location<'static>) -> Self {
+        Self { name: None, launched_at, path: None }
+    }
+
+    /// Not a coroutine: `what` the code at the place has called.
+    pub(crate) fn stray(self, what: &str) -> Self {
+        Self { name: Some(NameOf::Stray(what.into())), ..self }
+    }
+
     /// Its name, if it was given one of its own.
     pub fn name(&self) -> Option<&str> {
         match &self.name {
@@ -187,6 +201,16 @@ impl Who {
     pub fn launched_at(&self) -> &'static Location<'static> {
         self.launched_at
     }
+
+    /// Where it was in the job tree, if this is of a failure: made when the coroutine failed, it
+    /// stands when all of them have ended.
+    ///
+    /// # Examples
+    ///
+    /// See [`JobPath`].
+    pub fn path(&self) -> Option<&JobPath> {
+        self.path.as_ref()
+    }
 }
 
 impl NameOf {
@@ -206,16 +230,23 @@ impl From<&str> for NameOf {
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
-            Some(NameOf::Itself(name)) => write!(f, "coroutine `{name}`")?,
-            Some(NameOf::Ancestor(name)) => write!(f, "coroutine below `{name}`")?,
-            Some(NameOf::Stray(what)) => return write!(f, "the {what} at {}", self.launched_at),
-            None => f.write_str("coroutine")?,
+            Some(NameOf::Itself(name)) => write!(f, "coroutine `{name}` launched")?,
+            Some(NameOf::Ancestor(name)) => write!(f, "coroutine below `{name}` launched")?,
+            Some(NameOf::Stray(what)) => write!(f, "the {what}")?,
+            None => f.write_str("coroutine launched")?,
         }
-        write!(f, " launched at {}", self.launched_at)
+        write!(f, " at {}", self.launched_at)?;
+        match &self.path {
+            Some(path) if path.is_telling() => write!(f, " ({path})"),
+            _ => Ok(()),
+        }
     }
 }
 
 /// A panic that was caught in a coroutine.
+///
+/// One that a scope has given to its caller, and that has ended the coroutine of that, is still the
+/// panic of the coroutine where it began.
 ///
 /// # Examples
 ///
@@ -234,27 +265,49 @@ pub struct Panic {
     who: Who,
     message: Arc<str>,
     payload: Option<Box<dyn Any + Send>>,
+    suppressed: Vec<Failure>,
+    /// `who` is the coroutine where it began, and not a part of one.
+    is_located: bool,
 }
 
 // SAFETY: the payload, the only part that is not Sync, is reached by value alone.
 unsafe impl Sync for Panic {}
 
 impl Panic {
+    /// A panic that was caught just now in `who`, unless it is known to have begun in a coroutine
+    /// further inside.
     pub(crate) fn new(who: Who, payload: Box<dyn Any + Send>) -> Self {
-        let message = match payload.downcast_ref::<&str>() {
-            Some(text) => Arc::from(*text),
-            None => match payload.downcast_ref::<String>() {
-                Some(text) => Arc::from(&**text),
-                None => Arc::from("a panic whose payload is no text"),
-            },
-        };
-        Self { who, message, payload: Some(payload) }
+        Self::caught(false, || who, payload)
     }
 
-    /// A second report of the same panic, without the payload.
+    /// As [`new`](Self::new), of the coroutine that `who` gives.
+    pub(crate) fn of_coroutine(who: impl FnOnce() -> Who, payload: Box<dyn Any + Send>) -> Self {
+        Self::caught(true, who, payload)
+    }
+
+    fn caught(is_located: bool, who: impl FnOnce() -> Who, payload: Box<dyn Any + Send>) -> Self {
+        let known = flight::arrive(&*payload);
+        if let Some(mut panic) = known {
+            if !panic.is_located {
+                panic.who = who();
+                panic.is_located = is_located;
+            }
+            panic.payload = Some(payload);
+            return panic;
+        }
+        let message = text_of(&*payload).unwrap_or("a panic whose payload is no text").into();
+        Self { who: who(), message, payload: Some(payload), suppressed: Vec::new(), is_located }
+    }
+
+    /// A second report of the same panic, without the payload and what is suppressed.
     pub(crate) fn split(self) -> (Self, Self) {
-        let copy =
-            Self { who: self.who.clone(), message: Arc::clone(&self.message), payload: None };
+        let copy = Self {
+            who: self.who.clone(),
+            message: Arc::clone(&self.message),
+            payload: None,
+            suppressed: Vec::new(),
+            is_located: self.is_located,
+        };
         (self, copy)
     }
 
@@ -268,8 +321,90 @@ impl Panic {
         &self.who
     }
 
+    /// The coroutine's place in the job tree; as [`Who::path`].
+    pub fn path(&self) -> Option<&JobPath> {
+        self.who.path()
+    }
+
+    /// The failures that came after this one and were to go where it went: of other children of
+    /// its scope, of the body, of destructors. In the order in which they came; none of them has
+    /// suppressed ones of its own.
+    ///
+    /// They are with the panic that the scope's caller is given, and with that of the coroutine
+    /// which this ends. The outcome of the child itself has none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{JoinError, prelude::*};
+    ///
+    /// struct Connection;
+    /// impl Drop for Connection {
+    ///     fn drop(&mut self) {
+    ///         panic!("the other end is gone");
+    ///     }
+    /// }
+    ///
+    /// let outcome = run_blocking(supervisor_scope(async |s| {
+    ///     let both = scope(async |s| {
+    ///         let connection = Connection;
+    ///         s.launch(async move {
+    ///             std::future::pending::<()>().await; // dropped here, for the other one fails
+    ///             drop(connection);
+    ///         });
+    ///         s.launch(async { panic!("no power") });
+    ///     });
+    ///     s.spawn(both).outcome().await
+    /// }));
+    /// let Err(JoinError::Panicked(first)) = outcome else { unreachable!() };
+    /// assert_eq!(first.message(), "no power");
+    /// assert!(first.suppressed()[0].to_string().ends_with("panicked: the other end is gone"));
+    /// ```
+    pub fn suppressed(&self) -> &[Failure] {
+        &self.suppressed
+    }
+
+    /// Takes [`suppressed`](Self::suppressed) out, with their payloads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::{Failure, Panic};
+    ///
+    /// /// The payloads of a panic and of those that came later.
+    /// fn payloads(mut first: Panic) -> Vec<Box<dyn std::any::Any + Send>> {
+    ///     let later = first.take_suppressed().into_iter().filter_map(|failure| match failure {
+    ///         Failure::Panic(panic) => Some(panic.into_payload()),
+    ///         _ => None,
+    ///     });
+    ///     let mut all: Vec<_> = later.collect();
+    ///     all.insert(0, first.into_payload());
+    ///     all
+    /// }
+    /// ```
+    pub fn take_suppressed(&mut self) -> Vec<Failure> {
+        std::mem::take(&mut self.suppressed)
+    }
+
+    /// Whether it is no panic, but how plain code is cancelled.
+    pub(crate) fn is_cancellation(&self) -> bool {
+        self.payload.as_deref().is_some_and(is_cancellation)
+    }
+
+    /// Has `later`, and what came after that, travel with this one.
+    pub(crate) fn suppress(&mut self, mut later: Failure) {
+        let after = match &mut later {
+            Failure::Panic(panic) => panic.take_suppressed(),
+            _ => Vec::new(),
+        };
+        self.suppressed.push(later);
+        self.suppressed.extend(after);
+    }
+
     /// The payload, as [`std::panic::catch_unwind`] gave it. If the scope of the coroutine took
     /// the payload to resume the panic, the text of the panic stands in for it.
+    ///
+    /// What is suppressed is lost, unless it was [taken](Self::take_suppressed) before.
     ///
     /// # Examples
     ///
@@ -283,6 +418,10 @@ impl Panic {
     /// assert_eq!(panic.into_payload().downcast_ref(), Some(&7));
     /// ```
     pub fn into_payload(mut self) -> Box<dyn Any + Send> {
+        self.take_payload()
+    }
+
+    pub(crate) fn take_payload(&mut self) -> Box<dyn Any + Send> {
         match self.payload.take() {
             Some(payload) => payload,
             None => Box::new(String::from(&*self.message)),
@@ -290,6 +429,9 @@ impl Panic {
     }
 
     /// Goes on with the panic in the calling thread.
+    ///
+    /// What is suppressed travels with it to the coroutine that runs here, if nobody catches it
+    /// before; else it goes to the failure handler, as [`Failure::Suppressed`].
     ///
     /// # Examples
     ///
@@ -308,8 +450,14 @@ impl Panic {
     /// assert!(caught.is_err());
     /// ```
     pub fn resume(self) -> ! {
-        std::panic::resume_unwind(self.into_payload())
+        std::panic::resume_unwind(flight::depart(self))
     }
+}
+
+/// The text of a payload that has one.
+pub(crate) fn text_of(payload: &(dyn Any + Send)) -> Option<&str> {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied())
 }
 
 /// The payload's own destructor may panic: what that would unwind is the end of a job.
@@ -326,13 +474,15 @@ impl fmt::Debug for Panic {
         f.debug_struct("Panic")
             .field("who", &self.who)
             .field("message", &self.message)
+            .field("suppressed", &self.suppressed)
             .finish_non_exhaustive()
     }
 }
 
 impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} panicked: {}", self.who, self.message)
+        write!(f, "{} panicked: {}", self.who, self.message)?;
+        failure::write_suppressed(f, &self.suppressed)
     }
 }
 
@@ -370,6 +520,26 @@ pub enum JoinError {
     Failed(Who),
     /// It panicked.
     Panicked(Panic),
+}
+
+impl JoinError {
+    /// The coroutine that failed; none for one that was cancelled.
+    pub fn who(&self) -> Option<&Who> {
+        match self {
+            Self::Cancelled(_) => None,
+            Self::Failed(who) => Some(who),
+            Self::Panicked(panic) => Some(panic.who()),
+        }
+    }
+
+    /// The failures that came after this one and travel with it; see [`Panic::suppressed`]. Those
+    /// of a child that returned an error are with its scope.
+    pub fn suppressed(&self) -> &[Failure] {
+        match self {
+            Self::Panicked(panic) => panic.suppressed(),
+            Self::Cancelled(_) | Self::Failed(_) => &[],
+        }
+    }
 }
 
 impl fmt::Display for JoinError {

@@ -10,9 +10,12 @@ use std::time::Duration;
 use crate::context::ContextInner;
 use crate::current;
 pub(crate) use crate::error::Panic;
-use crate::error::{NameOf, Who};
+use crate::error::Who;
 use crate::hooks::{self, RuntimeHooks};
 use crate::job::Job;
+use crate::path::JobPath;
+
+pub(crate) mod flight;
 
 /// A failure that reached nobody's `await`.
 ///
@@ -46,6 +49,14 @@ pub enum Failure {
         /// The type of the error.
         type_name: &'static str,
     },
+    /// It came after another one, travelled with that ([`Panic::suppressed`]), and was left behind:
+    /// the panic that it was with went on in code that has caught it.
+    Suppressed {
+        /// The coroutine of the panic that it was with.
+        by: Who,
+        /// It.
+        failure: Box<Self>,
+    },
     /// Something that is bound to a thread, by
     /// [`spawn_local`](crate::Scope::spawn_local), was leaked: its thread has ended, or runs its
     /// loop no more, and no other thread may drop it.
@@ -70,12 +81,65 @@ pub enum Failure {
     },
 }
 
+impl Failure {
+    /// Whose failure it is: the coroutine; for a cleanup, where it was registered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use corymb::{FailureHandler, prelude::*};
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let handler = FailureHandler::new(move |failure| tell.send(failure.who()).unwrap());
+    /// run_blocking(supervisor_scope(async |s| {
+    ///     s.coroutine().name("poller").context(handler).launch(async { panic!("oh") });
+    /// }));
+    /// let who = told.recv().unwrap();
+    /// assert_eq!((who.name(), who.launched_at().file()), (Some("poller"), file!()));
+    /// assert_eq!(who.path().unwrap().to_string(), "poller");
+    /// ```
+    pub fn who(&self) -> Who {
+        match self {
+            Self::Panic(panic) => panic.who().clone(),
+            Self::Error { who, .. } | Self::Leaked { who } | Self::BlockedRun { who, .. } => {
+                who.clone()
+            }
+            Self::Suppressed { failure, .. } => failure.who(),
+            Self::CleanupDropped { registered_at, .. } => Who::at(registered_at),
+        }
+    }
+
+    /// The coroutine's place in the job tree, where that was known; as [`Who::path`].
+    pub fn path(&self) -> Option<&JobPath> {
+        match self {
+            Self::Panic(panic) => panic.path(),
+            Self::Error { who, .. } | Self::Leaked { who } | Self::BlockedRun { who, .. } => {
+                who.path()
+            }
+            Self::Suppressed { failure, .. } => failure.path(),
+            Self::CleanupDropped { .. } => None,
+        }
+    }
+
+    /// The failures that came later and travel with it; as [`Panic::suppressed`].
+    pub fn suppressed(&self) -> &[Self] {
+        match self {
+            Self::Panic(panic) => panic.suppressed(),
+            _ => &[],
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panic(panic) => panic.fmt(f),
             Self::Error { who, type_name } => {
                 write!(f, "{who} returned an error of type {type_name} that reached nobody")
+            }
+            Self::Suppressed { by, failure } => {
+                write!(f, "{failure}, and was suppressed by a panic of {by}")
             }
             Self::Leaked { who } => write!(
                 f,
@@ -100,6 +164,20 @@ impl fmt::Display for Failure {
                 who.launched_at()
             ),
         }
+    }
+}
+
+/// How many suppressed failures the text of a failure shows.
+const SHOWN: usize = 3;
+
+/// Writes what came after a failure.
+pub(crate) fn write_suppressed(f: &mut fmt::Formatter<'_>, later: &[Failure]) -> fmt::Result {
+    for failure in later.iter().take(SHOWN) {
+        write!(f, "; then {failure}")?;
+    }
+    match later.len().saturating_sub(SHOWN) {
+        0 => Ok(()),
+        more => write!(f, "; and {more} more"),
     }
 }
 
@@ -143,6 +221,28 @@ impl FailureHandler {
     pub fn new(f: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
         Self(Arc::new(f))
     }
+
+    /// Gives it a failure: for handlers that hand on to others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::FailureHandler;
+    ///
+    /// fn prefixed(log: FailureHandler) -> FailureHandler {
+    ///     FailureHandler::new(move |failure| {
+    ///         eprint!("worker 7: ");
+    ///         log.handle(failure);
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the handler does.
+    pub fn handle(&self, failure: &Failure) {
+        (self.0)(failure);
+    }
 }
 
 impl fmt::Debug for FailureHandler {
@@ -153,12 +253,16 @@ impl fmt::Debug for FailureHandler {
 
 /// Gives `failure` to the context's handler, else to the runtime's.
 pub(crate) fn report(context: &ContextInner, failure: &Failure) {
-    let Some(handler) = &context.handler else { return tell(&*context.runtime, failure) };
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (handler.0)(failure))) {
-        tell(&*context.runtime, failure);
-        let name = NameOf::Stray("failure handler for the coroutine launched".into());
-        let who = Who { name: Some(name), ..failure.who() };
-        tell(&*context.runtime, &Failure::Panic(Panic::new(who, payload)));
+    report_to(context.handler.as_ref(), &*context.runtime, failure);
+}
+
+/// As [`report`], by the parts of the context.
+fn report_to(handler: Option<&FailureHandler>, runtime: &dyn RuntimeHooks, failure: &Failure) {
+    let Some(handler) = handler else { return tell(runtime, failure) };
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| handler.handle(failure))) {
+        tell(runtime, failure);
+        let who = failure.who().stray("failure handler for the coroutine launched");
+        tell(runtime, &Failure::Panic(Panic::new(who, payload)));
     }
 }
 
@@ -195,14 +299,13 @@ pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
 /// Calls `f`, which runs destructors of values that are not the kernel's, and reports its panic.
 pub(crate) fn guard_drop(what: &str, site: &'static Location<'static>, f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
-        report_stray(what, Who { name: None, launched_at: site }, payload);
+        report_stray(what, Who::at(site), payload);
     }
 }
 
 /// Reports a panic that has no coroutine to answer for it: of a hook, a waker, a destructor.
 pub(crate) fn report_stray(what: &str, who: Who, payload: Box<dyn Any + Send>) {
-    let who = Who { name: Some(NameOf::Stray(what.into())), ..who };
-    let failure = Failure::Panic(Panic::new(who, payload));
+    let failure = Failure::Panic(Panic::new(who.stray(what), payload));
     report_to_runtime(&failure);
 }
 
@@ -212,7 +315,7 @@ pub fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     let launched_at = Location::caller();
     for waker in wakers {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-            report_stray("waker", Who { name: None, launched_at }, payload);
+            report_stray("waker", Who::at(launched_at), payload);
         }
     }
 }
@@ -222,26 +325,12 @@ pub fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
 pub fn report_here(what: &str, payload: Box<dyn Any + Send>) {
     let who = match current::node() {
         Some(node) => node.who(),
-        None => Who { name: None, launched_at: Location::caller() },
+        None => Who::at(Location::caller()),
     };
     report_stray(what, who, payload);
 }
 
 /// Reports that what a thread blocks on holds up others.
 pub fn report_blocked_run(run: &Job, holds: &str) {
-    report_in_context(&Failure::BlockedRun { who: run.who(), holds: holds.into() });
-}
-
-impl Failure {
-    fn who(&self) -> Who {
-        match self {
-            Self::Panic(panic) => panic.who().clone(),
-            Self::Error { who, .. } | Self::Leaked { who } | Self::BlockedRun { who, .. } => {
-                who.clone()
-            }
-            Self::CleanupDropped { registered_at, .. } => {
-                Who { name: None, launched_at: registered_at }
-            }
-        }
-    }
+    report_in_context(&Failure::BlockedRun { who: run.who_failed(), holds: holds.into() });
 }

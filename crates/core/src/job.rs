@@ -11,6 +11,7 @@ use crate::error::{CancelCause, Cancelled, NameOf, Who};
 use crate::node::cancel::cancel;
 use crate::node::state::Wake;
 use crate::node::{Kind, Node, NodeRef, passive, state, tree};
+use crate::path::JobPath;
 use crate::prim::atomic::{AtomicU64, Ordering};
 
 mod grace;
@@ -85,6 +86,13 @@ impl fmt::Display for JobState {
 /// The number of a job, unique in the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobId(u64);
+
+impl JobId {
+    /// The number that a job was given, which is zero if it was given none.
+    pub(crate) fn given(number: u64) -> Option<Self> {
+        (number > 0).then_some(Self(number))
+    }
+}
 
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -360,7 +368,36 @@ impl Job {
 
     /// The job as errors name it.
     pub(crate) fn who(&self) -> Who {
-        Who { name: self.name_of(), launched_at: self.0.site }
+        Who { name: self.name_of(), ..Who::at(self.0.site) }
+    }
+
+    /// As [`who`](Self::who), with its place in the tree, unless it has ended.
+    pub(crate) fn who_failed(&self) -> Who {
+        Who { path: self.path(), ..self.who() }
+    }
+
+    /// Where it is in the tree; none once it has ended, and for a job without code.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    ///
+    /// let path = run_blocking(scope(async |s| {
+    ///     let server = s.coroutine().name("server").spawn(scope(async |s| {
+    ///         let reader = s.coroutine().name("reader").launch(std::future::pending());
+    ///         let path = reader.path();
+    ///         reader.cancel();
+    ///         path
+    ///     }));
+    ///     server.await
+    /// }));
+    /// assert_eq!(path.unwrap().to_string(), "server/reader");
+    /// ```
+    pub fn path(&self) -> Option<JobPath> {
+        let token = self.0.kind() == Kind::Token;
+        // SAFETY: no token, and unended during the call.
+        (!token).then(|| self.pinned(|node| unsafe { JobPath::of(node) })).flatten()
     }
 
     /// Where the job was launched or opened.

@@ -19,6 +19,8 @@ mod local;
 mod loom;
 mod moves;
 mod node;
+mod path;
+mod poll_hook;
 #[doc(hidden)]
 pub mod prim;
 mod root;
@@ -43,6 +45,8 @@ pub use error::{CancelCause, Cancelled, JoinError, Panic, Who};
 pub use failure::{Failure, FailureHandler};
 pub use job::{Completion, Job, JobId, JobState, Join, Registration};
 pub use local::{LocalDeferred, LocalOutcome};
+pub use path::{JobPath, JobStep};
+pub use poll_hook::{PollHook, Polling, Ran};
 pub use scope::joiners as joiner;
 pub use scope::{
     Branch, CancelScope, CoroutineBuilder, DataScope, Ended, Failures, Group, JoinNext, JoinScope,

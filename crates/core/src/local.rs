@@ -190,7 +190,7 @@ impl<T> Drop for Homed<T> {
 fn report_lost() {
     let who = match current::node() {
         Some(node) => node.who(),
-        None => Who { name: None, launched_at: Location::caller() },
+        None => Who::at(Location::caller()),
     };
     let name = Some("value or future bound to a thread".into());
     failure::report_in_context(&Failure::Leaked { who: Who { name, ..who } });

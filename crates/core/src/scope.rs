@@ -16,7 +16,7 @@ mod branch;
 mod builder;
 mod cancelling;
 mod crowd;
-mod errors;
+pub(crate) mod errors;
 mod group;
 pub mod joiners;
 mod joining;

@@ -28,12 +28,12 @@ use std::task::{self, Poll};
 use pin_project::{pin_project, pinned_drop};
 
 use crate::context::{Context, ContextInner, Dispatcher};
-use crate::coroutine::is_cancellation;
 use crate::current::{self, Frame, Place as Here, Poll as InPoll};
 use crate::dispatch::Dispatch;
 use crate::error::{Panic, Who};
 use crate::failure::{self, Failure};
 use crate::hooks;
+use crate::poll_hook::Hooks;
 use crate::scoped::Values;
 
 mod astray;
@@ -258,6 +258,12 @@ impl Section {
         Self { change, to: To::Around, place, context: OnceCell::new() }
     }
 
+    /// The hooks that it adds.
+    #[inline]
+    pub(crate) fn hooks(&self) -> Option<&Hooks> {
+        self.change.hooks()
+    }
+
     /// What is bound inside, if it binds something.
     #[inline]
     pub(crate) fn values(&self) -> Option<&Values> {
@@ -354,10 +360,18 @@ impl Section {
     /// A panic inside that nobody gets to see.
     #[cold]
     fn report(&self, payload: Box<dyn Any + Send>) {
-        if !is_cancellation(&*payload) {
-            let who = Who { name: None, launched_at: self.place };
-            failure::report_in_context(&Failure::Panic(Panic::new(who, payload)));
+        self.report_panic(self.panic_of(payload));
+    }
+
+    fn report_panic(&self, panic: Panic) {
+        if !panic.is_cancellation() {
+            failure::report_in_context(&Failure::Panic(panic));
         }
+    }
+
+    /// A panic inside, with what is known of it.
+    fn panic_of(&self, payload: Box<dyn Any + Send>) -> Panic {
+        Panic::new(Who::at(self.place), payload)
     }
 
     #[cold]
@@ -407,8 +421,27 @@ impl<F: Future> PinnedDrop for WithContext<F> {
     #[inline]
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
+        if let Some(hooks) = this.section.hooks() {
+            drop_hooked(this.body, this.section, hooks);
+        }
         if let Stage::There(journey) = this.stage {
             drop_there(journey, this.section);
+        }
+    }
+}
+
+/// Drops a body inside of its hooks. What a panic would unwind is the drop of the section.
+#[cold]
+fn drop_hooked<F: Future>(mut body: Pin<&mut Option<F>>, section: &Section, hooks: &Hooks) {
+    let is_there = body.as_mut().as_pin_mut().is_some();
+    if !is_there {
+        return;
+    }
+    let dropped = hooks.around_section(true, || Frame::section(section).catch(|| body.set(None)));
+    if let Err(payload) = dropped.flatten() {
+        match std::thread::panicking() {
+            true => section.report(payload),
+            false => resume_unwind(payload),
         }
     }
 }
@@ -419,8 +452,8 @@ fn drop_there(journey: &mut Journey, section: &Section) {
     if let Here::Coroutine(poll) = current::place() {
         journey.abandon(poll);
     }
-    if let Some(payload) = journey.panic.take() {
-        section.report(payload);
+    if let Some(panic) = journey.panic.take() {
+        section.report_panic(*panic);
     }
 }
 
@@ -428,6 +461,30 @@ fn drop_there(journey: &mut Journey, section: &Section) {
 /// ready.
 #[inline]
 fn poll_body<F: Future>(
+    body: Pin<&mut Option<F>>,
+    section: &Section,
+    cx: &mut task::Context<'_>,
+) -> Poll<F::Output> {
+    match section.hooks() {
+        None => poll_in_frame(body, section, cx),
+        Some(hooks) => poll_hooked(body, section, hooks, cx),
+    }
+}
+
+/// As [`poll_body`], inside of the hooks of the section.
+#[cold]
+fn poll_hooked<F: Future>(
+    body: Pin<&mut Option<F>>,
+    section: &Section,
+    hooks: &Hooks,
+    cx: &mut task::Context<'_>,
+) -> Poll<F::Output> {
+    let polled = hooks.around_section(false, || poll_in_frame(body, section, cx));
+    polled.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+#[inline]
+fn poll_in_frame<F: Future>(
     mut body: Pin<&mut Option<F>>,
     section: &Section,
     cx: &mut task::Context<'_>,
@@ -490,8 +547,9 @@ impl<F: Future> WithContext<F> {
                 }
                 Ok(Poll::Ready(value)) => *this.value = Some(value),
                 Err(payload) => {
+                    // It may go on in a later poll, and has to be known there.
+                    journey.panic = Some(Box::new(this.section.panic_of(payload)));
                     drop_panicked(this.body, this.section);
-                    journey.panic = Some(payload);
                 }
             }
             drop(poll.take_wish());
@@ -502,8 +560,8 @@ impl<F: Future> WithContext<F> {
         }
         let panic = journey.panic.take();
         *this.stage = Stage::Here;
-        if let Some(payload) = panic {
-            resume_unwind(payload);
+        if let Some(panic) = panic {
+            panic.resume();
         }
         Poll::Ready(this.value.take().expect("it was polled after its end"))
     }
@@ -525,7 +583,12 @@ fn first_panic(
 /// Drops a body that has panicked, where it ran. A panic of its destructor comes second.
 #[cold]
 fn drop_panicked<F: Future>(mut body: Pin<&mut Option<F>>, section: &Section) {
-    if let Err(second) = Frame::section(section).catch(|| body.set(None)) {
+    let mut drop_it = || Frame::section(section).catch(|| body.set(None));
+    let dropped = match section.hooks() {
+        None => drop_it(),
+        Some(hooks) => hooks.around_section(true, drop_it).flatten(),
+    };
+    if let Err(second) = dropped {
         section.report(second);
     }
 }

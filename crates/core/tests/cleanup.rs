@@ -269,11 +269,12 @@ fn one_that_fails_skips_no_other_and_is_a_failure_of_its_job() {
     }));
     settle(&rt);
     assert_eq!(trace.get(), ["between", "outermost"]);
-    // The first failure is that of the scope; the later one is told of.
-    let error = rt.block_on(outcome).unwrap_err().to_string();
-    assert!(error.contains("failed: the disk is full"), "{error}");
-    assert!(rt.reports()[0].ends_with("panicked: in the cleanup"), "{:?}", rt.reports());
-    rt.forget_reports();
+    // The first failure is that of the scope; the later one travels with it.
+    let error = rt.block_on(outcome).unwrap_err();
+    let [later] = error.suppressed() else { panic!("{error}") };
+    assert!(later.to_string().ends_with("panicked: in the cleanup"), "{error}");
+    assert!(error.to_string().contains("failed: the disk is full"), "{error}");
+    assert!(rt.reports().is_empty(), "{:?}", rt.reports());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant as Moment};
@@ -13,7 +14,8 @@ use corymb_core::internal::{
 };
 use corymb_core::time::{Clock, Instant};
 use corymb_core::{
-    CancelCause, Cancelled, Deferred, Dispatch, Failure, Job, JoinError, Who, is_cancelled,
+    CancelCause, Cancelled, Deferred, Dispatch, Failure, FailureHandler, Job, JoinError, Who,
+    is_cancelled,
 };
 use futures_task::{FutureObj, Spawn, SpawnError};
 
@@ -72,6 +74,7 @@ pub(crate) struct Shared {
     ended: Arc<Ended>,
     /// The loop of the thread that is, or was, in `run_main`.
     main: Mutex<Option<Arc<MainLoop>>>,
+    failure_handler: Option<FailureHandler>,
     /// This object, for threads that enter the runtime.
     this: Weak<Self>,
 }
@@ -131,6 +134,7 @@ impl Runtime {
     fn start(
         pool: Arc<Pool>,
         name: Option<Arc<str>>,
+        failure_handler: Option<FailureHandler>,
         drop_grace: Duration,
     ) -> Result<Self, BuildError> {
         let shared = Arc::new_cyclic(|this| Shared {
@@ -140,6 +144,7 @@ impl Runtime {
             shutter: Mutex::new(None),
             ended: Arc::default(),
             main: Mutex::new(None),
+            failure_handler,
             this: Weak::clone(this),
         });
         let hooks: Arc<dyn RuntimeHooks> = Arc::<Shared>::clone(&shared);
@@ -1002,7 +1007,11 @@ unsafe impl RuntimeHooks for Shared {
     }
 
     fn report(&self, failure: &Failure) {
-        report_to_stderr(failure);
+        let Some(handler) = &self.failure_handler else { return report_to_stderr(failure) };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| handler.handle(failure))) {
+            report_to_stderr(failure);
+            resume_unwind(payload);
+        }
     }
 
     fn reactor(&self) -> Option<Arc<dyn Any + Send + Sync>> {

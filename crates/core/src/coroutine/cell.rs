@@ -214,7 +214,8 @@ where
         Start::Lazy => state::NEW | state::PASSIVE,
         Start::Service => state::SCHEDULED | state::PASSIVE | state::SHIELD,
     };
-    let state = State::new(born | flags | own, 2);
+    // SAFETY: the region's context, which is there while the child is, or our own.
+    let state = State::new(born | flags | own | unsafe { (*context).flags }, 2);
     let parent = Some(region.as_ptr());
     let node =
         new_cell::<F, S>(Node::new(state, &Cell::<F, S>::VTABLE, context, parent, site), future);
@@ -266,7 +267,9 @@ pub(crate) fn spawn_last<F>(region: &NodeRef, site: &'static Location<'static>, 
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let state = State::new(state::SCHEDULED | state::SHIELD, 1);
+    // SAFETY: the region's, which is there while a child is counted.
+    let flags = unsafe { region.context() }.flags;
+    let state = State::new(state::SCHEDULED | state::SHIELD | flags, 1);
     let vtable = &Cell::<F, Plain>::VTABLE;
     let node = Node::new(state, vtable, region.context, Some(region.as_ptr()), site);
     let node = new_cell::<F, Plain>(node, future);

@@ -4,12 +4,13 @@ use std::any::Any;
 use std::panic::resume_unwind;
 use std::ptr::NonNull;
 use std::task;
+use std::thread;
 
 use super::{Coroutine, waker};
 use crate::budget::Budget;
 use crate::current::{Frame, Poll as InPoll};
 use crate::error::{CancelCause, Cancelled};
-use crate::failure::{self, Failure, Panic};
+use crate::failure::{Failure, Panic};
 use crate::node::state::{self, Snapshot, Suspend};
 use crate::node::{Node, Polled, cancel, tree};
 
@@ -29,19 +30,70 @@ pub(super) unsafe fn run_body(poll: &InPoll, node: NonNull<Node>) {
         // SAFETY: this thread polls, and the future is there.
         unsafe { (this.vtable.poll)(node, &mut cx) }
     });
+    // SAFETY: polled just now.
+    unsafe { polled_to(poll, node, &frame, polled) }
+}
+
+/// As [`run_body`], inside of the hooks of the coroutine.
+///
+/// # Safety
+///
+/// As there.
+#[cold]
+unsafe fn run_hooked(poll: &InPoll, node: NonNull<Node>) {
+    // SAFETY: polled, so unfinished.
+    let this = unsafe { node.as_ref() };
+    let frame = Frame::coroutine(poll);
+    // SAFETY: this thread polls, and the future is there.
+    let poll_it = |cx: &mut task::Context<'_>| unsafe { (this.vtable.poll)(node, cx) };
+    let waker = waker::borrowed(node);
+    let polled = hooked(this, &frame, false, || poll_it(&mut task::Context::from_waker(&waker)));
+    // SAFETY: polled just now.
+    unsafe { polled_to(poll, node, &frame, polled) }
+}
+
+/// Calls `f` in the frame of the coroutine `node`, inside of its hooks, and catches its panic.
+fn hooked<R>(
+    node: &Node,
+    frame: &Frame,
+    is_drop: bool,
+    f: impl FnOnce() -> R,
+) -> thread::Result<R> {
+    // SAFETY: polled by the callers, so unfinished.
+    match unsafe { node.context() }.hooks().filter(|_| node.state.load().has(state::HOOKED)) {
+        None => frame.catch(f),
+        Some(hooks) => {
+            let _inside = frame.enter();
+            hooks.around(is_drop, f)
+        }
+    }
+}
+
+/// What follows a poll.
+///
+/// # Safety
+///
+/// This thread has polled `node` with that result; the caller uses it no more.
+#[inline(always)]
+unsafe fn polled_to(
+    poll: &InPoll,
+    node: NonNull<Node>,
+    frame: &Frame,
+    polled: thread::Result<Polled>,
+) {
     match polled {
         // SAFETY: this thread polls, and the future is there.
-        Ok(Polled::Pending) => unsafe { suspend(node, poll, &frame) },
+        Ok(Polled::Pending) => unsafe { suspend(node, poll, frame) },
         // SAFETY: `poll` has put the output in the future's place.
         Ok(Polled::Ready) => unsafe { tree::body_done(node, state::VALUE) },
         // SAFETY: `poll` has dropped the future.
         Ok(Polled::Failed) => unsafe { failed(node) },
         // SAFETY: this thread polls; the stage is as a panicking poll leaves it.
-        Err(payload) => unsafe { panicked(node, &frame, payload) },
+        Err(payload) => unsafe { panicked(node, frame, payload) },
     }
 }
 
-/// Polls a coroutine that has moved before, or drops one that is cancelled.
+/// Polls a coroutine that has moved before or has hooks, or drops one that is cancelled.
 ///
 /// # Safety
 ///
@@ -69,8 +121,9 @@ pub(super) unsafe fn run_special(poll: &InPoll, node: NonNull<Node>, seen: Snaps
         return unsafe { drop_at_home(poll, node, &Frame::coroutine(poll)) };
     }
     let _held = is_cancelled.then(Budget::hold);
+    let run = if seen.has(state::HOOKED) { run_hooked } else { run_body };
     // SAFETY: this thread polls, and the future is there.
-    unsafe { run_body(poll, node) };
+    unsafe { run(poll, node) };
 }
 
 /// Drops the future of a cancelled coroutine where its own dispatcher has it.
@@ -162,15 +215,19 @@ unsafe fn drop_future(node: NonNull<Node>, frame: &Frame) {
     let this = unsafe { node.as_ref() };
     cancel::mark_polled(this, || tree::inherited_from_parent(this));
     // SAFETY: the caller's promise.
-    match frame.catch(|| unsafe { (this.vtable.drop_future)(node) }) {
+    match hooked(this, frame, true, || unsafe { (this.vtable.drop_future)(node) }) {
         Ok(()) => {
             // Before the body is done, for then nobody keeps the ancestors that know it.
             tree::record_cause(this);
             // SAFETY: the future is gone.
             unsafe { tree::body_done(node, 0) }
         }
-        // SAFETY: as above; the stage is empty.
-        Err(payload) => unsafe { keep_panic(node, payload) },
+        Err(payload) => {
+            // SAFETY: unfinished.
+            let panic = Panic::of_coroutine(|| unsafe { this.who_failed() }, payload);
+            // SAFETY: as above; the stage is empty.
+            unsafe { keep_panic(node, panic) }
+        }
     }
 }
 
@@ -185,24 +242,38 @@ unsafe fn panicked(node: NonNull<Node>, frame: &Frame, payload: Box<dyn Any + Se
     let this = unsafe { node.as_ref() };
     let seen = this.state.load();
     let unwound = payload.is::<Unwound>();
+    let mut later = None;
     if seen.has(state::VALUE) {
         // SAFETY: `poll` had stored the output before its destructor panicked.
         unsafe { tree::drop_output(node, seen) };
     } else if !seen.has(state::GONE) {
         // SAFETY: the future is there, if in an odd state; its destructor copes with that.
-        if let Err(second) = frame.catch(|| unsafe { (this.vtable.drop_future)(node) }) {
+        let dropped = hooked(this, frame, true, || unsafe { (this.vtable.drop_future)(node) });
+        if let Err(second) = dropped {
             // SAFETY: as above.
-            let who = unsafe { this.who_unended() };
-            failure::report_stray("destructor of a future", who, second);
+            let who = || unsafe { this.who_failed() };
+            later = Some(Failure::Panic(Panic::of_coroutine(who, second)));
         }
     }
-    if unwound {
+    if unwound && later.is_none() {
         cancel::mark_polled(this, || tree::inherited_from_parent(this));
         // SAFETY: the future is gone.
         return unsafe { tree::body_done(node, 0) };
     }
+    // SAFETY: the future is gone, or in a destructor that panicked.
+    let who = || unsafe { this.who_failed() };
+    let panic = match (unwound, later) {
+        (true, Some(Failure::Panic(panic))) => panic,
+        (_, later) => {
+            let mut panic = Panic::of_coroutine(who, payload);
+            if let Some(later) = later {
+                panic.suppress(later);
+            }
+            panic
+        }
+    };
     // SAFETY: the stage is empty now.
-    unsafe { keep_panic(node, payload) };
+    unsafe { keep_panic(node, panic) };
 }
 
 /// The payload of an unwinding that is a cancellation, not a panic: plain code that blocked in a
@@ -225,11 +296,9 @@ pub(crate) fn is_cancellation(payload: &(dyn Any + Send)) -> bool {
 /// # Safety
 ///
 /// This thread was polling `node`, whose stage is empty; the caller uses it no more.
-unsafe fn keep_panic(node: NonNull<Node>, payload: Box<dyn Any + Send>) {
+unsafe fn keep_panic(node: NonNull<Node>, panic: Panic) {
     // SAFETY: polled, so unfinished.
     let this = unsafe { node.as_ref() };
-    // SAFETY: as above.
-    let panic = Panic::new(unsafe { this.who_unended() }, payload);
     let kept = match tree::fail(this, Failure::Panic(panic)) {
         Some(Failure::Panic(panic)) => panic,
         _ => Panic::new(this.who(), Box::new("its failure was reported")),

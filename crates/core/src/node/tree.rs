@@ -26,7 +26,8 @@ use super::{Kind, Node, NodeRef, passive, release};
 use crate::cleanup;
 use crate::coroutine::Coroutine;
 use crate::error::{CancelCause, Cancelled, Who};
-use crate::failure::{self, Failure};
+use crate::failure::{self, Failure, flight};
+use crate::path::JobPath;
 
 /// Counts `region`, which is new, in under `parent`, and links it. False if `parent` has ended;
 /// otherwise the region may have been born cancelled.
@@ -106,6 +107,8 @@ pub(crate) unsafe fn body_done(node: NonNull<Node>, outcome: u64) {
     // SAFETY: polled by the caller, so it is unfinished.
     let seen = unsafe { node.as_ref() }.state.body_done(outcome);
     if seen.has(state::SIDE) {
+        // Before the end, by which others may take it that they have heard of all failures.
+        flight::land(node.as_ptr());
         // SAFETY: as above.
         abandon_regions(unsafe { node.as_ref() });
         // SAFETY: the body has not left until now.
@@ -378,7 +381,7 @@ fn joiners(node: &Node) -> Vec<Handler> {
 /// Wakes who waits for a job launched at `site`; a foreign waker that panics is reported.
 pub(crate) fn wake(site: &'static Location<'static>, waker: Waker) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-        failure::report_stray("waker", Who { name: None, launched_at: site }, payload);
+        failure::report_stray("waker", Who::at(site), payload);
     }
 }
 
@@ -431,9 +434,13 @@ pub(crate) fn fail(node: &Node, failure: Failure) -> Option<Failure> {
         }
         Policy::FailFast => {
             let (failure, copy) = split(failure);
+            // Before the cancellation, which may make others fail that are not the first.
+            let late = keep_failure(parent, failure);
             // SAFETY: as above.
             unsafe { cancel(parent_ptr, &Cancelled::new(CancelCause::SiblingFailed, node.site)) };
-            keep_failure(parent, node, failure);
+            if let Some(late) = late {
+                fail_late(parent_ptr, node, late);
+            }
             copy
         }
     }
@@ -449,24 +456,35 @@ fn split(failure: Failure) -> (Failure, Option<Failure>) {
     }
 }
 
-/// The first panic waits for the region's future; whatever comes later, or finds that future
-/// gone, goes to the failure handler.
-fn keep_failure(region: &Node, child: &Node, failure: Failure) {
-    let late = match region.side().map(Side::lock) {
-        // Looked at under the lock, under which the region's future looks once more when it goes.
-        Some(mut inner) if !region.state.load().has(state::ABANDONED) => match inner.failure {
-            None => {
-                inner.failure = Some(failure);
-                None
-            }
-            Some(_) => Some(failure),
-        },
-        _ => Some(failure),
-    };
-    let Some(mut late) = late else { return };
-    if let Some(parent) = child.parent.filter(|_| region.state.load().has(state::FINAL)) {
-        // SAFETY: `child` is unfinished, and so is the region.
-        let owner = unsafe { cleanup::owner(parent) };
+/// The first panic waits for the region's future, and those that come later travel with it; it
+/// comes back if it finds that future gone.
+fn keep_failure(region: &Node, failure: Failure) -> Option<Failure> {
+    let Some(mut inner) = region.side().map(Side::lock) else { return Some(failure) };
+    // Looked at under the lock, under which the region's future looks once more when it goes.
+    if region.state.load().has(state::ABANDONED) {
+        return Some(failure);
+    }
+    match &mut inner.failure {
+        None => {
+            inner.failure = Some(failure);
+            None
+        }
+        Some(Failure::Panic(first)) => {
+            first.suppress(failure);
+            None
+        }
+        Some(_) => Some(failure),
+    }
+}
+
+/// The failure of `child` has come when the future of its `region` was gone: it goes to the handler,
+/// or is one of the region's coroutine.
+fn fail_late(region: NonNull<Node>, child: &Node, late: Failure) {
+    let mut late = late;
+    // SAFETY: `child` is unfinished, and so is the region.
+    if unsafe { region.as_ref() }.state.load().has(state::FINAL) {
+        // SAFETY: as above.
+        let owner = unsafe { cleanup::owner(region) };
         match fail_owner(&owner, late) {
             Some(back) => late = back,
             None => return,
@@ -520,7 +538,7 @@ impl Node {
         let own = self.state.load().has(state::OWN_CONTEXT);
         // SAFETY: the node owns the context.
         let name = own.then(|| unsafe { self.context() }.name_for(true)).flatten();
-        Who { name, launched_at: self.site }
+        Who { name, ..Who::at(self.site) }
     }
 
     /// As [`who`](Self::who), with the name that it inherits if it has no other.
@@ -531,6 +549,17 @@ impl Node {
     pub(crate) unsafe fn who_unended(&self) -> Who {
         let own = self.state.load().has(state::OWN_CONTEXT);
         // SAFETY: the caller's promise.
-        Who { name: unsafe { self.context() }.name_for(own), launched_at: self.site }
+        Who { name: unsafe { self.context() }.name_for(own), ..Who::at(self.site) }
+    }
+
+    /// As [`who_unended`](Self::who_unended), with its place in the tree: for failures.
+    ///
+    /// # Safety
+    ///
+    /// As for [`JobPath::of`].
+    #[cold]
+    pub(crate) unsafe fn who_failed(&self) -> Who {
+        // SAFETY: the caller's promise.
+        unsafe { Who { path: Some(JobPath::of(self)), ..self.who_unended() } }
     }
 }

@@ -7,7 +7,7 @@ use std::panic::Location;
 
 use super::region;
 use crate::coroutine::Settle;
-use crate::error::Who;
+use crate::error::{Panic, Who};
 use crate::failure::{self, Failure};
 use crate::local::Homed;
 use crate::node::{Node, state};
@@ -74,35 +74,40 @@ impl<E: Error + 'static> Error for Failures<E> {
 }
 
 /// Where children put their errors until the scope's future takes them.
-pub(super) struct ErrorSlot<E>(Mutex<Option<Failures<E>>>, &'static Location<'static>);
+pub(super) struct ErrorSlot<E>(Mutex<Vec<(Who, E)>>, &'static Location<'static>);
 
 impl<E> ErrorSlot<E> {
     /// For the scope opened at `site`.
     pub(super) fn new(site: &'static Location<'static>) -> Self {
-        Self(Mutex::new(None), site)
+        Self(Mutex::new(Vec::new()), site)
     }
 
-    pub(super) fn push(&self, error: E) {
-        let mut slot = self.0.lock();
-        match &mut *slot {
-            Some(failures) => failures.suppressed.push(error),
-            empty => *empty = Some(Failures { first: error, suppressed: Vec::new() }),
-        }
+    pub(super) fn push(&self, who: Who, error: E) {
+        self.0.lock().push((who, error));
     }
 
     pub(super) fn take(&self) -> Option<Failures<E>> {
-        self.0.lock().take()
+        let mut errors = std::mem::take(&mut *self.0.lock()).into_iter().map(|(_, error)| error);
+        Some(Failures { first: errors.next()?, suppressed: errors.collect() })
     }
-}
 
-impl<E> ErrorSlot<E> {
     /// The scope's future is dropped before it took them.
     pub(super) fn give_up(&self) {
-        if let Some(failures) = self.take() {
-            let who = Who { name: None, launched_at: self.1 };
-            let type_name = std::any::type_name::<E>();
-            failure::report_in_context(&Failure::Error { who, type_name });
-            failure::guard_drop("destructor of an error", self.1, || drop(failures));
+        self.lose(|failure| failure::report_in_context(&failure));
+    }
+
+    /// A panic goes before them, and they travel with it.
+    pub(super) fn suppress_by(&self, mut panic: Panic) -> Panic {
+        self.lose(|failure| panic.suppress(failure));
+        panic
+    }
+
+    /// What is told of those whose values nobody will see.
+    fn lose(&self, mut tell: impl FnMut(Failure)) {
+        let errors = std::mem::take(&mut *self.0.lock());
+        for (who, error) in errors {
+            tell(Failure::Error { who, type_name: std::any::type_name::<E>() });
+            failure::guard_drop("destructor of an error", self.1, || drop(error));
         }
     }
 }
@@ -149,13 +154,25 @@ unsafe fn fail<E: Send + 'static>(node: &Node, error: E) {
     // SAFETY: the child is unfinished, so its region is; `TryScope` launches into regions with a
     // slot of this type.
     let slot = unsafe { region::extra::<ErrorSlot<E>>(region) };
+    // SAFETY: the child is unfinished.
+    let (context, who) = unsafe { (node.context(), node.who_failed()) };
+    let failed = |who| Failure::Error { who, type_name: std::any::type_name::<E>() };
+    if node.state.load().has(state::HANDLE) {
+        // For its outcome; nothing fails below a coroutine by the coroutine itself.
+        node.make_side().0.lock().failure = Some(failed(who.clone()));
+    }
     // SAFETY: as above.
     if unsafe { region.as_ref() }.state.load().has(state::ABANDONED) {
-        let type_name = std::any::type_name::<E>();
-        // SAFETY: the child is unfinished.
-        let (context, who) = unsafe { (node.context(), node.who_unended()) };
-        failure::report(context, &Failure::Error { who, type_name });
+        failure::report(context, &failed(who));
     } else {
-        slot.push(error);
+        slot.push(who, error);
+    }
+}
+
+/// A child whose error its scope has, and which has settled.
+pub(crate) fn failed(node: &Node) -> Who {
+    match node.side().and_then(|side| side.lock().failure.take()) {
+        Some(Failure::Error { who, .. }) => who,
+        _ => node.who(),
     }
 }

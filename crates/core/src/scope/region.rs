@@ -378,10 +378,9 @@ impl<F: Future> Region<F> {
             return;
         }
         let panic = panic_of(this.node, payload);
-        if this.panic.is_none() {
-            *this.panic = Some(panic);
-        } else {
-            failure::report_in_context(&Failure::Panic(panic));
+        match this.panic {
+            None => *this.panic = Some(panic),
+            Some(first) => first.suppress(Failure::Panic(panic)),
         }
     }
 }
@@ -403,16 +402,16 @@ fn panic_of(region: &NodeRef, payload: Box<dyn Any + Send>) -> Panic {
     // SAFETY: we have a reference.
     unsafe { cancel(region.as_ptr(), &cause) };
     // By another thread the region may have been ended.
-    Panic::new(Job::from_node(region.clone()).who(), payload)
+    Panic::new(Job::from_node(region.clone()).who_failed(), payload)
 }
 
 /// The end of a region that has settled: a panic first, then a value.
 fn take_end<T>(node: &Node, value: &mut Option<T>, panic: &mut Option<Panic>) -> End<T> {
     match (panic.take(), take_failure(node)) {
-        (Some(panic), later) => {
+        (Some(mut panic), later) => {
             // The body's own came first or at the same time.
             if let Some(later) = later {
-                failure::report_in_context(&later);
+                panic.suppress(later);
             }
             End::Panicked(panic)
         }
@@ -423,7 +422,7 @@ fn take_end<T>(node: &Node, value: &mut Option<T>, panic: &mut Option<Panic>) ->
 
 /// The first failure of a child, if it was not taken before.
 fn take_failure(region: &Node) -> Option<Failure> {
-    // A child that fails cancels the region before anything else.
+    // A child that fails cancels the region before it ends.
     let may_have_one = region.state.load().has(state::CANCELLED);
     may_have_one.then(|| region.side()?.lock().failure.take()).flatten()
 }

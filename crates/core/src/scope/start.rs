@@ -162,7 +162,7 @@ impl<T> Slot<T> {
             return drop(before);
         }
         drop(stage);
-        failed.report(Who { name: None, launched_at: self.site });
+        failed.report(Who::at(self.site));
     }
 
     /// The value, if it was said; else whether it never will be.
@@ -233,8 +233,8 @@ where
 
 /// The coroutine that is polled here.
 fn who_here(site: &'static Location<'static>) -> Who {
-    let here = current::node().map(|node| Job::from_node(node).who());
-    here.unwrap_or(Who { name: None, launched_at: site })
+    let here = current::node().map(|node| Job::from_node(node).who_failed());
+    here.unwrap_or_else(|| Who::at(site))
 }
 
 /// The child has failed, though not for its scope.

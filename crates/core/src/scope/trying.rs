@@ -145,8 +145,9 @@ impl<T, E: Send + 'static> ScopeKind<Result<T, E>> for Trying<E> {
             Ok(value) => return Some(Ok(value)),
             Err(error) => error,
         };
+        let who = Job::from_node(region.clone()).who_failed();
         // SAFETY: `open` made the region with a slot of this type.
-        unsafe { region::extra::<ErrorSlot<E>>(region.as_ptr()) }.push(error);
+        unsafe { region::extra::<ErrorSlot<E>>(region.as_ptr()) }.push(who, error);
         let cause = Cancelled::new(CancelCause::SiblingFailed, region.site);
         // SAFETY: we have a reference.
         unsafe { cancel(region.as_ptr(), &cause) };
@@ -157,7 +158,7 @@ impl<T, E: Send + 'static> ScopeKind<Result<T, E>> for Trying<E> {
         // SAFETY: `open` made the region with a slot of this type.
         let slot = unsafe { region::extra::<ErrorSlot<E>>(region.as_ptr()) };
         match end {
-            End::Panicked(panic) => panic.resume(),
+            End::Panicked(panic) => slot.suppress_by(panic).resume(),
             // A child may have failed after the body had returned.
             End::Value(Ok(value)) => Some(slot.take().map_or(Ok(value), Err)),
             End::Value(Err(_)) | End::Cancelled => slot.take().map(Err),

@@ -476,7 +476,7 @@ fn drop_armed<F: Future>(timeout: Pin<&mut Timeout<F>>) {
 #[cold]
 fn keep_panic(node: &NodeRef, place: &'static Location<'static>, payload: Box<dyn Any + Send>) {
     let Some(side) = node.side() else { resume_unwind(payload) };
-    let panic = Panic::new(Who { name: None, launched_at: place }, payload);
+    let panic = Panic::new(Who::at(place), payload);
     let later = side.lock().failure.replace(Failure::Panic(panic));
     if let Some(later) = later {
         failure::report_in_context(&later);

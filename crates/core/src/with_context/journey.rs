@@ -1,6 +1,5 @@
 //! Where a section has to be, and how it gets there and back.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 use std::task::{self, Waker};
@@ -9,6 +8,7 @@ use super::foreign::Foreign;
 use super::{Call, Section};
 use crate::current::{self, Poll as InPoll};
 use crate::dispatch::Dispatch;
+use crate::error::Panic;
 use crate::moves::{Wish, is_same};
 use crate::node::NodeRef;
 
@@ -34,7 +34,7 @@ pub(super) struct Journey {
     /// Few sections have one.
     foreign: Option<Box<Foreign>>,
     /// The body has panicked, and that waits for the way back.
-    pub(super) panic: Option<Box<dyn Any + Send>>,
+    pub(super) panic: Option<Box<Panic>>,
 }
 
 /// What tells whether the body was woken since it was polled last.

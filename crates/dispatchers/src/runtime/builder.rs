@@ -6,6 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use corymb_core::FailureHandler;
+
 use super::Runtime;
 use super::environment;
 use super::settings::{Settings, check_stack_size};
@@ -33,6 +35,7 @@ pub struct Builder {
     on_thread_start: Option<Box<dyn Fn() + Send + Sync>>,
     on_thread_stop: Option<Box<dyn Fn() + Send + Sync>>,
     on_worker_blocked: Option<BlockedHook>,
+    failure_handler: Option<FailureHandler>,
     drop_grace: Duration,
 }
 
@@ -47,6 +50,7 @@ impl Builder {
             on_thread_start: None,
             on_thread_stop: None,
             on_worker_blocked: None,
+            failure_handler: None,
             drop_grace: Duration::from_secs(1),
         }
     }
@@ -241,6 +245,29 @@ impl Builder {
         Self { on_worker_blocked: Some(Box::new(f)), ..self }
     }
 
+    /// What is done with failures that reach nobody and for which no context has a handler. By
+    /// default a line is written to the standard error.
+    ///
+    /// It runs on whatever thread the failure comes from, and is not to block that. If it panics,
+    /// the failure is written to the standard error all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use corymb::{FailureHandler, Runtime};
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let handler = FailureHandler::new(move |failure| tell.send(failure.to_string()).unwrap());
+    /// let runtime = Runtime::builder().failure_handler(handler).build()?;
+    /// runtime.launch_detached(async { panic!("oh") });
+    /// assert!(told.recv()?.ends_with("panicked: oh"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn failure_handler(self, handler: FailureHandler) -> Self {
+        Self { failure_handler: Some(handler), ..self }
+    }
+
     /// The name of the worker threads; by default that of the runtime, else `corymb`.
     ///
     /// # Examples
@@ -356,7 +383,7 @@ impl Builder {
             on_blocked: self.on_worker_blocked,
         };
         let pool = Pool::new(limits, hooks).map_err(BuildError::Reactor)?;
-        Runtime::start(pool, self.name, self.drop_grace)
+        Runtime::start(pool, self.name, self.failure_handler, self.drop_grace)
     }
 }
 

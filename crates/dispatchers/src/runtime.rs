@@ -120,7 +120,8 @@ impl Runtime {
             root: Mutex::new(None),
             shutting: Mutex::new(()),
             shutter: Mutex::new(None),
-            ended: Arc::default(),
+            end: Arc::default(),
+            drained: Mutex::default(),
             main: Mutex::new(None),
             this: Weak::clone(this),
         });

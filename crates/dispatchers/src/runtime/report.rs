@@ -1,11 +1,12 @@
 //! What a shutdown tells.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use corymb_core::Who;
 use corymb_core::internal::Unfinished;
 
-/// What [`Runtime::shutdown`] could not end.
+/// What did not end at once in a [`Runtime::shutdown`].
 ///
 /// # Examples
 ///
@@ -28,19 +29,37 @@ use corymb_core::internal::Unfinished;
 /// release.send(()).unwrap();
 /// # Ok::<(), corymb::BuildError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[must_use = "it tells what did not end"]
 pub struct ShutdownReport {
-    ended: bool,
-    forced: Vec<Who>,
-    pub(super) unfinished: Vec<Who>,
-    /// What each of them was doing.
-    pub(super) doing: Vec<Doing>,
+    pub(super) ended: bool,
+    pub(super) drained: Vec<Who>,
+    pub(super) forced: List,
+    pub(super) unfinished: List,
 }
 
-/// What was seen of a coroutine last.
+/// Coroutines, and what each of them was seen to do last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct List {
+    who: Vec<Who>,
+    doing: Vec<Doing>,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Doing(Option<String>);
+
+impl List {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Who, &Doing)> {
+        self.who.iter().zip(&self.doing)
+    }
+}
+
+impl From<Vec<Unfinished>> for List {
+    fn from(all: Vec<Unfinished>) -> Self {
+        let (who, doing) = all.into_iter().map(|it| (it.who, Doing(it.doing))).unzip();
+        Self { who, doing }
+    }
+}
 
 impl fmt::Display for Doing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,13 +68,6 @@ impl fmt::Display for Doing {
 }
 
 impl ShutdownReport {
-    pub(super) fn new(ended: bool, forced: Vec<Unfinished>, unfinished: Vec<Unfinished>) -> Self {
-        let forced = forced.into_iter().map(|it| it.who).collect();
-        let (unfinished, doing) =
-            unfinished.into_iter().map(|it| (it.who, Doing(it.doing))).unzip();
-        Self { ended, forced, unfinished, doing }
-    }
-
     /// Whether everything has ended.
     ///
     /// # Examples
@@ -72,8 +84,35 @@ impl ShutdownReport {
         self.ended
     }
 
-    /// The coroutines that went on behind a [`soft_shield`](corymb_core::soft_shield) until the grace
-    /// was over, and were dropped then.
+    /// The coroutines that went on behind a shield when they were cancelled, and came to their end
+    /// within the grace, in the order in which they did. What they had launched is not among them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    /// use corymb::{cancelled, soft_shield};
+    ///
+    /// let runtime = corymb::Runtime::new()?;
+    /// let (tell, told) = mpsc::channel();
+    /// drop(runtime.detached(soft_shield(async move {
+    ///     tell.send(()).unwrap();
+    ///     cancelled().await; // and then the rest of what it does
+    /// })));
+    /// told.recv().unwrap();
+    /// let report = runtime.shutdown(Duration::from_secs(60));
+    /// assert!(report.is_empty() && report.drained().len() == 1, "{report}");
+    /// # Ok::<(), corymb::BuildError>(())
+    /// ```
+    pub fn drained(&self) -> &[Who] {
+        &self.drained
+    }
+
+    /// The coroutines that went on until the grace was over, and were dropped then: behind a
+    /// [`soft_shield`](corymb_core::soft_shield), in another one's, or in a poll that took so long.
+    /// Those that only waited for others are not among them: for their children, or, as a
+    /// [service](corymb_core::Scope::service), for what they serve.
     ///
     /// # Examples
     ///
@@ -94,7 +133,7 @@ impl ShutdownReport {
     /// # Ok::<(), corymb::BuildError>(())
     /// ```
     pub fn forced(&self) -> &[Who] {
-        &self.forced
+        &self.forced.who
     }
 
     /// The coroutines that had not ended; the body of a `run_blocking` is none. One that has never
@@ -123,32 +162,44 @@ impl ShutdownReport {
     /// # Ok::<(), corymb::BuildError>(())
     /// ```
     pub fn unfinished(&self) -> &[Who] {
-        &self.unfinished
+        &self.unfinished.who
     }
 }
 
+/// One line says whether all has ended. Then come those that were drained, forced, and that did not
+/// end, with the place where each was launched, and what it was seen to do last.
 impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_empty() {
-            f.write_str("everything has ended")?;
+        f.write_str(match self.ended {
+            true => "everything has ended",
+            false => "not everything has ended (threads in run_blocking are not listed)",
+        })?;
+        if !self.drained.is_empty() {
+            write!(f, "\n{} drained, within the grace:", count(self.drained.len()))?;
+            alike(&self.drained).try_for_each(|(who, n)| write!(f, "\n  {n} x {who}"))?;
         }
-        if let forced @ 1.. = self.forced.len() {
-            let comma = if self.is_empty() { ", " } else { "" };
-            write!(f, "{comma}{forced} coroutines by force, after the grace:")?;
-            self.forced.iter().try_for_each(|who| write!(f, "\n  {who}"))?;
-        }
-        if self.is_empty() {
-            return Ok(());
-        }
-        if !self.forced.is_empty() {
-            f.write_str("\n")?;
-        }
-        let unfinished = self.unfinished.len();
-        write!(
-            f,
-            "{unfinished} coroutines did not end (threads in run_blocking are not counted):"
-        )?;
-        let mut all = self.unfinished.iter().zip(&self.doing);
-        all.try_for_each(|(who, doing)| write!(f, "\n  {who}{doing}"))
+        list(f, &self.forced, "forced, after the grace")?;
+        list(f, &self.unfinished, "still there")
     }
+}
+
+fn list(f: &mut fmt::Formatter<'_>, list: &List, what: &str) -> fmt::Result {
+    if list.who.is_empty() {
+        return Ok(());
+    }
+    write!(f, "\n{} {what}:", count(list.who.len()))?;
+    list.iter().try_for_each(|(who, doing)| write!(f, "\n  {who}{doing}"))
+}
+
+fn count(n: usize) -> String {
+    if n == 1 { "1 coroutine".into() } else { format!("{n} coroutines") }
+}
+
+/// How many there are of each, as they are named.
+fn alike(all: &[Who]) -> impl Iterator<Item = (String, usize)> {
+    let mut counts = BTreeMap::new();
+    for who in all {
+        *counts.entry(who.to_string()).or_insert(0) += 1;
+    }
+    counts.into_iter()
 }

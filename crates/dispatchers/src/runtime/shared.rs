@@ -8,11 +8,11 @@ use std::thread::ThreadId;
 use corymb_core::hooks::{self, Choice, RuntimeHooks};
 use corymb_core::internal::{Root, TimerShard, real_now, scope_of};
 use corymb_core::time::{Clock, Instant};
-use corymb_core::{Dispatch, Failure, Job};
+use corymb_core::{Dispatch, Failure, Job, Who};
 use futures_task::{FutureObj, Spawn, SpawnError};
 
 use super::random;
-use super::shutdown::Ended;
+use super::shutdown::End;
 use crate::home::{self, MainLoop};
 use crate::main_loop;
 use crate::pool::Pool;
@@ -27,8 +27,10 @@ pub(crate) struct Shared {
     pub(super) shutting: Mutex<()>,
     /// The thread that shuts down.
     pub(super) shutter: Mutex<Option<ThreadId>>,
-    /// Set when all has ended, after a shutdown.
-    pub(super) ended: Arc<Ended>,
+    /// Of all that it has, after a shutdown.
+    pub(super) end: Arc<End>,
+    /// What has ended by itself during a shutdown, behind a shield.
+    pub(super) drained: Mutex<Vec<Who>>,
     /// The loop of the thread that is, or was, in `run_main`.
     pub(super) main: Mutex<Option<Arc<MainLoop>>>,
     /// This object, for threads that enter the runtime.
@@ -154,6 +156,10 @@ unsafe impl RuntimeHooks for Shared {
 
     fn report(&self, failure: &Failure) {
         report_to_stderr(failure);
+    }
+
+    fn drained(&self, who: &Who) {
+        self.note_drained(who);
     }
 
     fn reactor(&self) -> Option<Arc<dyn Any + Send + Sync>> {

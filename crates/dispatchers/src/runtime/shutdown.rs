@@ -1,13 +1,15 @@
 //! The end of a runtime.
 
+use std::mem;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant as Moment};
 
-use corymb_core::internal::{Root, Unfinished, unfinished};
+use corymb_core::Who;
+use corymb_core::internal::{Root, Unfinished, late, unfinished};
 
 use super::shared::{lock, report_to_stderr};
-use super::{Runtime, ShutdownReport};
+use super::{Runtime, Shared, ShutdownReport};
 use crate::pool;
 
 impl Runtime {
@@ -38,42 +40,70 @@ impl Runtime {
     /// # Ok::<(), corymb::BuildError>(())
     /// ```
     pub fn shutdown(&self, grace: Duration) -> ShutdownReport {
-        let shared = &*self.shared;
-        let inside = pool::is_thread_of(&shared.pool)
-            || *lock(&shared.shutter) == Some(thread::current().id());
-        let _one = (!inside).then(|| lock(&shared.shutting));
-        let Some(root) = shared.lock_root().take() else {
-            return ShutdownReport::new(shared.ended.is(), Vec::new(), Vec::new());
+        self.shared.shutdown(grace)
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        let report = self.shutdown(self.drop_grace);
+        for (who, doing) in report.unfinished.iter() {
+            let text = format_args!("{who} did not end when its runtime was dropped{doing}");
+            report_to_stderr(&text);
+        }
+    }
+}
+
+impl Shared {
+    /// See [`Runtime::shutdown`].
+    fn shutdown(&self, grace: Duration) -> ShutdownReport {
+        let inside =
+            pool::is_thread_of(&self.pool) || *lock(&self.shutter) == Some(thread::current().id());
+        let _one = (!inside).then(|| lock(&self.shutting));
+        let Some(root) = self.lock_root().take() else {
+            return ShutdownReport { ended: self.end.is_there(), ..ShutdownReport::default() };
         };
-        *lock(&shared.shutter) = Some(thread::current().id());
+        *lock(&self.shutter) = Some(thread::current().id());
         let report = self.end(&root, grace);
-        *lock(&shared.shutter) = None;
+        *lock(&self.shutter) = None;
         report
+    }
+
+    /// A coroutine has come to its end behind a shield.
+    pub(super) fn note_drained(&self, who: &Who) {
+        if self.lock_root().is_none() {
+            lock(&self.drained).push(who.clone());
+        }
     }
 
     fn end(&self, root: &Root, grace: Duration) -> ShutdownReport {
         let until = Moment::now().checked_add(grace);
         let job = root.job().clone();
-        let ended = &self.shared.ended;
-        let signal = Arc::clone(ended);
-        job.on_completion(move |_| signal.set());
-        let inside = pool::is_thread_of(&self.shared.pool);
+        let end = Arc::clone(&self.end);
+        job.on_completion(move |_| end.set());
+        let inside = pool::is_thread_of(&self.pool);
         let (forced, unfinished) = if inside || grace.is_zero() {
             root.close();
             (Vec::new(), if job.is_completed() { Vec::new() } else { unfinished(&job) })
         } else {
             root.close_softly();
-            ended.wait(until);
+            self.end.wait(until);
             self.force(root)
         };
-        self.shared.pool.close();
-        self.shared.pool.reactor().close();
+        self.pool.close();
+        self.pool.reactor().close();
         let left = until.map_or(Duration::MAX, |until| until.duration_since(Moment::now()));
         if !inside && unfinished.is_empty() {
             // They have nothing left to run, so this does not take long.
-            self.shared.pool.join(left.max(Duration::from_secs(1)));
+            self.pool.join(left.max(FORCING));
         }
-        ShutdownReport::new(job.is_completed(), forced, unfinished)
+        let drained = mem::take(&mut *lock(&self.drained));
+        ShutdownReport {
+            ended: job.is_completed(),
+            drained,
+            forced: forced.into(),
+            unfinished: unfinished.into(),
+        }
     }
 
     /// Forces what has not ended by itself; what ended then, and what did not.
@@ -82,52 +112,43 @@ impl Runtime {
         if job.is_completed() {
             return (Vec::new(), Vec::new());
         }
-        let late = unfinished(job);
+        let mut forced = late(job);
         root.force();
-        self.shared.ended.wait(Moment::now().checked_add(FORCING));
-        let (forced, _) = late.into_iter().partition(|it| it.job.is_completed());
+        self.end.wait(Moment::now().checked_add(FORCING));
+        forced.retain(Unfinished::was_forced);
         (forced, if job.is_completed() { Vec::new() } else { unfinished(job) })
-    }
-}
-
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        let report = self.shutdown(self.drop_grace);
-        for (who, doing) in report.unfinished.iter().zip(&report.doing) {
-            let text = format_args!("{who} did not end when its runtime was dropped{doing}");
-            report_to_stderr(&text);
-        }
     }
 }
 
 /// How long a shutdown waits for what it has forced, at most: time for a poll of each.
 const FORCING: Duration = Duration::from_secs(1);
 
-/// Whether something has ended, to be waited for by a thread.
+/// The end of all that a runtime has, to be waited for by a thread.
 #[derive(Default)]
-pub(super) struct Ended {
-    is: Mutex<bool>,
+pub(super) struct End {
+    is_there: Mutex<bool>,
     changed: Condvar,
 }
 
-impl Ended {
-    pub(super) fn set(&self) {
-        *lock(&self.is) = true;
+impl End {
+    fn set(&self) {
+        *lock(&self.is_there) = true;
         self.changed.notify_all();
     }
 
-    pub(super) fn is(&self) -> bool {
-        *lock(&self.is)
+    fn is_there(&self) -> bool {
+        *lock(&self.is_there)
     }
 
-    pub(super) fn wait(&self, until: Option<Moment>) {
-        let mut is = lock(&self.is);
-        while !*is {
+    fn wait(&self, until: Option<Moment>) {
+        let mut is_there = lock(&self.is_there);
+        while !*is_there {
             let left = until.map_or(Duration::MAX, |until| until.duration_since(Moment::now()));
             if left.is_zero() {
                 return;
             }
-            is = self.changed.wait_timeout(is, left).unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.changed.wait_timeout(is_there, left);
+            is_there = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::Shared;
 
-/// Numbers about a runtime; see [`Runtime::metrics`]. As text they are a few lines.
+/// Numbers about a runtime; see [`Runtime::metrics`](super::Runtime::metrics). As text they are a
+/// few lines.
 ///
 /// # Examples
 ///
@@ -61,7 +62,7 @@ pub struct Metrics {
     /// Coroutines that are ready and wait for one of those to end its poll, or to leave IO.
     pub io_queued: usize,
     /// Polls since the start that were seen to hold a worker for longer than
-    /// [`blocked_threshold`](Builder::blocked_threshold).
+    /// [`blocked_threshold`](super::Builder::blocked_threshold).
     pub blocked_polls: u64,
     /// Polls since the start of coroutines launched where others have blocked twice: they do not
     /// hold a worker, and however long they take, they are not among

@@ -53,7 +53,7 @@ fn what_has_begun_is_drained_and_what_hangs_is_forced_and_told_of() {
     let text = report.to_string();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[..2], ["everything has ended", "50 coroutines drained, within the grace:"]);
-    let drained = format!("  50 x coroutine launched at {}:", file!());
+    let drained = format!("  50 launched at {}:", file!());
     assert!(lines[2].starts_with(&drained), "{text}");
     assert_eq!(lines[3], "3 coroutines forced, after the grace:");
     let hangs = format!("  coroutine `hangs` launched at {}:", file!());

@@ -30,7 +30,9 @@ pub use global::{detached, launch_detached, run_blocking, try_run_blocking};
 pub use handle::RuntimeHandle;
 pub use metrics::Metrics;
 pub use report::ShutdownReport;
-use shared::{Shared, current, report_to_stderr};
+use shared::current;
+pub(crate) use shared::{Shared, lock, report_to_stderr};
+pub(crate) use shutdown::FORCING;
 
 /// A pool of workers with its reactor, its timers and its tree of jobs.
 ///
@@ -107,6 +109,11 @@ impl Runtime {
     /// If it cannot be started: the system gives no threads or descriptors.
     pub fn global() -> &'static Self {
         global::runtime()
+    }
+
+    /// What it shares with its workers, which outlives it where that is kept.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     #[track_caller]

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::Location;
 
 use corymb_core::Who;
 use corymb_core::internal::Unfinished;
 
-/// What did not end at once in a [`Runtime::shutdown`].
+/// What did not end at once in a [`Runtime::shutdown`](super::Runtime::shutdown).
 ///
 /// # Examples
 ///
@@ -82,6 +83,11 @@ impl ShutdownReport {
     /// ```
     pub fn is_empty(&self) -> bool {
         self.ended
+    }
+
+    /// Whether everything has ended by itself, and nothing had to be waited for behind a shield.
+    pub(crate) fn tells_nothing(&self) -> bool {
+        self.ended && self.drained.is_empty() && self.forced.who.is_empty()
     }
 
     /// The coroutines that went on behind a shield when they were cancelled, and came to their end
@@ -176,7 +182,8 @@ impl fmt::Display for ShutdownReport {
         })?;
         if !self.drained.is_empty() {
             write!(f, "\n{} drained, within the grace:", count(self.drained.len()))?;
-            alike(&self.drained).try_for_each(|(who, n)| write!(f, "\n  {n} x {who}"))?;
+            let mut places = by_place(&self.drained).into_iter();
+            places.try_for_each(|(place, n)| write!(f, "\n  {n} launched at {place}"))?;
         }
         list(f, &self.forced, "forced, after the grace")?;
         list(f, &self.unfinished, "still there")
@@ -195,11 +202,11 @@ fn count(n: usize) -> String {
     if n == 1 { "1 coroutine".into() } else { format!("{n} coroutines") }
 }
 
-/// How many there are of each, as they are named.
-fn alike(all: &[Who]) -> impl Iterator<Item = (String, usize)> {
+/// How many there are of each place.
+fn by_place(all: &[Who]) -> BTreeMap<&'static Location<'static>, usize> {
     let mut counts = BTreeMap::new();
     for who in all {
-        *counts.entry(who.to_string()).or_insert(0) += 1;
+        *counts.entry(who.launched_at()).or_insert(0) += 1;
     }
-    counts.into_iter()
+    counts
 }

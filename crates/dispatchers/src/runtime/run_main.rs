@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use corymb_core::{Dispatch, JoinError};
+use corymb_core::internal::{refused_by_shutdown, scope_of, unwind_cancelled};
+use corymb_core::{Cancelled, Dispatch, JoinError, is_cancelled, soft_shield};
 
 use super::shared::lock;
-use super::{Runtime, Shared};
+use super::{Runtime, Shared, uncancelled};
 use crate::home::Serving;
 
 impl Runtime {
@@ -14,6 +15,7 @@ impl Runtime {
     /// runtime of one's own.
     ///
     /// When it has returned there is no main loop any more: what is given to it then is cancelled.
+    /// It returns when the future has: if that goes on behind a shield in a shutdown, that is later.
     ///
     /// # Examples
     ///
@@ -31,21 +33,38 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// With a panic of the future; if the runtime has shut down or does so meanwhile; and if another
-    /// thread is in a `run_main` of this runtime.
+    /// With a panic of the future; if the runtime has shut down, or does so before the future has
+    /// returned; and if another thread is in a `run_main` of this runtime.
     #[track_caller]
     pub fn run_main<F>(&self, future: F) -> F::Output
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        match self.try_run_main(future) {
+            Ok(value) => value,
+            Err(_) if is_cancelled() => unwind_cancelled(),
+            Err(cancelled) => panic!("the main coroutine was {cancelled}"),
+        }
+    }
+
+    /// As [`run_main`](Self::run_main), with an error if the future did not return.
+    #[track_caller]
+    pub(crate) fn try_run_main<F>(&self, future: F) -> Result<F::Output, Cancelled>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
         let _serving = Serving::enter();
         let _main = self.shared.serve_main();
-        let main = self.detached(future).outcome();
-        match self.run_blocking(main) {
-            Ok(value) => value,
+        let root = self.shared.try_root().ok_or_else(refused_by_shutdown)?;
+        let main = scope_of(&root).spawn(future).outcome();
+        // In a shutdown the main loop is there for as long as the future goes on.
+        match self.try_run_blocking(soft_shield(main))? {
+            Ok(value) => Ok(value),
+            Err(JoinError::Cancelled(cancelled)) => Err(cancelled),
             Err(JoinError::Panicked(panic)) => panic.resume(),
-            Err(error) => panic!("the main coroutine was {error}"),
+            Err(error) => panic!("the main coroutine: {error}"),
         }
     }
 
@@ -74,9 +93,15 @@ impl Runtime {
     /// As [`run_main`](Self::run_main).
     #[track_caller]
     pub fn run_main_local<F: Future>(&self, future: F) -> F::Output {
+        uncancelled(self.try_run_main_local(future))
+    }
+
+    /// As [`run_main_local`](Self::run_main_local), with an error if the future did not return.
+    #[track_caller]
+    pub(crate) fn try_run_main_local<F: Future>(&self, future: F) -> Result<F::Output, Cancelled> {
         let _serving = Serving::enter();
         let _main = self.shared.serve_main();
-        self.run_blocking(future)
+        self.try_run_blocking(future)
     }
 }
 

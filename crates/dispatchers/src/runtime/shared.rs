@@ -169,10 +169,10 @@ unsafe impl RuntimeHooks for Shared {
 
 /// The last resort for what nobody handles.
 #[expect(clippy::print_stderr, reason = "there is nobody else to tell")]
-pub(super) fn report_to_stderr(what: &dyn fmt::Display) {
+pub(crate) fn report_to_stderr(what: &dyn fmt::Display) {
     eprintln!("corymb: {what}");
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

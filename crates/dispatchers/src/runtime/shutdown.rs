@@ -56,7 +56,7 @@ impl Drop for Runtime {
 
 impl Shared {
     /// See [`Runtime::shutdown`].
-    fn shutdown(&self, grace: Duration) -> ShutdownReport {
+    pub(crate) fn shutdown(&self, grace: Duration) -> ShutdownReport {
         let inside =
             pool::is_thread_of(&self.pool) || *lock(&self.shutter) == Some(thread::current().id());
         let _one = (!inside).then(|| lock(&self.shutting));
@@ -67,6 +67,11 @@ impl Shared {
         let report = self.end(&root, grace);
         *lock(&self.shutter) = None;
         report
+    }
+
+    /// Ends the grace of the shutdown that is in progress, or of one that comes later.
+    pub(crate) fn hurry(&self) {
+        self.end.hurry();
     }
 
     /// A coroutine has come to its end behind a shield.
@@ -87,12 +92,12 @@ impl Shared {
             (Vec::new(), if job.is_completed() { Vec::new() } else { unfinished(&job) })
         } else {
             root.close_softly();
-            self.end.wait(until);
+            self.end.wait(until, true);
             self.force(root)
         };
         self.pool.close();
         self.pool.reactor().close();
-        let left = until.map_or(Duration::MAX, |until| until.duration_since(Moment::now()));
+        let left = self.end.left(until);
         if !inside && unfinished.is_empty() {
             // They have nothing left to run, so this does not take long.
             self.pool.join(left.max(FORCING));
@@ -114,41 +119,70 @@ impl Shared {
         }
         let mut forced = late(job);
         root.force();
-        self.end.wait(Moment::now().checked_add(FORCING));
+        self.end.wait(Moment::now().checked_add(FORCING), false);
         forced.retain(Unfinished::was_forced);
         (forced, if job.is_completed() { Vec::new() } else { unfinished(job) })
     }
 }
 
 /// How long a shutdown waits for what it has forced, at most: time for a poll of each.
-const FORCING: Duration = Duration::from_secs(1);
+pub(crate) const FORCING: Duration = Duration::from_secs(1);
 
 /// The end of all that a runtime has, to be waited for by a thread.
 #[derive(Default)]
 pub(super) struct End {
-    is_there: Mutex<bool>,
+    state: Mutex<EndState>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct EndState {
+    is_there: bool,
+    /// There is no grace any more.
+    hurried: bool,
 }
 
 impl End {
     fn set(&self) {
-        *lock(&self.is_there) = true;
+        lock(&self.state).is_there = true;
+        self.changed.notify_all();
+    }
+
+    fn hurry(&self) {
+        lock(&self.state).hurried = true;
         self.changed.notify_all();
     }
 
     fn is_there(&self) -> bool {
-        *lock(&self.is_there)
+        lock(&self.state).is_there
     }
 
-    fn wait(&self, until: Option<Moment>) {
-        let mut is_there = lock(&self.is_there);
-        while !*is_there {
-            let left = until.map_or(Duration::MAX, |until| until.duration_since(Moment::now()));
+    /// Waits for the end, until then at most; for as long as nobody is in a hurry, if it is for the
+    /// `grace`.
+    fn wait(&self, until: Option<Moment>, grace: bool) {
+        let mut state = lock(&self.state);
+        while !state.is_there {
+            let left = state.left(until, grace);
             if left.is_zero() {
                 return;
             }
-            let waited = self.changed.wait_timeout(is_there, left);
-            is_there = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The time until then, if nobody is in a hurry.
+    fn left(&self, until: Option<Moment>) -> Duration {
+        lock(&self.state).left(until, true)
+    }
+}
+
+impl EndState {
+    fn left(&self, until: Option<Moment>, grace: bool) -> Duration {
+        match until {
+            _ if grace && self.hurried => Duration::ZERO,
+            Some(until) => until.duration_since(Moment::now()),
+            None => Duration::MAX,
         }
     }
 }

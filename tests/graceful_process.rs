@@ -166,6 +166,19 @@ fn a_body_that_returns_in_its_shield_has_its_own_exit_code() {
     assert!(errors.contains(drained), "{errors}");
 }
 
+/// What it has to wait for is forced then, and no more said to be there still than is.
+#[test]
+fn without_a_grace_all_is_forced_at_once() {
+    let mut program = Program::own("without_a_grace");
+    program.wait_for("begun");
+    program.signal("INT");
+    let Ended { lines, errors, .. } = program.end();
+    assert_eq!(lines.last().unwrap(), "ExitCode(unix_exit_status(130))", "{errors}");
+    assert!(lines.contains(&"dropped".into()));
+    let forced = "corymb: SIGINT: everything has ended\n1 coroutine forced, after the grace:\n";
+    assert!(errors.contains(forced), "{errors}");
+}
+
 #[test]
 fn sigterm_has_a_code_of_its_own_and_what_ends_at_once_is_not_told_of() {
     let mut program = Program::own("that_is_local");
@@ -282,6 +295,16 @@ mod programs {
                 with_context(Dispatcher::Main, async { ExitCode::from(7) }).await
             })
             .await
+        }
+        run(main);
+    }
+
+    #[test]
+    #[ignore = "a program"]
+    fn without_a_grace() {
+        #[corymb::main(grace = "0s")]
+        async fn main() {
+            scope(async |s| s.launch(hang("dropped")).join().await).await;
         }
         run(main);
     }

@@ -13,6 +13,9 @@ mod interrupts;
 /// How long what is left has to end, when the main function has returned or a signal has come.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// Without any, a shutdown would not wait for what it cancels, and report all of it.
+const LEAST_GRACE: Duration = Duration::from_millis(1);
+
 /// The options of the attribute.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -97,7 +100,7 @@ struct Program {
 impl Program {
     #[track_caller]
     fn start(options: Options) -> Self {
-        let grace = options.grace.unwrap_or(GRACE);
+        let grace = options.grace.unwrap_or(GRACE).max(LEAST_GRACE);
         let runtime = runtime(options, grace);
         let listen = || match Interrupts::listen(&runtime, grace) {
             Ok(interrupts) => interrupts,

@@ -5,9 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, PoisonError, mpsc};
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use corymb::prelude::*;
-use corymb::{FailureHandler, LocalRuntime, Runtime, RuntimeHandle, spawn_local};
+use corymb::{FailureHandler, LocalRuntime, Runtime, RuntimeHandle, blocking_scope, spawn_local};
+
+const LONG: Duration = Duration::from_secs(30);
 
 fn here() -> ThreadId {
     thread::current().id()
@@ -233,4 +236,70 @@ async fn in_virtual_time_a_run_serves_its_view_too() {
         assert_eq!(run_blocking(spawn_on(inner, async { 42 })), 42);
     })
     .await;
+}
+
+/// How a level of a nest blocks.
+#[derive(Clone, Copy)]
+enum Blocks {
+    ByRun,
+    ByScope,
+}
+
+/// Blocks in a coroutine, `depth` levels deep: each launches two children that need the processor,
+/// and the first of them is the next level. How many coroutines there were.
+fn nest(depth: usize, how: fn(usize) -> Blocks) -> usize {
+    if depth == 0 {
+        return 0;
+    }
+    let below = move || nest(depth - 1, how);
+    let children = match how(depth) {
+        Blocks::ByRun => run_blocking(scope(async |s| {
+            let (next, other) =
+                (s.spawn(async move { below() }), s.spawn(async { yield_now().await }));
+            other.await;
+            next.await
+        })),
+        Blocks::ByScope => blocking_scope(|s| {
+            let (next, other) = (s.spawn(async { below() }), s.spawn(async { yield_now().await }));
+            other.join();
+            next.join()
+        }),
+    };
+    children + 2
+}
+
+/// Each level gives the only processor back, and what it waits for takes it.
+#[test]
+fn sixty_four_levels_on_the_only_worker() {
+    let ways: [fn(usize) -> Blocks; 3] = [
+        |_| Blocks::ByRun,
+        |_| Blocks::ByScope,
+        |depth| if depth % 2 == 0 { Blocks::ByRun } else { Blocks::ByScope },
+    ];
+    for how in ways {
+        // The threads that block do not count against the limit.
+        let runtime = Runtime::builder().parallelism(1).max_pool_size(2).build().unwrap();
+        let nested = runtime.detached(async move { nest(64, how) });
+        assert_eq!(runtime.run_blocking(nested), 128);
+        let report = runtime.shutdown(LONG);
+        assert!(report.is_empty(), "{report}");
+    }
+}
+
+/// Eight nests at once, which take the only processor from each other on their way up and down.
+#[test]
+fn nests_beside_each_other_on_the_only_worker() {
+    let runtime = Runtime::builder().parallelism(1).max_pool_size(2).build().unwrap();
+    let ran = runtime.run_blocking(scope(async |s| {
+        let nests: Vec<_> = (0..8).map(|_| s.spawn(async { nest(8, |_| Blocks::ByRun) })).collect();
+        let mut ran = 0;
+        for nest in nests {
+            ran += nest.await;
+        }
+        ran
+    }));
+    assert_eq!(ran, 8 * 16);
+    // The processor is there for what comes then.
+    assert_eq!(runtime.run_blocking(runtime.detached(async { 1 })), 1);
+    assert_eq!(runtime.metrics().permits, 1);
 }

@@ -130,23 +130,53 @@ pub struct Unfinished {
     pub doing: Option<String>,
 }
 
+impl Unfinished {
+    /// Whether it has ended since, by force.
+    pub fn was_forced(&self) -> bool {
+        let seen = self.job.node().state.load();
+        seen.has(state::FORCED) && self.job.is_completed()
+    }
+}
+
 /// The coroutines below `job` that have not ended.
 pub fn unfinished(job: &Job) -> Vec<Unfinished> {
     let mut unfinished = Vec::new();
-    walk(job, |_, job, unlisted| {
-        if job.is_completed() {
+    walk(job, |_, job, unlisted| push(&mut unfinished, job, unlisted));
+    unfinished
+}
+
+/// As [`unfinished`], without those that wait for others alone: for their children, or, being a
+/// service, for its turn to end; nor what is below such a service.
+pub fn late(job: &Job) -> Vec<Unfinished> {
+    let mut late = Vec::new();
+    let mut service = None;
+    walk(job, |depth, job, unlisted| {
+        if service.is_some_and(|service| depth > service) {
             return;
         }
-        let of = |doing| Unfinished { job: job.clone(), who: job.who(), doing };
-        match job.is_coroutine() {
-            true => unfinished.push(of(wait_of(job))),
-            false => {
-                let child = "for a child of it that has not suspended yet";
-                unfinished.extend((0..unlisted).map(|_| of(Some(child.into()))));
-            }
+        let seen = job.node().state.load();
+        let serves = seen.has(state::PASSIVE) && !seen.has(state::CANCELLED);
+        service = serves.then_some(depth);
+        let waits = serves || job.is_coroutine() && seen.has(state::BODY_DONE);
+        if !waits {
+            push(&mut late, job, unlisted);
         }
     });
-    unfinished
+    late
+}
+
+fn push(unfinished: &mut Vec<Unfinished>, job: &Job, unlisted: usize) {
+    if job.is_completed() {
+        return;
+    }
+    let of = |doing| Unfinished { job: job.clone(), who: job.who(), doing };
+    match job.is_coroutine() {
+        true => unfinished.push(of(wait_of(job))),
+        false => {
+            let child = "for a child of it that has not suspended yet";
+            unfinished.extend((0..unlisted).map(|_| of(Some(child.into()))));
+        }
+    }
 }
 
 fn line(out: &mut dyn fmt::Write, depth: usize, job: &Job, unlisted: usize) -> fmt::Result {

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::current;
 use crate::dispatch::Dispatch;
+use crate::error::Who;
 use crate::failure::Failure;
 use crate::job::Job;
 pub use crate::local::{Garbage, Home};
@@ -93,6 +94,9 @@ pub unsafe trait RuntimeHooks: Clock + Any {
     fn timeout_late(&self, late: &LateTimeout) {
         eprintln!("corymb: {late}");
     }
+
+    /// A coroutine whose cancellation a shield held off has ended before it was forced.
+    fn drained(&self, _who: &Who) {}
 
     /// Whether coroutines are put into the tree's lists at their launch, and not only when they
     /// suspend for the first time: it costs a lock, and shows them from the start.

@@ -19,6 +19,7 @@ mod handlers;
 mod join;
 mod token;
 
+pub(crate) use grace::tell_when_drained;
 pub use handlers::{Completion, Registration};
 pub use join::Join;
 use token::token;

@@ -67,7 +67,7 @@ pub mod internal {
     pub use crate::coroutine::unwind_cancelled;
     pub use crate::current::runs_as;
     pub use crate::dispatch::{Occupied, hop, occupy};
-    pub use crate::dump::{Unfinished, name_of_cell, unfinished};
+    pub use crate::dump::{Unfinished, late, name_of_cell, unfinished};
     pub use crate::error::refused_by_shutdown;
     pub use crate::failure::{report_blocked_run, report_here, wake_all};
     pub use crate::prim;

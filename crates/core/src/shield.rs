@@ -29,7 +29,7 @@ use pin_project::pin_project;
 
 use crate::budget::Budget;
 use crate::current;
-use crate::job::{Job, Registration};
+use crate::job::{Job, Registration, tell_when_drained};
 use crate::node::cancel::lift_shield;
 use crate::node::side::{Shields, Side};
 use crate::node::{NodeRef, state, tree};
@@ -237,6 +237,7 @@ impl Drop for Raised {
         for unit in self.units.drain(..) {
             let is_last = unit.side().is_some_and(|side| self.kind.count(side).lower());
             if is_last && current::is_marked(&unit) {
+                tell_when_drained(&unit);
                 tree::wake_unit(&unit);
             }
         }

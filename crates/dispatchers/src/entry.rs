@@ -3,17 +3,26 @@
 use std::process::{ExitCode, Termination};
 use std::time::Duration;
 
-use crate::Runtime;
+use corymb_core::Cancelled;
 
-/// How long the program waits, when its main function has returned, for the end of what that left
-/// behind.
+use crate::Runtime;
+use interrupts::Interrupts;
+
+mod interrupts;
+
+/// How long what is left has to end, when the main function has returned or a signal has come.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Without any, a shutdown would not wait for what it cancels, and report all of it.
+const LEAST_GRACE: Duration = Duration::from_millis(1);
 
 /// The options of the attribute.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     parallelism: Option<usize>,
     name: Option<&'static str>,
+    grace: Option<Duration>,
+    deaf: bool,
 }
 
 impl Options {
@@ -34,10 +43,22 @@ impl Options {
     pub fn name(self, name: &'static str) -> Self {
         Self { name: Some(name), ..self }
     }
+
+    /// How long what is left has to end, when the main function has returned or a signal has come.
+    #[must_use]
+    pub fn grace(self, grace: Duration) -> Self {
+        Self { grace: Some(grace), ..self }
+    }
+
+    /// Whether signals end the program in order.
+    #[must_use]
+    pub fn signals(self, signals: bool) -> Self {
+        Self { deaf: !signals, ..self }
+    }
 }
 
 /// Runs `future` as a coroutine of a runtime of its own, reports what it returned, and shuts the
-/// runtime down.
+/// runtime down: then, or when a signal asks for it.
 ///
 /// # Panics
 ///
@@ -49,7 +70,9 @@ where
     F: Future<Output = T> + Send + 'static,
 {
     // The report is made in the coroutine, so that what it reports need not be `Send`.
-    runtime(options).run_main(async { future.await.report() })
+    let program = Program::start(options);
+    let ended = program.runtime.try_run_main(async { future.await.report() });
+    program.end(ended)
 }
 
 /// As [`main`], with the future on the calling thread, which serves the main loop beside it.
@@ -63,12 +86,46 @@ where
     T: Termination,
     F: Future<Output = T>,
 {
-    runtime(options).run_main_local(async { future.await.report() })
+    let program = Program::start(options);
+    let ended = program.runtime.try_run_main_local(async { future.await.report() });
+    program.end(ended)
+}
+
+struct Program {
+    // Signals are listened to until the runtime has been shut down.
+    runtime: Runtime,
+    interrupts: Option<Interrupts>,
+}
+
+impl Program {
+    #[track_caller]
+    fn start(options: Options) -> Self {
+        let grace = options.grace.unwrap_or(GRACE).max(LEAST_GRACE);
+        let runtime = runtime(options, grace);
+        let listen = || match Interrupts::listen(&runtime, grace) {
+            Ok(interrupts) => interrupts,
+            Err(error) => panic!(
+                "#[corymb::main] cannot handle signals: {error}; `signals = false` does without"
+            ),
+        };
+        let interrupts = (!options.deaf).then(listen);
+        Self { runtime, interrupts }
+    }
+
+    /// What the body has returned stands; one that a signal has ended has the code for that.
+    #[track_caller]
+    fn end(self, ended: Result<ExitCode, Cancelled>) -> ExitCode {
+        let interrupted = self.interrupts.as_ref().and_then(Interrupts::body_ended);
+        match (ended, interrupted) {
+            (Ok(code), _) | (Err(_), Some(code)) => code,
+            (Err(cancelled), None) => panic!("the main coroutine was {cancelled}"),
+        }
+    }
 }
 
 #[track_caller]
-fn runtime(options: Options) -> Runtime {
-    let mut builder = Runtime::builder().drop_grace(GRACE);
+fn runtime(options: Options, grace: Duration) -> Runtime {
+    let mut builder = Runtime::builder().drop_grace(grace);
     if let Some(parallelism) = options.parallelism {
         builder = builder.parallelism(parallelism);
     }

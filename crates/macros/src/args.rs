@@ -1,5 +1,7 @@
 //! The options of an attribute: `flag` or `name = literal`, separated by commas.
 
+use std::time::Duration;
+
 use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
@@ -18,7 +20,9 @@ pub(crate) struct Known {
 pub(crate) enum Takes {
     Nothing,
     Integer,
+    Bool,
     Text,
+    Duration,
 }
 
 impl Known {
@@ -27,7 +31,9 @@ impl Known {
         match self.takes {
             Takes::Nothing => self.name.into(),
             Takes::Integer => format!("{} = 4", self.name),
+            Takes::Bool => format!("{} = false", self.name),
             Takes::Text => format!("{} = \"..\"", self.name),
+            Takes::Duration => format!("{} = \"2s\"", self.name),
         }
     }
 }
@@ -97,6 +103,26 @@ impl Args {
         }
     }
 
+    pub(crate) fn boolean(&self, name: &str) -> Option<bool> {
+        match self.get(name) {
+            Some((_, Some(Lit::Bool(value)))) => Some(value.value),
+            _ => None,
+        }
+    }
+
+    /// A whole number with a unit, as in `"500ms"`.
+    pub(crate) fn duration(&self, name: &str) -> Result<Option<Duration>> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let duration = parse_duration(&text.value()).ok_or_else(|| {
+            let message = format!(
+                "`{name}` takes a whole number with one of the units `ms`, `s` and `min`, such as \
+                 `{name} = \"2s\"` or `{name} = \"500ms\"`"
+            );
+            Error::new(text.span(), message)
+        })?;
+        Ok(Some(duration))
+    }
+
     /// The module that stands for `corymb`.
     pub(crate) fn krate(&self) -> Result<Path> {
         let Some(text) = self.text("crate") else { return Ok(syn::parse_quote!(::corymb)) };
@@ -123,15 +149,31 @@ fn check(known: &Known, name: &Ident, value: Option<Expr>) -> Result<Option<Lit>
     match (known.takes, value) {
         (Takes::Nothing, None) => return Ok(None),
         (Takes::Integer, Some(Expr::Lit(ExprLit { lit: lit @ Lit::Int(_), .. })))
-        | (Takes::Text, Some(Expr::Lit(ExprLit { lit: lit @ Lit::Str(_), .. }))) => {
-            return Ok(Some(lit));
-        }
+        | (Takes::Bool, Some(Expr::Lit(ExprLit { lit: lit @ Lit::Bool(_), .. })))
+        | (
+            Takes::Text | Takes::Duration,
+            Some(Expr::Lit(ExprLit { lit: lit @ Lit::Str(_), .. })),
+        ) => return Ok(Some(lit)),
         _ => {}
     }
     let takes = match known.takes {
         Takes::Nothing => "no value",
         Takes::Integer => "an integer literal",
+        Takes::Bool => "`true` or `false`",
         Takes::Text => "a string literal",
+        Takes::Duration => "a duration in a string literal",
     };
     Err(Error::new(span, format!("`{name}` takes {takes}: write `{}`", known.usage())))
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let unit = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit);
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "min" => number.checked_mul(60).map(Duration::from_secs),
+        _ => None,
+    }
 }

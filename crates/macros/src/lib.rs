@@ -25,17 +25,37 @@ use proc_macro::TokenStream;
 /// Runs an `async fn main` as the program's first coroutine.
 ///
 /// What it returns is reported as that of any `main`, and need not be `Send`. The runtime is shut
-/// down when it has returned: what is left is cancelled, and has one second to end.
+/// down when it has returned: what is left is cancelled, and has the grace to end.
 ///
 /// | option | |
 /// | --- | --- |
 /// | `parallelism = 4` | the number of processors, by default the machine's |
 /// | `name = "x"` | the name of the runtime, for dumps, errors and threads |
+/// | `grace = "2s"` | how long what is left has to end, in `ms`, `s` or `min`; by default one second |
+/// | `signals = false` | Ctrl-C is not handled |
 /// | `local` | the body stays on the thread that called `main`, and need not be `Send` |
 /// | `crate = "path"` | the module that stands for `corymb`: see the page of `corymb_macros` |
 ///
 /// Without `local` the body is a coroutine of the pool. Either way the thread that called `main`
 /// serves `Dispatcher::Main`.
+///
+/// # Ctrl-C
+///
+/// Ctrl-C (`SIGINT`), and on Unix `SIGTERM`, shuts the runtime down: the body and all else is
+/// cancelled with the cause `Shutdown`, and what is behind a `soft_shield` goes on, until it is done
+/// or the grace is over. A second one ends the grace at once, and the program within a second or two,
+/// whatever its code does. What did not end at once is told on stderr, as a `ShutdownReport`:
+/// drained, forced, or still there, with the place of its launch.
+///
+/// The exit code is the body's if that has returned, behind a shield for example; else 128 and the
+/// number of the signal, so 130 after Ctrl-C and 143 after `SIGTERM`. On Windows Ctrl-Break is as
+/// Ctrl-C.
+///
+/// A signal that comes when the body has returned ends the grace of what that has left behind.
+///
+/// With `signals = false` nothing is handled, and the program may handle what it likes. A handler that
+/// it sets nevertheless takes the place of this one on Unix, if it goes by `sigaction` (`ctrlc` does).
+/// No other way to run a runtime handles signals.
 ///
 /// # Examples
 ///

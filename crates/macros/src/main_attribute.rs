@@ -12,6 +12,8 @@ const NAME: &str = "#[corymb::main]";
 const KNOWN: &[Known] = &[
     Known { name: "parallelism", takes: Takes::Integer },
     Known { name: "name", takes: Takes::Text },
+    Known { name: "grace", takes: Takes::Duration },
+    Known { name: "signals", takes: Takes::Bool },
     Known { name: "local", takes: Takes::Nothing },
     Known { name: "crate", takes: Takes::Text },
 ];
@@ -62,5 +64,10 @@ fn options(args: &Args) -> Result<TokenStream> {
     });
     let parallelism = parallelism.transpose()?;
     let name = args.text("name").map(|value| quote!(.name(#value)));
-    Ok(quote!(#parallelism #name))
+    let grace = args.duration("grace")?.map(|grace| {
+        let (seconds, nanos) = (grace.as_secs(), grace.subsec_nanos());
+        quote!(.grace(::core::time::Duration::new(#seconds, #nanos)))
+    });
+    let signals = args.boolean("signals").map(|signals| quote!(.signals(#signals)));
+    Ok(quote!(#parallelism #name #grace #signals))
 }

@@ -4,6 +4,7 @@
 mod corymb {
     pub(crate) mod __private {
         use std::process::{ExitCode, Termination};
+        use std::time::Duration;
 
         use corymb_testing::TestRuntime;
 
@@ -11,6 +12,8 @@ mod corymb {
         pub(crate) struct Options {
             parallelism: Option<usize>,
             name: Option<&'static str>,
+            grace: Option<Duration>,
+            signals: Option<bool>,
         }
 
         impl Options {
@@ -25,6 +28,14 @@ mod corymb {
             pub(crate) fn name(self, name: &'static str) -> Self {
                 Self { name: Some(name), ..self }
             }
+
+            pub(crate) fn grace(self, grace: Duration) -> Self {
+                Self { grace: Some(grace), ..self }
+            }
+
+            pub(crate) fn signals(self, signals: bool) -> Self {
+                Self { signals: Some(signals), ..self }
+            }
         }
 
         pub(crate) fn main<T, F>(options: Options, future: F) -> ExitCode
@@ -32,8 +43,14 @@ mod corymb {
             T: Termination,
             F: Future<Output = T> + Send + 'static,
         {
-            let given = options != Options::new();
-            assert!(!given || options == Options::new().parallelism(4).name("x"), "{options:?}");
+            let all = Options::new().parallelism(4).name("x").signals(false);
+            let known = [
+                Options::new(),
+                all,
+                Options::new().grace(Duration::from_millis(1500)),
+                Options::new().grace(Duration::from_secs(120)).signals(true),
+            ];
+            assert!(known.contains(&options), "{options:?}");
             TestRuntime::new().run(async { future.await.report() })
         }
     }
@@ -50,6 +67,16 @@ mod plain {
     }
 }
 
+mod with_graces {
+    #[corymb_macros::main(grace = "1500ms", crate = "crate::corymb")]
+    pub(crate) async fn main() {}
+
+    pub(crate) mod long {
+        #[corymb_macros::main(grace = "2min", signals = true, crate = "crate::corymb")]
+        pub(crate) async fn main() {}
+    }
+}
+
 mod with_options {
     use std::error::Error;
 
@@ -57,7 +84,7 @@ mod with_options {
 
     /// Attributes and visibility stay, and the error need not be `Send`.
     #[must_use]
-    #[corymb_macros::main(parallelism = 4, name = "x", crate = "crate::corymb")]
+    #[corymb_macros::main(parallelism = 4, name = "x", signals = false, crate = "crate::corymb")]
     pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
         yield_now().await;
         let answer: u32 = "forty-two".parse()?;
@@ -74,4 +101,11 @@ fn main_is_a_plain_function() {
 #[test]
 fn options_and_an_error_go_through() {
     assert_eq!(format!("{:?}", with_options::main()), format!("{:?}", ExitCode::FAILURE));
+}
+
+#[test]
+fn graces_have_units() {
+    for main in [with_graces::main, with_graces::long::main] {
+        assert_eq!(format!("{:?}", main()), format!("{:?}", ExitCode::SUCCESS));
+    }
 }

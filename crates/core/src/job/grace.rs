@@ -8,6 +8,8 @@ use super::Job;
 use crate::coroutine::Coroutine;
 use crate::error::{CancelCause, Cancelled};
 use crate::node::cancel::{cancel, cancel_softly};
+use crate::node::side::Handler;
+use crate::node::{Kind, Node, NodeRef, state};
 use crate::time::sleep;
 
 impl Job {
@@ -50,4 +52,26 @@ impl Job {
         timer.dispatch();
         self.on_completion(move |_| Coroutine::end_orphan(kept));
     }
+}
+
+/// A shield has held off the cancellation of `unit` and is over. If that is a coroutine, its runtime
+/// is told when it has ended, unless it had to be forced.
+pub(crate) fn tell_when_drained(unit: &NodeRef) {
+    let is_forced = |seen: state::Snapshot| seen.has(state::FORCED);
+    if unit.kind() != Kind::Coroutine || is_forced(unit.state.load()) {
+        return;
+    }
+    let (side, _) = unit.make_side();
+    if std::mem::replace(&mut side.lock().held, true) {
+        return;
+    }
+    let job = Job::from_node(unit.clone());
+    let Some(runtime) = job.with_context(|context| Arc::clone(&context.runtime)) else { return };
+    let who = job.who();
+    let tell = move |node: &Node| {
+        if !is_forced(node.state.load()) {
+            runtime.drained(&who);
+        }
+    };
+    job.register(Handler::Completion(Box::new(tell)), state::ENDED);
 }

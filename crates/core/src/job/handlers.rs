@@ -131,7 +131,7 @@ impl Job {
     }
 
     /// Keeps `handler`, or runs it if `late` has happened.
-    fn register(&self, handler: Handler, late: u64) -> Registration {
+    pub(super) fn register(&self, handler: Handler, late: u64) -> Registration {
         let (side, _) = self.0.make_side();
         if matches!(handler, Handler::Cancelling(_)) {
             self.list();

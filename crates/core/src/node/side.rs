@@ -140,6 +140,8 @@ pub(crate) struct Inner {
     pub(crate) deadline: Option<(Instant, &'static Location<'static>)>,
     /// Of a region that has one: what it does before it ends.
     pub(crate) cleanup: Option<Cleanup>,
+    /// Of a coroutine: a shield has held off its cancellation and is over.
+    pub(crate) held: bool,
     /// Of a coroutine in which there is a region with a cleanup.
     pub(crate) cleanups: Option<Box<Cleanups>>,
 }
@@ -185,6 +187,7 @@ impl Side {
                 id: 0,
                 deadline: None,
                 cleanup: None,
+                held: false,
                 cleanups: None,
             }),
             moves: UnsafeCell::new(None),

@@ -38,7 +38,7 @@
 //!    thread counts each lending. So who saw it a while ago can take it by a compare-exchange, and
 //!    fails if the thread was back meanwhile.
 //!
-//! Models: `pool/loom.rs`.
+//! Models: `pool/loom.rs`; runs inside of each other, exhaustively: `pool/owner/tests.rs`.
 
 use corymb_core::internal::prim::atomic::{AtomicU64, Ordering};
 
@@ -160,3 +160,6 @@ impl Owner {
         self.0.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 }
+
+#[cfg(all(test, not(loom), not(miri)))]
+mod tests;

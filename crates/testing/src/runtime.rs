@@ -15,7 +15,7 @@ use corymb_core::{Job, JoinError, Scope};
 
 use crate::choices::Decision;
 use crate::tree::tree;
-use crate::world::World;
+use crate::world::{Inside, World};
 
 /// How many polls a moment may have: far more than a test needs, and still a second or so.
 const POLL_LIMIT: usize = 1_000_000;
@@ -285,7 +285,8 @@ impl TestRuntime {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let output = self.run_launched(|scope| scope.spawn_local(future).outcome());
+        let inside = self.begin();
+        let output = self.run_launched(inside, self.scope().spawn_local(future).outcome());
         if let Err(report) = self.check() {
             panic!("{report}");
         }
@@ -299,22 +300,29 @@ impl TestRuntime {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.run_launched(|scope| scope.spawn(future).outcome())
+        let inside = self.begin();
+        self.run_launched(inside, self.scope().spawn(future).outcome())
     }
 
-    /// Runs what `launch` launches under the root to its end.
+    /// Enters the runtime, which is the only one here.
     #[track_caller]
-    fn run_launched<T, O>(&self, launch: impl FnOnce(Scope) -> O) -> T
-    where
-        O: Future<Output = Result<T, JoinError>>,
-    {
+    fn begin(&self) -> Inside {
         assert!(
             hooks::try_with(|_| ()).is_none(),
             "a test runtime cannot run inside of another runtime: await the future there, or call \
              this in a plain #[test]"
         );
-        let _inside = self.world.enter();
-        let mut body = std::pin::pin!(launch(self.scope()));
+        self.world.enter()
+    }
+
+    /// Runs a child of the root to its end.
+    #[track_caller]
+    fn run_launched<T>(
+        &self,
+        _inside: Inside,
+        body: impl Future<Output = Result<T, JoinError>>,
+    ) -> T {
+        let mut body = std::pin::pin!(body);
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         let waker = Waker::from(Arc::clone(&woken));
         let outcome = self.drive(self.poll_limit, Instant::FAR_FUTURE, || {

@@ -303,3 +303,16 @@ fn a_runtime_that_ends_inside_another_one_leaves_that_in_place() {
         assert_eq!(elapsed(), ms(10));
     });
 }
+
+#[test]
+fn a_body_is_launched_where_it_is_run() {
+    let here = || corymb_core::Job::current().unwrap().launched_at();
+    let runtime = TestRuntime::new();
+    let (run, run_local) = (line!() + 1, line!() + 2);
+    let sent = runtime.run(async move { here() });
+    let local = runtime.run_local(async move { here() });
+    assert_eq!(
+        [sent, local].map(|it| (it.file(), it.line())),
+        [run, run_local].map(|line| (file!(), line))
+    );
+}

@@ -485,12 +485,14 @@ impl Frame {
         }
     }
 
-    fn is_shield(&self) -> bool {
-        match self.node {
-            // SAFETY: the frame keeps the node.
-            FrameNode::Made(node) => unsafe { node.as_ref() }.state.load().has(state::SHIELD),
-            _ => false,
-        }
+    fn shield(&self) -> Option<Shield> {
+        let FrameNode::Made(node) = self.node else { return None };
+        // SAFETY: the frame keeps the node.
+        let seen = unsafe { node.as_ref() }.state.load();
+        seen.has(state::SHIELD).then(|| match seen.has(state::SOFT) {
+            true => Shield::Soft,
+            false => Shield::Hard,
+        })
     }
 
     #[inline]
@@ -546,12 +548,24 @@ fn frames_here<'a>() -> impl Iterator<Item = &'a Frame> {
     })
 }
 
-/// As [`frames_here`], up to the innermost shield.
-fn frames_to_shield<'a>() -> impl Iterator<Item = &'a Frame> {
-    let mut inside = true;
-    frames_here().take_while(move |frame| {
-        let here = inside;
-        inside &= !frame.is_shield();
+/// What a shield holds off.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shield {
+    /// What has a grace, which a deadline has not.
+    Soft,
+    /// Everything.
+    Hard,
+}
+
+/// As [`frames_here`], up to the innermost shield that is not soft; with whether they are beyond one
+/// that is.
+fn frames_to_shield<'a>() -> impl Iterator<Item = (&'a Frame, bool)> {
+    let (mut inside, mut beyond_soft) = (true, false);
+    frames_here().map_while(move |frame| {
+        let here = inside.then_some((frame, beyond_soft));
+        let shield = frame.shield();
+        inside &= shield != Some(Shield::Hard);
+        beyond_soft |= shield == Some(Shield::Soft);
         here
     })
 }
@@ -765,38 +779,52 @@ fn root() -> Option<NodeRef> {
 /// Whether a cancellation is due for the code that asks: of its coroutine, or of a region that it
 /// runs in, up to the next shield.
 pub(crate) fn is_cancelled() -> bool {
-    is_cancelled_in(frames_to_shield())
+    frames_to_shield().any(|(frame, beyond_soft)| match beyond_soft {
+        // What is forced has marked the shield too.
+        true => frame.is_overdue(),
+        false => frame.is_cancelled(),
+    })
 }
 
 /// Whether one would be due for the code that asks if there were no shields.
 pub(crate) fn is_cancelled_outside() -> bool {
-    is_cancelled_in(frames_here())
+    frames_here().any(Frame::is_cancelled)
 }
 
-fn is_cancelled_in<'a>(mut frames: impl Iterator<Item = &'a Frame>) -> bool {
-    frames.any(|frame| match frame.node {
-        // SAFETY: the frame keeps the node, and its body is running here, so it has not ended.
-        FrameNode::Made(node) if frame.is_coroutine() => unsafe { node.as_ref().is_cancelled() },
-        // Its own mark alone: a region that was moved may lose its parent at any moment, by the end
-        // of the coroutine that opened it, on another thread. One that was not has its parent among
-        // these frames.
-        // SAFETY: the frame keeps the node.
-        FrameNode::Made(node) => is_over(unsafe { node.as_ref() }),
-        // SAFETY: valid while the frame is entered.
-        FrameNode::Lazy(lazy) => unsafe { &*lazy }.is_expired(),
-        FrameNode::Section(_) | FrameNode::Bound | FrameNode::Outside => false,
-    })
+impl Frame {
+    /// Whether what it is of is cancelled, or its deadline has passed.
+    fn is_cancelled(&self) -> bool {
+        let is_marked = match self.node {
+            // SAFETY: the frame keeps the node, and its body is running here, so it has not ended.
+            FrameNode::Made(node) if self.is_coroutine() => unsafe { node.as_ref().is_cancelled() },
+            // Its own mark alone: a region that was moved may lose its parent at any moment, by the
+            // end of the coroutine that opened it, on another thread. One that was not has its parent
+            // among the frames.
+            // SAFETY: the frame keeps the node.
+            FrameNode::Made(node) => is_marked(unsafe { node.as_ref() }),
+            _ => false,
+        };
+        is_marked || self.is_overdue()
+    }
+
+    fn is_overdue(&self) -> bool {
+        match self.node {
+            FrameNode::Made(_) if self.is_coroutine() => false,
+            FrameNode::Made(node) => {
+                // SAFETY: the frame keeps the node.
+                unsafe { node.as_ref() }.deadline().is_some_and(|deadline| deadline <= now())
+            }
+            // SAFETY: valid while the frame is entered.
+            FrameNode::Lazy(lazy) => unsafe { &*lazy }.is_expired(),
+            FrameNode::Section(_) | FrameNode::Bound | FrameNode::Outside => false,
+        }
+    }
 }
 
-/// Whether a region is cancelled, or its deadline has passed.
-fn is_over(region: &Node) -> bool {
-    is_marked(region) || region.deadline().is_some_and(|deadline| deadline <= now())
-}
-
-/// The tightest deadline in force for the code that asks, up to the next shield.
+/// The tightest deadline in force for the code that asks, up to the next shield that is not soft.
 pub(crate) fn deadline() -> Option<Instant> {
     let mut all = Vec::new();
-    for frame in frames_to_shield() {
+    for (frame, _) in frames_to_shield() {
         match frame.node {
             FrameNode::Made(node) if frame.is_coroutine() => {
                 // SAFETY: polled here, so unended.
@@ -825,7 +853,7 @@ unsafe fn deadline_above(coroutine: NonNull<Node>) -> Option<Instant> {
         let node = unsafe { at.as_ref() };
         tightest = tightest.into_iter().chain(node.deadline()).min();
         match node.parent {
-            Some(parent) if !node.state.load().has(state::SHIELD) => at = parent,
+            Some(parent) if !node.state.load().has_hard_shield() => at = parent,
             _ => return tightest,
         }
     }

@@ -149,7 +149,8 @@ impl fmt::Display for Failure {
             Self::CleanupDropped { registered_at, grace: Some(grace) } => write!(
                 f,
                 "the cleanup registered at {registered_at} was dropped: it had not ended after \
-                 {grace:?}; give it more time with Finally::grace"
+                 {grace:?}; let it end earlier, or, if it is that of a `finally`, give it \
+                 more time with Finally::grace"
             ),
             Self::CleanupDropped { registered_at, grace: None } => write!(
                 f,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corymb_core::time::{deadline, now, sleep, time_left, with_deadline, with_timeout};
-use corymb_core::{CancelCause, cancel_scope, is_cancelled, scope, shield, yield_now};
+use corymb_core::{CancelCause, cancel_scope, is_cancelled, scope, shield, soft_shield, yield_now};
 
 use crate::common::{Harness, Trace};
 
@@ -171,4 +171,35 @@ fn code_that_computes_sees_it_pass() {
         rounds
     });
     assert_eq!(rounds, 3);
+}
+
+/// It holds off what has a grace, which a deadline has not.
+#[test]
+fn a_soft_shield_lets_deadlines_be_seen() {
+    let rt = Harness::new();
+    let hooks = Arc::clone(&rt.hooks);
+    let inner = async move || {
+        assert_eq!(time_left(), Some(2 * SECOND));
+        shield(async { assert_eq!((time_left(), is_cancelled()), (None, false)) }).await;
+        sleep(SECOND).await;
+        assert_eq!((time_left(), is_cancelled()), (Some(SECOND), false));
+        hooks.pass(SECOND);
+        assert!(is_cancelled());
+        shield(async { assert!(!is_cancelled()) }).await;
+    };
+    let child = rt.spawn(async move {
+        let lazy = with_timeout(2 * SECOND, soft_shield(inner())).await;
+        let made = with_timeout(2 * SECOND, scope(async |_| soft_shield(inner()).await)).await;
+        let scoped = cancel_scope(async |c| {
+            c.set_deadline(now() + 2 * SECOND);
+            soft_shield(inner()).await;
+        })
+        .await;
+        (lazy.is_ok(), made.is_ok(), scoped.is_ok())
+    });
+    for _ in 0..10 {
+        rt.run();
+        rt.pass(SECOND);
+    }
+    assert_eq!(rt.block_on(child), (true, true, true));
 }

@@ -218,3 +218,25 @@ fn services_and_children_end_on_threads() {
         assert_eq!(trace.get(), ["third", "second", "first"]);
     }
 }
+
+#[test]
+fn one_begins_in_the_call_and_so_is_never_ended_unbegun() {
+    let rt = Harness::new();
+    let trace = Trace::default();
+    let (t, service) = (trace.clone(), trace.clone());
+    rt.scope().launch(scope(async move |s| {
+        s.service(finally(
+            {
+                let trace = service.clone();
+                async move {
+                    trace.add("begins");
+                    pending::<()>().await;
+                }
+            },
+            move || async move { service.add("cleans up") },
+        ));
+        t.add("body");
+    }));
+    rt.run();
+    assert_eq!(trace.get(), ["begins", "body", "cleans up"]);
+}

@@ -71,7 +71,8 @@ impl<T: AsyncClose> AsyncGuard<T> {
 
     /// Closes the value, and waits for the end of that.
     ///
-    /// A failure of it is one of the job that the guard belongs to.
+    /// A failure of it is one in the scope around the job that the guard belongs to; the code here
+    /// goes on.
     ///
     /// # Cancel safety
     ///

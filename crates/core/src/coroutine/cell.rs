@@ -184,7 +184,7 @@ pub(crate) enum Start {
     Lazy,
     /// In the code that launches it.
     Undispatched,
-    /// As `Dispatched`; it serves the others, and ends after them.
+    /// As `Undispatched`; it serves the others, and ends after them.
     Service,
 }
 
@@ -243,7 +243,8 @@ where
     // SAFETY: born SCHEDULED.
     let coroutine = unsafe { Coroutine::from_node(node) };
     match start {
-        Start::Undispatched => coroutine.begin_here(),
+        // A service is ended by the end of the others, which may come before any dispatch.
+        Start::Undispatched | Start::Service => coroutine.begin_here(),
         _ => coroutine.begin(),
     }
     reference

@@ -155,6 +155,11 @@ impl Snapshot {
         self.0 >> 32
     }
 
+    /// Whether a deadline further out does not get here.
+    pub(crate) fn has_hard_shield(self) -> bool {
+        self.has(SHIELD) && !self.has(SOFT)
+    }
+
     /// Invariant 6.
     #[inline(always)]
     pub(crate) fn is_unique(self) -> bool {

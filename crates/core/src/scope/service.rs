@@ -12,6 +12,9 @@ use crate::job::Job;
 impl Scope {
     /// Launches a *service*: a child that the scope does not wait for, and that outlives the others.
     ///
+    /// It begins in the call, and goes on by its dispatcher after its first suspension: so what it
+    /// has to clean up is there whenever it is ended.
+    ///
     /// When the body and all ordinary children have ended, however that came about, the services are
     /// cancelled, with the cause [`ScopeEnded`](crate::CancelCause::ScopeEnded), one after another:
     /// the last one that was launched first, and the next when that has ended, with all below it.

@@ -56,10 +56,11 @@ use crate::with_context::{come_back, is_astray, is_held_off};
 /// let elapsed = run_blocking(late).unwrap_err();
 /// assert!(elapsed.to_string().starts_with("not done within 1ms"));
 /// assert_eq!(elapsed.place().file(), file!());
+/// assert_eq!(std::io::Error::from(elapsed).kind(), std::io::ErrorKind::TimedOut);
 /// ```
 // Boxed, so that a result with it is two words, which stay in registers where nothing elapses.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not done within {} ({})", .0.limit, .0.place)]
+#[error("not done {} ({})", .0.limit, .0.place)]
 pub struct Elapsed(Box<Details>);
 
 #[derive(Clone, PartialEq, Eq)]
@@ -72,6 +73,13 @@ impl Elapsed {
     /// Where the timeout was made.
     pub fn place(&self) -> &'static Location<'static> {
         self.0.place
+    }
+}
+
+/// With [`TimedOut`](std::io::ErrorKind::TimedOut): for a `?` among calls that do I/O.
+impl From<Elapsed> for std::io::Error {
+    fn from(elapsed: Elapsed) -> Self {
+        Self::new(std::io::ErrorKind::TimedOut, elapsed)
     }
 }
 
@@ -92,8 +100,8 @@ enum Given {
 impl std::fmt::Display for Given {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::After(duration) => write!(f, "{duration:?}"),
-            Self::Until => f.write_str("the deadline"),
+            Self::After(duration) => write!(f, "within {duration:?}"),
+            Self::Until => f.write_str("by the deadline"),
         }
     }
 }

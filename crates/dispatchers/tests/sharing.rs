@@ -1,9 +1,10 @@
 //! One pool for computing and for blocking: who runs, how many, and who makes up for whom.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use corymb_core::hooks::{self, RuntimeHooks};
 use corymb_core::time::sleep;
 use corymb_core::{
     Deferred, Dispatch, Dispatcher, Scope, is_cancelled, scope, spawn_on, suspend_cancellable,
-    yield_now,
+    with_context, yield_now,
 };
 use corymb_dispatchers::{Builder, Metrics, Runtime, WorkerBlocked, launch_detached, run_blocking};
 
@@ -820,6 +821,116 @@ fn a_coroutine_that_yields_on_io_stays_on_its_thread() {
     }));
     assert!(rt.shutdown(LONG).is_empty());
     assert_eq!(started.load(Ordering::SeqCst), 2, "a worker and a spare");
+}
+
+/// Launches a child whose first poll is inside of this one, and which gives way; it has to go on
+/// while this poll blocks.
+async fn blocks_for_a_child_that_began_inside(unconfined: bool) {
+    scope(async |s| {
+        let (tell, told) = channel();
+        let child = async move {
+            yield_now().await;
+            tell.send(()).unwrap();
+        };
+        match unconfined {
+            true => s.coroutine().on(Dispatcher::Unconfined).launch(child),
+            false => s.coroutine().undispatched().launch(child),
+        };
+        told.recv_timeout(LONG).unwrap();
+    })
+    .await;
+}
+
+#[test]
+fn what_gives_way_inside_of_a_poll_of_io_has_a_slot_of_its_own() {
+    let rt = builder(1).io_parallelism(2).build().unwrap();
+    rt.run_blocking(spawn_on(Dispatcher::Io, blocks_for_a_child_that_began_inside(false)));
+    let view = || Dispatcher::Io.limited_parallelism(2);
+    rt.run_blocking(async {
+        spawn_on(view(), blocks_for_a_child_that_began_inside(false)).await;
+    });
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn what_gives_way_inside_of_a_poll_is_run_though_all_others_sleep() {
+    for unconfined in [false, true] {
+        // It is not told of, and not made up for.
+        let rt = builder(2).blocked_threshold(Duration::from_secs(3600)).build().unwrap();
+        let (release, released) = channel::<()>();
+        let blocking = rt.detached(async move {
+            released.recv().unwrap();
+            blocks_for_a_child_that_began_inside(unconfined).await;
+        });
+        while rt.metrics().sleeping != 1 {
+            thread::yield_now();
+        }
+        release.send(()).unwrap();
+        rt.run_blocking(blocking);
+        assert!(rt.shutdown(LONG).is_empty());
+    }
+}
+
+#[test]
+fn what_a_blocking_run_polls_for_a_view_of_io_and_gives_way_has_a_slot_of_its_own() {
+    let rt = builder(1).build().unwrap();
+    rt.run_blocking(async {
+        let two = Dispatcher::Io.limited_parallelism(2);
+        scope(async |s| {
+            let (release, released) = channel::<()>();
+            let (tell, told) = channel();
+            let other = s.coroutine().on(two.clone()).launch(async move {
+                tell.send(()).unwrap();
+                released.recv().unwrap();
+            });
+            s.coroutine().on(two.clone()).launch(async move {
+                told.recv().unwrap();
+                // Both places are taken, so this thread runs what the run launches there.
+                run_blocking(spawn_on(two, async move {
+                    let here = thread::current().id();
+                    release.send(()).unwrap();
+                    other.join().await;
+                    // Until it has the place that came free.
+                    while thread::current().id() == here {
+                        yield_now().await;
+                    }
+                }));
+            });
+        })
+        .await;
+    });
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn what_goes_home_to_a_view_of_io_does_not_wait_for_others_of_the_view_that_it_was_in() {
+    let rt = builder(1).build().unwrap();
+    rt.run_blocking(async {
+        let [home, other] = [1; 2].map(|n| Dispatcher::Io.limited_parallelism(n));
+        scope(async |s| {
+            let (tell, told) = channel();
+            let (there, blocks_there) = (other.clone(), other);
+            let blocking = s.coroutine().on(blocks_there).lazy();
+            let blocking = blocking.launch(async move { told.recv_timeout(LONG).unwrap() });
+            s.coroutine().on(home).launch(async move {
+                let mut section = Box::pin(with_context(there, async {
+                    // Behind this one in the other view.
+                    blocking.start();
+                    pending::<()>().await;
+                }));
+                poll_fn(|cx| match section.as_mut().poll(cx) {
+                    Poll::Pending if !blocking.is_active() => Poll::Pending,
+                    _ => Poll::Ready(()),
+                })
+                .await;
+                drop(section);
+                yield_now().await;
+                tell.send(()).unwrap();
+            });
+        })
+        .await;
+    });
+    assert!(rt.shutdown(LONG).is_empty());
 }
 
 #[test]

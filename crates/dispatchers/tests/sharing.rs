@@ -560,6 +560,33 @@ fn what_a_poll_that_blocks_has_woken_last_is_run_by_another_worker() {
 }
 
 #[test]
+fn what_a_poll_wakes_after_it_was_told_of_is_run_though_all_others_sleep() {
+    let (hook, events) = blocked_events();
+    let rt = builder(2).min_runnable(0).blocked_threshold(Duration::from_millis(2));
+    let rt = rt.on_worker_blocked(hook).build().unwrap();
+    let (wake, woken) = channel();
+    let (tell, told) = channel();
+    let waiting = rt.detached(async move {
+        suspend_cancellable(|waiting| wake.send(waiting).unwrap()).await.unwrap();
+        tell.send(()).unwrap();
+    });
+    let waiting_for = woken.recv().unwrap();
+    let (release, released) = channel::<()>();
+    let blocking = rt.detached(async move {
+        released.recv().unwrap();
+        waiting_for.resume(()).unwrap();
+        told.recv_timeout(LONG).unwrap();
+    });
+    events.recv().unwrap();
+    while rt.metrics().sleeping != 1 {
+        thread::yield_now();
+    }
+    release.send(()).unwrap();
+    rt.run_blocking(async { (blocking.await, waiting.await) });
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
 fn no_more_processors_are_kept_free_than_the_program_wants() {
     let (hook, events) = blocked_events();
     let rt = builder(2).min_runnable(0).blocked_threshold(Duration::from_millis(2));

@@ -72,8 +72,14 @@ impl Rounds {
             let name = self.pool.name_of(cell);
             let record = Record { name, site, since: watched.since, computes, lined: false };
             self.pool.tell_of(processor, poll, record);
-        } else if begins_to_block && let Some(record) = &mut processor.blocked.lock().record {
+            return;
+        }
+        if begins_to_block && let Some(record) = &mut processor.blocked.lock().record {
             record.computes = computes;
+        }
+        // What it has woken since lies in its slot, for which it calls nobody.
+        if processor.has_work_for_others() {
+            self.pool.submitted();
         }
     }
 

@@ -1,10 +1,11 @@
 //! One pool for computing and for blocking: who runs, how many, and who makes up for whom.
 
 use std::future::{pending, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex};
-use std::task::Poll;
+use std::task::{self, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use corymb_core::{
     with_context, yield_now,
 };
 use corymb_dispatchers::{Builder, Metrics, Runtime, WorkerBlocked, launch_detached, run_blocking};
+use futures::channel::oneshot;
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -848,6 +850,55 @@ fn a_coroutine_that_yields_on_io_stays_on_its_thread() {
     }));
     assert!(rt.shutdown(LONG).is_empty());
     assert_eq!(started.load(Ordering::SeqCst), 2, "a worker and a spare");
+}
+
+/// A waker that launches three and blocks until the first of them runs, on another thread.
+struct LaunchesAndBlocks(Mutex<Option<(Children, oneshot::Receiver<()>)>>);
+
+type Children = [Pin<Box<dyn Future<Output = ()> + Send>>; 3];
+
+impl Wake for LaunchesAndBlocks {
+    fn wake(self: Arc<Self>) {
+        let (children, has_begun) = self.0.lock().unwrap().take().unwrap();
+        let _jobs = children.map(launch_detached);
+        run_blocking(has_begun).unwrap();
+    }
+}
+
+#[test]
+fn a_waker_that_costs_its_worker_the_processor_leaves_the_queue_to_the_next_holder() {
+    for _ in 0..10 {
+        let rt = Arc::new(builder(1).blocked_threshold(Duration::from_secs(3600)).build().unwrap());
+        let (begins, has_begun) = oneshot::channel();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let note = |n| {
+            let order = order.clone();
+            async move { order.lock().unwrap().push(n) }
+        };
+        let handle = rt.handle();
+        let first = async move {
+            begins.send(()).unwrap();
+            // Until the other thread is back from the waker, and has nothing to do.
+            while handle.metrics().spare == 0 {
+                thread::yield_now();
+            }
+        };
+        let children: Children = [Box::pin(first), Box::pin(note(1)), Box::pin(note(2))];
+        let waker = Arc::new(LaunchesAndBlocks(Mutex::new(Some((children, has_begun)))));
+        rt.run_blocking(rt.detached(async move {
+            let mut sleep = pin!(sleep(Duration::from_millis(1)));
+            let foreign = Waker::from(Arc::clone(&waker));
+            assert!(sleep.as_mut().poll(&mut task::Context::from_waker(&foreign)).is_pending());
+            // The worker never sleeps, so it fires the timer between two polls.
+            while waker.0.lock().unwrap().is_some() {
+                yield_now().await;
+            }
+        }));
+        while order.lock().unwrap().len() < 2 {
+            thread::yield_now();
+        }
+        assert_eq!(*order.lock().unwrap(), [1, 2]);
+    }
 }
 
 /// Launches a child whose first poll is inside of this one, and which gives way; it has to go on

@@ -589,6 +589,35 @@ fn what_a_poll_wakes_after_it_was_told_of_is_run_though_all_others_sleep() {
 }
 
 #[test]
+fn a_timer_that_a_long_poll_has_armed_fires_before_its_end() {
+    let (hook, events) = blocked_events();
+    let rt = builder(2).min_runnable(0).blocked_threshold(Duration::from_millis(2));
+    let rt = rt.on_worker_blocked(hook).build().unwrap();
+    let (release, released) = channel::<()>();
+    let blocking = rt.detached(async move {
+        released.recv().unwrap();
+        scope(async |s| {
+            let (tell, told) = channel();
+            s.coroutine().undispatched().launch(async move {
+                sleep(Duration::from_millis(1)).await;
+                tell.send(()).unwrap();
+            });
+            told.recv_timeout(LONG).unwrap();
+        })
+        .await;
+    });
+    events.recv().unwrap();
+    // The other worker has run something, and sleeps as the driver.
+    rt.run_blocking(rt.detached(async {}));
+    while rt.metrics().sleeping != 1 {
+        thread::yield_now();
+    }
+    release.send(()).unwrap();
+    rt.run_blocking(blocking);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
 fn no_more_processors_are_kept_free_than_the_program_wants() {
     let (hook, events) = blocked_events();
     let rt = builder(2).min_runnable(0).blocked_threshold(Duration::from_millis(2));

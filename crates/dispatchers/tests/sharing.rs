@@ -16,6 +16,7 @@ use corymb_core::{
     with_context, yield_now,
 };
 use corymb_dispatchers::{Builder, Metrics, Runtime, WorkerBlocked, launch_detached, run_blocking};
+use futures::StreamExt;
 use futures::channel::oneshot;
 
 const LONG: Duration = Duration::from_secs(30);
@@ -668,6 +669,48 @@ fn make_the_place_known(rt: &Runtime, events: Receiver<WorkerBlocked>) {
 }
 
 #[test]
+fn a_busy_worker_lends_its_processor_for_those_of_its_queue_that_are_known_to_block() {
+    let (rt, events) = watched(1);
+    make_the_place_known(&rt, events);
+    let handle = rt.handle();
+    rt.run_blocking(rt.detached(scope(async move |s| {
+        let known = move || handle.metrics().known_polls;
+        let before = known();
+        let children: Vec<_> = (0..3)
+            .map(|n| {
+                let known = known.clone();
+                let work = move || assert_eq!(known(), before + n + 1);
+                at_the_place(&s, Box::new(work))
+            })
+            .collect();
+        for child in children {
+            child.await;
+        }
+    })));
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn what_comes_in_a_view_after_one_that_is_known_to_block_has_a_processor() {
+    let (rt, events) = watched(1);
+    make_the_place_known(&rt, events);
+    let handle = rt.handle();
+    rt.run_blocking(async {
+        let in_the_view = scope(async move |s| {
+            let metrics = move || handle.metrics();
+            let (known, others) = (metrics.clone(), metrics.clone());
+            let before = metrics().known_polls;
+            let child =
+                at_the_place(&s, Box::new(move || assert_eq!(known().known_polls, before + 1)));
+            s.launch(async move { assert_eq!(others().lent, 0) });
+            child.await;
+        });
+        spawn_on(Dispatcher::Default.limited_parallelism(1), in_the_view).await;
+    });
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
 fn a_blocking_run_where_coroutines_are_known_to_block_has_a_thread_for_io() {
     let (hook, events) = blocked_events();
     let rt = builder(1).max_pool_size(2).blocked_threshold(Duration::from_millis(2));
@@ -797,6 +840,32 @@ fn what_the_blocked_one_has_queued_is_run_after_it_gave_up_its_processor() {
         });
     }));
     assert_eq!(done.load(Ordering::SeqCst), 100);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn two_that_wake_each_other_do_not_keep_the_queue_waiting() {
+    let rt = builder(1).build().unwrap();
+    rt.run_blocking(rt.detached(scope(async |s| {
+        let done = Arc::new(AtomicUsize::new(0));
+        let (ping, pinged) = futures::channel::mpsc::unbounded();
+        let (pong, ponged) = futures::channel::mpsc::unbounded();
+        for (there, mut back) in [(ping, ponged), (pong, pinged)] {
+            let done = done.clone();
+            s.launch(async move {
+                for round in 0.. {
+                    if done.load(Ordering::Relaxed) == 1 || there.unbounded_send(()).is_err() {
+                        break;
+                    }
+                    assert!(round < 1_000, "the queue waits");
+                    if back.next().await.is_none() {
+                        break;
+                    }
+                }
+            });
+        }
+        s.launch(async move { done.store(1, Ordering::Relaxed) });
+    })));
     assert!(rt.shutdown(LONG).is_empty());
 }
 

@@ -300,6 +300,12 @@ impl Poll {
         hop(&**self.here(), &**to)
     }
 
+    /// Whether it is in no other poll and no loop of this thread.
+    #[inline]
+    pub(crate) fn is_outermost(&self) -> bool {
+        self.is_outermost
+    }
+
     /// Whether the thread runs as something else than the coroutine's own dispatcher.
     #[inline]
     pub(crate) fn is_away(&self) -> bool {

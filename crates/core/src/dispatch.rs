@@ -43,13 +43,14 @@ pub trait Dispatch: Send + Sync + 'static {
     /// Takes a coroutine that is ready to go on.
     fn dispatch(&self, coroutine: Coroutine);
 
-    /// Takes a coroutine that was launched just now: it goes behind all that wait already.
+    /// Takes a coroutine that was launched just now, or that gave way inside of another poll of this
+    /// thread: it goes behind all that wait already.
     fn dispatch_new(&self, coroutine: Coroutine) {
         self.dispatch(coroutine);
     }
 
-    /// Takes a coroutine that gave way to others, on the thread that has just polled it: it goes
-    /// behind all that wait already.
+    /// Takes a coroutine that gave way to others, on the thread that has just polled it, and does
+    /// not poll anything further out: it goes behind all that wait already.
     fn dispatch_yield(&self, coroutine: Coroutine) {
         self.dispatch(coroutine);
     }

@@ -88,6 +88,11 @@ impl Dispatch for Unconfined {
         }
     }
 
+    // One that gave way; launches come to `start`.
+    fn dispatch_new(&self, coroutine: Coroutine) {
+        coroutine.dispatch_to_default(|default, it| default.dispatch_new(it));
+    }
+
     fn dispatch_yield(&self, coroutine: Coroutine) {
         coroutine.dispatch_to_default(|default, it| default.dispatch_yield(it));
     }

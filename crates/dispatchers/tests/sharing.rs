@@ -1,9 +1,11 @@
 //! One pool for computing and for blocking: who runs, how many, and who makes up for whom.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex};
+use std::task::{self, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,9 +13,11 @@ use corymb_core::hooks::{self, RuntimeHooks};
 use corymb_core::time::sleep;
 use corymb_core::{
     Deferred, Dispatch, Dispatcher, Scope, is_cancelled, scope, spawn_on, suspend_cancellable,
-    yield_now,
+    with_context, yield_now,
 };
 use corymb_dispatchers::{Builder, Metrics, Runtime, WorkerBlocked, launch_detached, run_blocking};
+use futures::StreamExt;
+use futures::channel::oneshot;
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -559,6 +563,62 @@ fn what_a_poll_that_blocks_has_woken_last_is_run_by_another_worker() {
 }
 
 #[test]
+fn what_a_poll_wakes_after_it_was_told_of_is_run_though_all_others_sleep() {
+    let (hook, events) = blocked_events();
+    let rt = builder(2).min_runnable(0).blocked_threshold(Duration::from_millis(2));
+    let rt = rt.on_worker_blocked(hook).build().unwrap();
+    let (wake, woken) = channel();
+    let (tell, told) = channel();
+    let waiting = rt.detached(async move {
+        suspend_cancellable(|waiting| wake.send(waiting).unwrap()).await.unwrap();
+        tell.send(()).unwrap();
+    });
+    let waiting_for = woken.recv().unwrap();
+    let (release, released) = channel::<()>();
+    let blocking = rt.detached(async move {
+        released.recv().unwrap();
+        waiting_for.resume(()).unwrap();
+        told.recv_timeout(LONG).unwrap();
+    });
+    events.recv().unwrap();
+    while rt.metrics().sleeping != 1 {
+        thread::yield_now();
+    }
+    release.send(()).unwrap();
+    rt.run_blocking(async { (blocking.await, waiting.await) });
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn a_timer_that_a_long_poll_has_armed_fires_before_its_end() {
+    let (hook, events) = blocked_events();
+    let rt = builder(2).min_runnable(0).blocked_threshold(Duration::from_millis(2));
+    let rt = rt.on_worker_blocked(hook).build().unwrap();
+    let (release, released) = channel::<()>();
+    let blocking = rt.detached(async move {
+        released.recv().unwrap();
+        scope(async |s| {
+            let (tell, told) = channel();
+            s.coroutine().undispatched().launch(async move {
+                sleep(Duration::from_millis(1)).await;
+                tell.send(()).unwrap();
+            });
+            told.recv_timeout(LONG).unwrap();
+        })
+        .await;
+    });
+    events.recv().unwrap();
+    // The other worker has run something, and sleeps as the driver.
+    rt.run_blocking(rt.detached(async {}));
+    while rt.metrics().sleeping != 1 {
+        thread::yield_now();
+    }
+    release.send(()).unwrap();
+    rt.run_blocking(blocking);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
 fn no_more_processors_are_kept_free_than_the_program_wants() {
     let (hook, events) = blocked_events();
     let rt = builder(2).min_runnable(0).blocked_threshold(Duration::from_millis(2));
@@ -606,6 +666,48 @@ fn make_the_place_known(rt: &Runtime, events: Receiver<WorkerBlocked>) {
             at_the_place(&s, Box::new(until_told)).await;
         }
     }));
+}
+
+#[test]
+fn a_busy_worker_lends_its_processor_for_those_of_its_queue_that_are_known_to_block() {
+    let (rt, events) = watched(1);
+    make_the_place_known(&rt, events);
+    let handle = rt.handle();
+    rt.run_blocking(rt.detached(scope(async move |s| {
+        let known = move || handle.metrics().known_polls;
+        let before = known();
+        let children: Vec<_> = (0..3)
+            .map(|n| {
+                let known = known.clone();
+                let work = move || assert_eq!(known(), before + n + 1);
+                at_the_place(&s, Box::new(work))
+            })
+            .collect();
+        for child in children {
+            child.await;
+        }
+    })));
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn what_comes_in_a_view_after_one_that_is_known_to_block_has_a_processor() {
+    let (rt, events) = watched(1);
+    make_the_place_known(&rt, events);
+    let handle = rt.handle();
+    rt.run_blocking(async {
+        let in_the_view = scope(async move |s| {
+            let metrics = move || handle.metrics();
+            let (known, others) = (metrics.clone(), metrics.clone());
+            let before = metrics().known_polls;
+            let child =
+                at_the_place(&s, Box::new(move || assert_eq!(known().known_polls, before + 1)));
+            s.launch(async move { assert_eq!(others().lent, 0) });
+            child.await;
+        });
+        spawn_on(Dispatcher::Default.limited_parallelism(1), in_the_view).await;
+    });
+    assert!(rt.shutdown(LONG).is_empty());
 }
 
 #[test]
@@ -742,6 +844,32 @@ fn what_the_blocked_one_has_queued_is_run_after_it_gave_up_its_processor() {
 }
 
 #[test]
+fn two_that_wake_each_other_do_not_keep_the_queue_waiting() {
+    let rt = builder(1).build().unwrap();
+    rt.run_blocking(rt.detached(scope(async |s| {
+        let done = Arc::new(AtomicUsize::new(0));
+        let (ping, pinged) = futures::channel::mpsc::unbounded();
+        let (pong, ponged) = futures::channel::mpsc::unbounded();
+        for (there, mut back) in [(ping, ponged), (pong, pinged)] {
+            let done = done.clone();
+            s.launch(async move {
+                for round in 0.. {
+                    if done.load(Ordering::Relaxed) == 1 || there.unbounded_send(()).is_err() {
+                        break;
+                    }
+                    assert!(round < 1_000, "the queue waits");
+                    if back.next().await.is_none() {
+                        break;
+                    }
+                }
+            });
+        }
+        s.launch(async move { done.store(1, Ordering::Relaxed) });
+    })));
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
 fn permits_come_back_to_the_parallelism() {
     let (rt, events) = watched(2);
     let gate = Arc::new(Barrier::new(5));
@@ -820,6 +948,165 @@ fn a_coroutine_that_yields_on_io_stays_on_its_thread() {
     }));
     assert!(rt.shutdown(LONG).is_empty());
     assert_eq!(started.load(Ordering::SeqCst), 2, "a worker and a spare");
+}
+
+/// A waker that launches three and blocks until the first of them runs, on another thread.
+struct LaunchesAndBlocks(Mutex<Option<(Children, oneshot::Receiver<()>)>>);
+
+type Children = [Pin<Box<dyn Future<Output = ()> + Send>>; 3];
+
+impl Wake for LaunchesAndBlocks {
+    fn wake(self: Arc<Self>) {
+        let (children, has_begun) = self.0.lock().unwrap().take().unwrap();
+        let _jobs = children.map(launch_detached);
+        run_blocking(has_begun).unwrap();
+    }
+}
+
+#[test]
+fn a_waker_that_costs_its_worker_the_processor_leaves_the_queue_to_the_next_holder() {
+    for _ in 0..10 {
+        let rt = Arc::new(builder(1).blocked_threshold(Duration::from_secs(3600)).build().unwrap());
+        let (begins, has_begun) = oneshot::channel();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let note = |n| {
+            let order = order.clone();
+            async move { order.lock().unwrap().push(n) }
+        };
+        let handle = rt.handle();
+        let first = async move {
+            begins.send(()).unwrap();
+            // Until the other thread is back from the waker, and has nothing to do.
+            while handle.metrics().spare == 0 {
+                thread::yield_now();
+            }
+        };
+        let children: Children = [Box::pin(first), Box::pin(note(1)), Box::pin(note(2))];
+        let waker = Arc::new(LaunchesAndBlocks(Mutex::new(Some((children, has_begun)))));
+        rt.run_blocking(rt.detached(async move {
+            let mut sleep = pin!(sleep(Duration::from_millis(1)));
+            let foreign = Waker::from(Arc::clone(&waker));
+            assert!(sleep.as_mut().poll(&mut task::Context::from_waker(&foreign)).is_pending());
+            // The worker never sleeps, so it fires the timer between two polls.
+            while waker.0.lock().unwrap().is_some() {
+                yield_now().await;
+            }
+        }));
+        while order.lock().unwrap().len() < 2 {
+            thread::yield_now();
+        }
+        assert_eq!(*order.lock().unwrap(), [1, 2]);
+    }
+}
+
+/// Launches a child whose first poll is inside of this one, and which gives way; it has to go on
+/// while this poll blocks.
+async fn blocks_for_a_child_that_began_inside(unconfined: bool) {
+    scope(async |s| {
+        let (tell, told) = channel();
+        let child = async move {
+            yield_now().await;
+            tell.send(()).unwrap();
+        };
+        match unconfined {
+            true => s.coroutine().on(Dispatcher::Unconfined).launch(child),
+            false => s.coroutine().undispatched().launch(child),
+        };
+        told.recv_timeout(LONG).unwrap();
+    })
+    .await;
+}
+
+#[test]
+fn what_gives_way_inside_of_a_poll_of_io_has_a_slot_of_its_own() {
+    let rt = builder(1).io_parallelism(2).build().unwrap();
+    rt.run_blocking(spawn_on(Dispatcher::Io, blocks_for_a_child_that_began_inside(false)));
+    let view = || Dispatcher::Io.limited_parallelism(2);
+    rt.run_blocking(async {
+        spawn_on(view(), blocks_for_a_child_that_began_inside(false)).await;
+    });
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn what_gives_way_inside_of_a_poll_is_run_though_all_others_sleep() {
+    for unconfined in [false, true] {
+        // It is not told of, and not made up for.
+        let rt = builder(2).blocked_threshold(Duration::from_secs(3600)).build().unwrap();
+        let (release, released) = channel::<()>();
+        let blocking = rt.detached(async move {
+            released.recv().unwrap();
+            blocks_for_a_child_that_began_inside(unconfined).await;
+        });
+        while rt.metrics().sleeping != 1 {
+            thread::yield_now();
+        }
+        release.send(()).unwrap();
+        rt.run_blocking(blocking);
+        assert!(rt.shutdown(LONG).is_empty());
+    }
+}
+
+#[test]
+fn what_a_blocking_run_polls_for_a_view_of_io_and_gives_way_has_a_slot_of_its_own() {
+    let rt = builder(1).build().unwrap();
+    rt.run_blocking(async {
+        let two = Dispatcher::Io.limited_parallelism(2);
+        scope(async |s| {
+            let (release, released) = channel::<()>();
+            let (tell, told) = channel();
+            let other = s.coroutine().on(two.clone()).launch(async move {
+                tell.send(()).unwrap();
+                released.recv().unwrap();
+            });
+            s.coroutine().on(two.clone()).launch(async move {
+                told.recv().unwrap();
+                // Both places are taken, so this thread runs what the run launches there.
+                run_blocking(spawn_on(two, async move {
+                    let here = thread::current().id();
+                    release.send(()).unwrap();
+                    other.join().await;
+                    // Until it has the place that came free.
+                    while thread::current().id() == here {
+                        yield_now().await;
+                    }
+                }));
+            });
+        })
+        .await;
+    });
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
+fn what_goes_home_to_a_view_of_io_does_not_wait_for_others_of_the_view_that_it_was_in() {
+    let rt = builder(1).build().unwrap();
+    rt.run_blocking(async {
+        let [home, other] = [1; 2].map(|n| Dispatcher::Io.limited_parallelism(n));
+        scope(async |s| {
+            let (tell, told) = channel();
+            let (there, blocks_there) = (other.clone(), other);
+            let blocking = s.coroutine().on(blocks_there).lazy();
+            let blocking = blocking.launch(async move { told.recv_timeout(LONG).unwrap() });
+            s.coroutine().on(home).launch(async move {
+                let mut section = Box::pin(with_context(there, async {
+                    // Behind this one in the other view.
+                    blocking.start();
+                    pending::<()>().await;
+                }));
+                poll_fn(|cx| match section.as_mut().poll(cx) {
+                    Poll::Pending if !blocking.is_active() => Poll::Pending,
+                    _ => Poll::Ready(()),
+                })
+                .await;
+                drop(section);
+                yield_now().await;
+                tell.send(()).unwrap();
+            });
+        })
+        .await;
+    });
+    assert!(rt.shutdown(LONG).is_empty());
 }
 
 #[test]

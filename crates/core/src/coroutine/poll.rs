@@ -168,7 +168,12 @@ unsafe fn suspend(node: NonNull<Node>, poll: &InPoll, frame: &Frame) {
         this.state.requeue(state::WOKEN);
         // SAFETY: `requeue` made it SCHEDULED, for this call.
         let coroutine = unsafe { Coroutine::from_node(node) };
-        return coroutine.dispatch_home(|dispatch, it| dispatch.dispatch_yield(it));
+        // Inside of another poll, the dispatcher is not asked for what is next before that is over.
+        let is_next = poll.is_outermost();
+        return coroutine.dispatch_home(|dispatch, it| match is_next {
+            true => dispatch.dispatch_yield(it),
+            false => dispatch.dispatch_new(it),
+        });
     }
     // SAFETY: this thread polls it, and it is not linked.
     if !seen.has(state::LINKED) && !unsafe { tree::link(node) } {

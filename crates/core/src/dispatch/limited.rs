@@ -186,9 +186,8 @@ impl Dispatch for View {
         if runner::is_polled_for(&self.places) {
             return self.places.push_for_runner(coroutine);
         }
-        if let Some(runner) = self.places.push(coroutine) {
-            runner.dispatch_by(|inner, runner| inner.dispatch_yield(runner));
-        }
+        // It was polled elsewhere, and so was what is to run it here.
+        self.dispatch_new(coroutine);
     }
 
     fn switch(&self, to: &dyn Dispatch) -> bool {

@@ -47,7 +47,8 @@ impl Driver {
     pub(crate) fn take(&self) -> Option<Role<'_>> {
         // Ordering: Acquire pairs with the Release of the last holder.
         let free = !self.taken.load(Ordering::Relaxed) && !self.taken.swap(true, Ordering::Acquire);
-        free.then_some(Role(self))
+        // Not `then_some`: a role that is made is given up when it is dropped.
+        free.then(|| Role(self))
     }
 
     /// Whether somebody has the role.
@@ -98,5 +99,21 @@ impl Drop for Role<'_> {
     fn drop(&mut self) {
         // Ordering: Release pairs with the Acquire of the next holder.
         self.0.taken.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "a reactor needs the system")]
+    fn who_asks_in_vain_does_not_take_the_role_from_who_has_it() {
+        let driver = Driver::new().unwrap();
+        let role = driver.take().unwrap();
+        assert!(driver.take().is_none() && driver.take().is_none());
+        assert!(driver.is_taken());
+        drop(role);
+        assert!(!driver.is_taken() && driver.take().is_some());
     }
 }

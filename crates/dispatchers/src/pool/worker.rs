@@ -135,8 +135,10 @@ impl Local {
             return self.was_noticed();
         }
         let polls = processor.counters().polls.get();
-        let from_outside =
-            if self.pace.is_due(polls) { self.look_around(processor, polls) } else { None };
+        let from_outside = if self.pace.is_due(polls) { self.look_around(polls) } else { None };
+        // The look wakes, and a waker may have cost the processor.
+        let Some(processor) = self.held() else { return };
+        let polls = processor.counters().polls.get();
         self.pace.wind(&processor.figures.polled.countdown, polls, self.pool().known.any());
         match from_outside.or_else(|| self.next()) {
             Some(coroutine) => self.run_one(coroutine),
@@ -203,11 +205,13 @@ impl Local {
     /// The next coroutine of this processor, or of those that were submitted from outside.
     #[inline]
     pub(super) fn next(&self) -> Option<Coroutine> {
-        let processor = self.held()?;
+        let mut processor = self.held()?;
         let ticks = processor.counters().polls.get();
         if ticks.is_multiple_of(TIMER_TICKS) {
             self.fire_due();
             self.share_if_slow();
+            // A waker is foreign code: one that blocks in a run costs the processor.
+            processor = self.held()?;
         }
         if self.lifo_runs.get() < LIFO_BUDGET
             && let Some(coroutine) = processor.take_lifo()
@@ -227,13 +231,15 @@ impl Local {
 
     /// Looks at what a worker that never goes idle has to serve too: all timers, the reactor, and
     /// the injector, which may give a coroutine, and others for the end of the queue.
-    fn look_around(&self, processor: &Processor, polls: u64) -> Option<Coroutine> {
+    fn look_around(&self, polls: u64) -> Option<Coroutine> {
         let now = real_now();
         if self.pace.looked(now, polls) {
             self.measure_work(now);
         }
         self.fire_all_due(now);
         self.look_outside(now);
+        // Asked for after all that wakes: a waker may have cost the processor.
+        let processor = self.held()?;
         // SAFETY: held.
         unsafe { processor.with_queue(|queue| self.pool().injector.steal(queue)) }
     }

@@ -75,6 +75,7 @@ impl Rounds {
         } else if begins_to_block && let Some(record) = &mut processor.blocked.lock().record {
             record.computes = computes;
         }
+        self.pool.look_after(processor);
     }
 
     /// Puts processors into service for those that are in polls that block.
@@ -125,12 +126,19 @@ impl Pool {
         processor.blocked.lock().record = Some(record);
         processor.figures.polled.notice();
         fence(Ordering::SeqCst);
-        if processor.figures.poll() == poll {
-            if processor.has_work_for_others() {
-                self.submitted();
-            }
-        } else {
+        if processor.figures.poll() != poll {
             self.blocked_poll_ended(processor);
+        }
+    }
+
+    /// In a long poll nobody is called for what that has woken last, and the driver is not told of
+    /// the timers that it has armed.
+    fn look_after(&self, processor: &Processor) {
+        if processor.has_work_for_others() {
+            self.submitted();
+        }
+        if let Some(deadline) = processor.shard().next_deadline() {
+            self.driver.armed(deadline);
         }
     }
 

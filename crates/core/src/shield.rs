@@ -27,7 +27,7 @@ use crate::current;
 use crate::job::{Job, Registration};
 use crate::node::side::{Shields, Side};
 use crate::node::{NodeRef, state, tree};
-use crate::scope::region::{self, Region};
+use crate::scope::region::{self, End, Region};
 
 /// Holds off cancellation while `future` runs.
 ///
@@ -159,7 +159,8 @@ pub struct Shield<F: Future> {
 #[pin_project(project = StageProj, project_replace = StageReplace)]
 enum Stage<F: Future> {
     New(F),
-    Up(#[pin] Region<F>, Raised),
+    /// The second is gone when the shield was cancelled by itself.
+    Up(#[pin] Region<F>, Option<Raised>),
     Over,
 }
 
@@ -175,17 +176,28 @@ impl<F: Future> Future for Shield<F> {
             let raised = Raised::new(*this.kind);
             let region = region::open_shield(this.kind.flags(), this.site);
             let region = Region::new(region, future);
-            this.stage.as_mut().project_replace(Stage::Up(region, raised));
+            this.stage.as_mut().project_replace(Stage::Up(region, Some(raised)));
         }
-        let StageProj::Up(mut region, _) = this.stage.as_mut().project() else {
+        let StageProj::Up(mut region, raised) = this.stage.as_mut().project() else {
             panic!("the shield made at {} was polled after it had ended", this.site)
         };
-        let value = {
+        let end = {
             let _lifted = Budget::lift();
-            ready!(region.as_mut().poll_value(cx))
+            ready!(region.as_mut().poll(cx, |_, value| Some(value)))
         };
-        this.stage.set(Stage::Over);
-        Poll::Ready(value)
+        match end {
+            End::Value(value) => {
+                this.stage.set(Stage::Over);
+                Poll::Ready(value)
+            }
+            End::Panicked(panic) => panic.resume(),
+            End::Cancelled => {
+                region::cancel_caller(region.node());
+                // What is cancelled now has no other end than to be dropped.
+                *raised = None;
+                Poll::Pending
+            }
+        }
     }
 }
 

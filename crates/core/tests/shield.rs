@@ -183,6 +183,23 @@ fn a_timeout_and_a_cancel_scope_around_it_wait() {
 }
 
 #[test]
+fn a_shield_that_is_cancelled_by_itself_holds_nothing_any_more() {
+    let rt = Harness::new();
+    let shields = Arc::new(Mutex::new(None));
+    let seen = shields.clone();
+    let job = rt.scope().launch(shield(async move {
+        *seen.lock().unwrap() = Job::current();
+        pending::<()>().await;
+    }));
+    rt.run();
+    let inner = shields.lock().unwrap().take().unwrap();
+    assert!(inner.cancel());
+    rt.run();
+    assert!(inner.is_completed());
+    assert!(job.is_completed() && job.is_cancelled(), "it has no value for its caller");
+}
+
+#[test]
 fn only_the_part_that_is_cancelled_is_held() {
     let rt = Harness::new();
     let trace = Trace::default();

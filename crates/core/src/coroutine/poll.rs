@@ -228,6 +228,8 @@ pub(crate) fn is_cancellation(payload: &(dyn Any + Send)) -> bool {
 unsafe fn keep_panic(node: NonNull<Node>, payload: Box<dyn Any + Send>) {
     // SAFETY: polled, so unfinished.
     let this = unsafe { node.as_ref() };
+    // One that was cancelled before keeps that cause.
+    tree::record_cause(this);
     // SAFETY: as above.
     let panic = Panic::new(unsafe { this.who_unended() }, payload);
     let kept = match tree::fail(this, Failure::Panic(panic)) {
@@ -250,6 +252,8 @@ unsafe fn keep_panic(node: NonNull<Node>, payload: Box<dyn Any + Send>) {
 unsafe fn failed(node: NonNull<Node>) {
     // SAFETY: polled, so unfinished; and so is its parent.
     let this = unsafe { node.as_ref() };
+    // One that was cancelled before keeps that cause.
+    tree::record_cause(this);
     if let Some(parent) = this.parent {
         // SAFETY: as above.
         unsafe { cancel::cancel(parent, &Cancelled::new(CancelCause::SiblingFailed, this.site)) };

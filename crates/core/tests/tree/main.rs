@@ -4,11 +4,12 @@
 //! panic, cancels, drops and forgets, and lets time pass. After each step kernel and model have to
 //! agree: on the state and cause of each job, and on what happened since the step before: what was
 //! dropped, what ended how, what each scope and await gave, and what was reported. At the end no
-//! job, no future and no memory is left.
+//! job, no future and no memory is left, and each failure was seen, once.
 //!
 //! - `PROPTEST_CASES=100000 cargo test --release -p corymb-core --test tree` runs so many programs,
 //! - `PROPTEST_RNG_SEED=7` the same ones each time.
 
+mod account;
 #[expect(dead_code, reason = "shared with the other tests")]
 #[path = "../common/mod.rs"]
 mod common;
@@ -27,8 +28,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use corymb_core::JobState;
 use proptest::prelude::*;
 
+use account::Account;
 use model::{Model, TICK, What};
-use program::{Act, Cause, Event, Id, Order, Program, ROOT, Step, Watch};
+use program::{Act, Cause, Event, Id, Order, Outcome, Program, ROOT, Step, Watch};
 use resolve::{Resolver, bodies, fits, forgotten};
 use run::Real;
 
@@ -41,6 +43,7 @@ struct Pair {
     steps: Vec<Step>,
     ended: HashSet<Id>,
     gone: HashSet<Id>,
+    failures: Account,
 }
 
 impl Pair {
@@ -52,6 +55,7 @@ impl Pair {
             steps: Vec::new(),
             ended: HashSet::new(),
             gone: HashSet::new(),
+            failures: Account::default(),
         }
     }
 
@@ -86,6 +90,9 @@ impl Pair {
         self.check_order(&events)?;
         let expected = std::mem::take(&mut self.model.log);
         same_events(&events, &expected)?;
+        for event in &events {
+            self.failures.add(event, &self.model)?;
+        }
         for (id, state, cause) in self.real.jobs() {
             let node = self.model.at(id);
             let expected = match (node.ended, node.failed || node.cause.is_some(), node.closed) {
@@ -121,6 +128,8 @@ impl Pair {
                     }
                 }
                 Event::Ended(id, _) => self.check_end(id)?,
+                // A timeout is no scope: the panic of its body goes on at once.
+                Event::Gave(id, Outcome::Caught(_)) if self.model.at(id).is_timeout() => {}
                 Event::Gave(id, _) => {
                     let job = match self.model.at(id).what {
                         What::Await { child, .. } => child,
@@ -172,7 +181,7 @@ impl Pair {
             }
             let bodies = bodies(&self.model);
             if bodies.is_empty() {
-                return Ok(());
+                return std::mem::take(&mut self.failures).check(&self.model);
             }
             for body in bodies.into_iter().rev() {
                 if self.model.at(body).body.is_some() {

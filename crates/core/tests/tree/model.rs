@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::mem::{replace, take};
 
 use crate::program::{
-    Act, CLEANUP, CLEANUP_BODY, Cause, Completion, Event, Fork, How, Id, Kind, Order, Outcome,
-    Policy, QUORUM, ROOT, Reason, Tag, UNIT, Value, Watch,
+    Act, CLEANUP, CLEANUP_BODY, Cause, Completion, Event, Failed, Fork, How, Id, Kind, Order,
+    Outcome, Policy, QUORUM, ROOT, Reason, Tag, UNIT, Value, Watch,
 };
 
 /// How far past a deadline the clock is when it is noticed: more than a tick of the timers.
@@ -63,17 +63,21 @@ pub(crate) struct Node {
 
     pub(crate) body: Option<Body>,
     begun: bool,
+    bomb: bool,
     value: Option<Value>,
-    panic: Option<Tag>,
+    pub(crate) panic: Option<Failed>,
     /// The first panic of a child, the errors of children.
-    failure: Option<Tag>,
+    failure: Option<Failed>,
     errors: Vec<u32>,
+    /// Of a coroutine: its panic is its own, and not a copy.
+    pub(crate) stays: bool,
 
     /// Of a region: its future is there, and may be polled.
     pub(crate) is_here: bool,
     pub(crate) forgotten: bool,
     abandoned: bool,
     opened: bool,
+    catches: bool,
     /// Who polls it is woken by what happens to it, once.
     waits: bool,
     until: Option<u64>,
@@ -113,6 +117,12 @@ pub(crate) struct Node {
     cleanups: Cleanups,
 }
 
+impl Node {
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(self.what, What::Region(Kind::Timeout(..) | Kind::Deadline(..)))
+    }
+}
+
 #[derive(Default)]
 struct Cleanups {
     registered: usize,
@@ -134,7 +144,7 @@ pub(crate) struct Body {
 enum Polled {
     Pending,
     Ready(Value),
-    Panicked(Tag),
+    Panicked(Failed),
 }
 
 impl Model {
@@ -162,14 +172,17 @@ impl Model {
             closed: false,
             body: None,
             begun: false,
+            bomb: false,
             value: None,
             panic: None,
             failure: None,
             errors: Vec::new(),
+            stays: false,
             is_here: false,
             forgotten: false,
             abandoned: false,
             opened: false,
+            catches: false,
             waits: false,
             until: None,
             expired: false,
@@ -296,7 +309,7 @@ impl Model {
             return;
         }
         let node = self.put(id, What::Coroutine, scope);
-        (node.body, node.watch) = (body, how.watch);
+        (node.body, node.watch, node.bomb) = (body, how.watch, how.bomb);
         node.kept = how.kept;
         // The handles of forks are the scope's.
         node.in_hand = how.kept && !matches!(above.2, What::Region(Kind::Join(..)));
@@ -391,16 +404,16 @@ impl Model {
         if cancelled && !self.is_shielded(id) {
             self.drop_coroutine(id);
         } else {
+            self.at_mut(id).begun |= self.at(id).what == What::Coroutine;
             match self.poll_body(id, cancelled) {
                 Polled::Pending if self.at(id).cause.is_some() && !self.is_shielded(id) => {
                     self.drop_coroutine(id);
                 }
                 Polled::Pending => {}
                 Polled::Ready(value) => self.returned(id, value),
-                Polled::Panicked(tag) => {
+                Polled::Panicked(panic) => {
                     self.drop_body(id);
-                    self.fail(id, tag);
-                    self.failed(id, tag);
+                    self.failed(id, panic);
                 }
             }
         }
@@ -419,7 +432,12 @@ impl Model {
     fn drop_coroutine(&mut self, id: Id) {
         self.drop_body(id);
         if self.at(id).what == What::Cleanup {
-            self.log.push(Event::Report(Tag::CleanupDropped { late: false }));
+            self.log.push(Event::Report(Tag::CleanupDropped { late: false }.into()));
+        }
+        let node = self.at(id);
+        if node.bomb && node.begun {
+            self.log.push(Event::Failed(Tag::Bomb(id)));
+            return self.failed(id, Tag::Bomb(id).into());
         }
         self.close(id);
     }
@@ -439,10 +457,13 @@ impl Model {
         self.close(id);
     }
 
-    fn failed(&mut self, id: Id, tag: Tag) {
+    fn failed(&mut self, id: Id, panic: Failed) {
+        let copy = panic.tag.into();
+        let kept = self.fail(id, panic);
         self.cancel(id, Cause::Sibling);
         let node = self.at_mut(id);
-        (node.failed, node.panic) = (true, Some(tag));
+        (node.failed, node.stays) = (true, kept.is_some());
+        node.panic = kept.or(Some(copy));
         self.close(id);
     }
 
@@ -462,7 +483,7 @@ impl Model {
                 match act {
                     Act::Return(value) => return Polled::Ready(Ok(value)),
                     Act::Fail(error) => return Polled::Ready(Err(error)),
-                    Act::Panic(number) => return Polled::Panicked(Tag::Panic(number)),
+                    Act::Panic(number) => return self.panics(Tag::Panic(number)),
                     act => self.act_in(id, act),
                 }
             }
@@ -474,11 +495,18 @@ impl Model {
             let given = match self.at(branch).what {
                 What::Await { child, strict } => match self.poll_await(id, child, strict, held) {
                     Ok(given) => given,
-                    Err(tag) => return Polled::Panicked(tag),
+                    Err(()) => return self.panics(Tag::Awaited(branch)),
                 },
                 _ => match self.poll_region(branch, held) {
                     Ok(given) => given,
-                    Err(tag) => return Polled::Panicked(tag),
+                    Err(panic) if self.at(branch).catches => {
+                        self.log.extend(panic.later.into_iter().map(Event::Left));
+                        self.take_branch(id, branch);
+                        self.drop_region(branch);
+                        self.log.push(Event::Gave(branch, Outcome::Caught(panic.tag)));
+                        continue;
+                    }
+                    Err(panic) => return Polled::Panicked(panic),
                 },
             };
             let Some(outcome) = given else { continue };
@@ -492,6 +520,11 @@ impl Model {
         Polled::Pending
     }
 
+    fn panics(&mut self, tag: Tag) -> Polled {
+        self.log.push(Event::Failed(tag));
+        Polled::Panicked(tag.into())
+    }
+
     fn branches(&self, body: Id) -> Vec<Id> {
         self.at(body).body.as_ref().map_or_else(Vec::new, |it| it.branches.clone())
     }
@@ -499,10 +532,11 @@ impl Model {
     /// Acts that need a body.
     fn act_in(&mut self, body: Id, act: Act) {
         match act {
-            Act::Open { id, kind, until, polite } => {
+            Act::Open { id, kind, until, manner } => {
                 let node = self.put(id, What::Region(kind), ROOT);
                 (node.opener, node.until, node.is_here) = (body, until, true);
-                node.body = Some(Body { polite, ..Body::default() });
+                node.catches = manner.catches;
+                node.body = Some(Body { polite: manner.polite, ..Body::default() });
                 self.add_branch(body, id);
             }
             Act::Await { id, child, strict } => {
@@ -545,7 +579,7 @@ impl Model {
         child: Id,
         strict: bool,
         held: bool,
-    ) -> Result<Option<Outcome>, Tag> {
+    ) -> Result<Option<Outcome>, ()> {
         if held {
             return Ok(None);
         }
@@ -554,20 +588,21 @@ impl Model {
             return Ok(None);
         }
         let node = self.at(child);
-        let outcome = match (node.value, node.panic, node.failed, node.cause) {
+        let outcome = match (node.value, &node.panic, node.failed, node.cause) {
             (Some(value), ..) => Outcome::Value(value),
-            (_, Some(tag), ..) => Outcome::Panicked(tag),
+            (_, Some(panic), ..) => Outcome::Panicked(panic.clone()),
             (_, _, true, _) => Outcome::Failed,
             (.., cause) => Outcome::Cancelled(cause.expect("nothing else ends it")),
         };
         if strict && !matches!(outcome, Outcome::Value(_)) {
-            return if self.is_cancelled(body) { Ok(None) } else { Err(Tag::Awaited) };
+            return if self.is_cancelled(body) { Ok(None) } else { Err(()) };
         }
-        self.at_mut(child).kept = false;
+        let node = self.at_mut(child);
+        (node.kept, node.panic) = (false, None);
         Ok(Some(outcome))
     }
 
-    fn poll_region(&mut self, id: Id, held: bool) -> Result<Option<Outcome>, Tag> {
+    fn poll_region(&mut self, id: Id, held: bool) -> Result<Option<Outcome>, Failed> {
         if !self.at(id).opened {
             self.open_region(id);
         }
@@ -588,7 +623,7 @@ impl Model {
         }
     }
 
-    fn poll_plain(&mut self, id: Id, kind: Kind, held: bool) -> Result<Option<Outcome>, Tag> {
+    fn poll_plain(&mut self, id: Id, kind: Kind, held: bool) -> Result<Option<Outcome>, Failed> {
         if self.at(id).body.is_some() {
             let cancelled = self.at(id).cause.is_some();
             let begun = replace(&mut self.at_mut(id).begun, true);
@@ -612,9 +647,9 @@ impl Model {
                         self.cancel(id, Cause::Sibling);
                     }
                     Polled::Ready(value) => self.at_mut(id).value = Some(value),
-                    Polled::Panicked(tag) => {
+                    Polled::Panicked(panic) => {
                         self.cancel(id, Cause::Sibling);
-                        self.at_mut(id).panic = Some(tag);
+                        self.at_mut(id).panic = Some(panic);
                     }
                 }
             }
@@ -629,20 +664,26 @@ impl Model {
         let (value, panic, failure) = (node.value.take(), node.panic.take(), node.failure.take());
         let units = take(&mut node.units);
         self.let_go(&units);
-        match (panic, failure) {
-            (Some(tag), later) => {
-                self.log.extend(later.map(Event::Report));
-                return Err(tag);
+        let errors = take(&mut self.at_mut(id).errors);
+        let first = match (panic, failure) {
+            (Some(mut panic), Some(later)) => {
+                panic.suppress(later);
+                Some(panic)
             }
-            (None, Some(tag)) => return Err(tag),
-            (None, None) => {}
+            (panic, failure) => panic.or(failure),
+        };
+        if let Some(mut panic) = first {
+            panic.later.extend(errors.iter().map(|_| Tag::Error(None)));
+            return Err(panic);
+        }
+        if !errors.is_empty() {
+            return Ok(Some(Outcome::Errors(errors)));
         }
         let node = self.at_mut(id);
         if let Some(joined) = node.joined.take() {
             return Ok(Some(joined));
         }
-        let error = take(&mut node.errors).first().map(|error| Err(*error));
-        if let Some(value) = error.or(value) {
+        if let Some(value) = value {
             return Ok(Some(Outcome::Value(value)));
         }
         let cause = node.cause.expect("it has no value");
@@ -674,7 +715,7 @@ impl Model {
                         self.at_mut(id).members.retain(|it| *it != member);
                     }
                 }
-                Polled::Panicked(tag) => return Polled::Panicked(tag),
+                panicked @ Polled::Panicked(_) => return panicked,
             }
         }
         let node = self.at_mut(id);
@@ -752,12 +793,17 @@ impl Model {
         Polled::Ready(Ok(0))
     }
 
-    fn poll_timeout(&mut self, id: Id, held: bool) -> Result<Option<Outcome>, Tag> {
+    fn poll_timeout(&mut self, id: Id, held: bool) -> Result<Option<Outcome>, Failed> {
         if self.at(id).body.is_some() {
             let known = self.at(id).made && self.at(id).cause.is_some();
             match self.poll_body(id, held || known) {
-                Polled::Ready(value) => self.at_mut(id).value = Some(value),
-                Polled::Panicked(tag) => return Err(tag),
+                Polled::Ready(value) => {
+                    if let (Err(error), What::Cleanup) = (value, self.at(self.at(id).opener).what) {
+                        self.log.push(Event::Failed(Tag::Cleanup(error)));
+                    }
+                    self.at_mut(id).value = Some(value);
+                }
+                Polled::Panicked(panic) => return Err(panic),
                 Polled::Pending => {
                     let due = self.at(id).until.is_some_and(|at| at <= self.now);
                     self.at_mut(id).expired |= due;
@@ -975,11 +1021,11 @@ impl Model {
         }
         let node = self.at_mut(id);
         let (panic, failure) = (node.panic.take(), node.failure.take());
-        let errors = !take(&mut node.errors).is_empty();
+        let errors = take(&mut node.errors);
         let units = take(&mut node.units);
         self.log.extend(failure.map(Event::Report));
         self.log.extend(panic.map(Event::Report));
-        self.log.extend(errors.then_some(Event::Report(Tag::Error)));
+        self.log.extend(errors.iter().map(|_| Event::Report(Tag::Error(None).into())));
         self.let_go(&units);
     }
 
@@ -1110,8 +1156,10 @@ impl Model {
 
     fn end_cleanup(&mut self, outcome: Outcome) -> Polled {
         match outcome {
-            Outcome::Value(Err(error)) => return Polled::Panicked(Tag::Cleanup(error)),
-            Outcome::Elapsed => self.log.push(Event::Report(Tag::CleanupDropped { late: true })),
+            Outcome::Value(Err(error)) => return Polled::Panicked(Tag::Cleanup(error).into()),
+            Outcome::Elapsed => {
+                self.log.push(Event::Report(Tag::CleanupDropped { late: true }.into()))
+            }
             _ => {}
         }
         Polled::Ready(Ok(0))
@@ -1119,48 +1167,52 @@ impl Model {
 
     // Failures go up.
 
-    /// A coroutine has panicked.
-    fn fail(&mut self, id: Id, tag: Tag) {
+    /// A coroutine has panicked. The panic comes back if it stays there.
+    fn fail(&mut self, id: Id, panic: Failed) -> Option<Failed> {
         let scope = self.at(id).parent;
         match self.at(scope).what {
-            What::Root | What::Region(Kind::Supervisor) => {
-                if !self.at(id).kept {
-                    self.log.push(Event::Report(tag));
+            What::Root | What::Region(Kind::Supervisor) if self.at(id).kept => return Some(panic),
+            What::Root | What::Region(Kind::Supervisor) => self.log.push(Event::Report(panic)),
+            _ => {
+                let late = self.keep_failure(scope, panic);
+                self.cancel(scope, Cause::Sibling);
+                if let Some(late) = late {
+                    self.fail_late(scope, late);
                 }
             }
-            _ => {
-                self.cancel(scope, Cause::Sibling);
-                self.keep_failure(scope, tag);
-            }
         }
+        None
     }
 
-    fn keep_failure(&mut self, region: Id, tag: Tag) {
+    /// Those that come later travel with the first.
+    fn keep_failure(&mut self, region: Id, panic: Failed) -> Option<Failed> {
         let node = self.at_mut(region);
-        if !node.abandoned && node.failure.is_none() {
-            node.failure = Some(tag);
-            return;
+        if node.abandoned {
+            return Some(panic);
         }
-        if let What::Region(Kind::Finally(_)) = node.what {
-            let owner = self.coroutine_of(region);
-            let scope = self.at(owner).parent;
-            let stays = matches!(self.at(scope).what, What::Root | What::Region(Kind::Supervisor));
+        match &mut node.failure {
+            Some(first) => first.suppress(panic),
+            none => *none = Some(panic),
+        }
+        None
+    }
+
+    /// Nobody looks at the region any more.
+    fn fail_late(&mut self, region: Id, late: Failed) {
+        let back = match self.at(region).what {
             // There is no place for it in the owner.
-            if stays && self.at(owner).kept {
-                self.log.push(Event::Report(tag));
-            } else {
-                self.fail(owner, tag);
-            }
-            return;
-        }
-        self.log.push(Event::Report(tag));
+            What::Region(Kind::Finally(_)) => self.fail(self.coroutine_of(region), late),
+            _ => Some(late),
+        };
+        self.log.extend(back.map(Event::Report));
     }
 
     fn error(&mut self, scope: Id, error: u32) {
+        self.log.push(Event::Failed(Tag::Error(Some(error))));
         let node = self.at_mut(scope);
         match node.abandoned {
             false => node.errors.push(error),
-            true => self.log.push(Event::Report(Tag::Error)),
+            true => self.log.push(Event::Report(Tag::Error(None).into())),
         }
     }
 

@@ -75,7 +75,7 @@ pub(crate) struct Op {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum What {
     Launch(u16, How),
-    Open(u16, Kind, bool),
+    Open(u16, Kind, Manner),
     Return(u16),
     Fail(u16),
     Panic(u16),
@@ -90,6 +90,15 @@ pub(crate) enum What {
     Advance(u8),
 }
 
+/// How a region is opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// As [`How::polite`].
+    pub(crate) polite: bool,
+    /// Who opens it catches its panic.
+    pub(crate) catches: bool,
+}
+
 /// How a coroutine is launched.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct How {
@@ -99,6 +108,8 @@ pub(crate) struct How {
     pub(crate) watch: Watch,
     /// It does what it is told only when an operation of corymb in it would go on.
     pub(crate) polite: bool,
+    /// Its destructor panics, if it is dropped between two polls.
+    pub(crate) bomb: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +146,7 @@ pub(crate) enum Act {
         id: Id,
         kind: Kind,
         until: Option<u64>,
-        polite: bool,
+        manner: Manner,
     },
     Return(u32),
     Fail(u32),
@@ -187,14 +198,40 @@ impl Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tag {
     Panic(u32),
-    /// Of the await of a child without a value.
-    Awaited,
+    /// Of the destructor of this body.
+    Bomb(Id),
+    /// Of this await of a child without a value.
+    Awaited(Id),
     /// The error of a cleanup.
     Cleanup(u32),
     CleanupDropped {
         late: bool,
     },
-    Error,
+    /// None where only its type is told.
+    Error(Option<u32>),
+}
+
+/// A failure, and those that came later and travel with it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Failed {
+    pub(crate) tag: Tag,
+    pub(crate) later: Vec<Tag>,
+}
+
+impl Failed {
+    pub(crate) fn suppress(&mut self, later: Self) {
+        self.later.extend(later.all());
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = Tag> {
+        std::iter::once(self.tag).chain(self.later.iter().copied())
+    }
+}
+
+impl From<Tag> for Failed {
+    fn from(tag: Tag) -> Self {
+        Self { tag, later: Vec::new() }
+    }
 }
 
 pub(crate) type Value = Result<u32, u32>;
@@ -223,8 +260,12 @@ pub(crate) enum Outcome {
     Unmet(Reason, Vec<u32>),
     Cancelled(Cause),
     Elapsed,
+    /// Of a `try_scope`.
+    Errors(Vec<u32>),
     Failed,
-    Panicked(Tag),
+    Panicked(Failed),
+    /// It went on as a panic, which its opener has caught.
+    Caught(Tag),
 }
 
 /// How a job ended, for its handlers.
@@ -245,7 +286,13 @@ pub(crate) enum Event {
     Ended(Id, Completion),
     /// A scope or an await gave this to who awaits it.
     Gave(Id, Outcome),
-    Report(Tag),
+    /// Something has failed.
+    Failed(Tag),
+    Report(Failed),
+    /// It was reported, as the panic that it was with has been caught.
+    Left(Tag),
+    /// A report of what no program does.
+    Stray(String),
 }
 
 pub(crate) fn program() -> impl Strategy<Value = Program> {
@@ -270,8 +317,9 @@ fn op() -> impl Strategy<Value = Op> {
 fn what() -> impl Strategy<Value = What> {
     let any = any::<u16>;
     let launch = (any(), how()).prop_map(|(scope, how)| What::Launch(scope, how));
-    let open = (any(), kind(), proptest::bool::ANY)
-        .prop_map(|(body, kind, polite)| What::Open(body, kind, polite));
+    let manner = (proptest::bool::ANY, proptest::bool::weighted(0.25))
+        .prop_map(|(polite, catches)| Manner { polite, catches });
+    let open = (any(), kind(), manner).prop_map(|(body, kind, how)| What::Open(body, kind, how));
     let awaits = (any(), any(), proptest::bool::weighted(0.3))
         .prop_map(|(body, child, strict)| What::Await(body, child, strict));
     let cancel = (any(), proptest::bool::ANY).prop_map(|(job, custom)| What::Cancel(job, custom));
@@ -297,8 +345,9 @@ fn what() -> impl Strategy<Value = What> {
 
 fn how() -> impl Strategy<Value = How> {
     let watch = prop_oneof![Just(Watch::Handlers), Just(Watch::Job), Just(Watch::Nothing)];
-    (any::<bool>(), proptest::bool::weighted(0.2), watch, any::<bool>())
-        .prop_map(|(kept, named, watch, polite)| How { kept, named, watch, polite })
+    let bomb = proptest::bool::weighted(0.25);
+    (any::<bool>(), proptest::bool::weighted(0.2), watch, any::<bool>(), bomb)
+        .prop_map(|(kept, named, watch, polite, bomb)| How { kept, named, watch, polite, bomb })
 }
 
 fn kind() -> impl Strategy<Value = Kind> {

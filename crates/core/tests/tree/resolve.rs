@@ -45,7 +45,7 @@ impl Resolver {
                 let scope = pick(&scopes, scope / 4)?;
                 order(by, Act::Launch { id: self.id(), scope, how })
             }
-            What::Open(body, kind, polite) => {
+            What::Open(body, kind, manner) => {
                 let body = pick(&bodies, body)?;
                 if regions(model, &bodies).len() >= SCOPES {
                     return None;
@@ -53,7 +53,7 @@ impl Resolver {
                 let id = self.id();
                 order(
                     Some(body),
-                    Act::Open { id, kind, until: until(model, body, id, kind), polite },
+                    Act::Open { id, kind, until: until(model, body, id, kind), manner },
                 )
             }
             What::Return(body) => of_body(body, Act::Return(self.number)),

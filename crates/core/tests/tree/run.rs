@@ -1,26 +1,28 @@
 //! The same programs, run by the kernel.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::thread::panicking;
 use std::time::Duration;
 
 use corymb_core::joiner::{self, AllOk, AnyOk, AwaitAll, Joiner, Quorum, Subtask};
 use corymb_core::time::{Instant, with_deadline, with_timeout};
 use corymb_core::{
-    CancelCause, CancelScope, Cancelled, Completion as Completed, Deferred, Job, JobState,
-    JoinError, JoinScope, LocalScope, Scope, TryScope, cancel_scope, consume_budget, finally,
-    join_scope, local_scope, scope, shield, supervisor_scope, try_scope,
+    CancelCause, CancelScope, Cancelled, Completion as Completed, Deferred, Failure, Job, JobState,
+    JoinError, JoinScope, LocalScope, Panic, Scope, TryScope, cancel_scope, consume_budget,
+    finally, join_scope, local_scope, scope, shield, supervisor_scope, try_scope_all,
 };
 
 use futures::FutureExt;
 
 use crate::common::Harness;
 use crate::program::{
-    Act, CLEANUP_BODY, Cause, Completion, Event, Fork, How, Id, Kind, Order, Outcome, Policy,
-    QUORUM, ROOT, Reason, Tag, UNIT, Value, Watch,
+    Act, CLEANUP_BODY, Cause, Completion, Event, Failed, Fork, How, Id, Kind, Order, Outcome,
+    Policy, QUORUM, ROOT, Reason, Tag, UNIT, Value, Watch,
 };
 
 /// The kernel with what a program has made in it.
@@ -31,8 +33,14 @@ pub(crate) struct Real {
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// The regions that a body has opened, and its awaits.
-type Branches = Vec<(Id, Boxed<Outcome>)>;
+/// A region that a body has opened, or an await.
+struct Branch {
+    id: Id,
+    future: Boxed<Outcome>,
+    catches: bool,
+}
+
+type Branches = Vec<Branch>;
 
 /// Where children are launched.
 #[derive(Clone)]
@@ -60,7 +68,7 @@ struct World {
     handles: Mutex<HashMap<Id, Handle>>,
     kept: Mutex<HashMap<Id, Kept>>,
     attic: Mutex<BTreeMap<Id, Boxed<Outcome>>>,
-    log: Mutex<Vec<Event>>,
+    log: Arc<Mutex<Vec<Event>>>,
 }
 
 impl Real {
@@ -68,6 +76,8 @@ impl Real {
         let rt = Harness::new();
         let world = Arc::<World>::default();
         world.handles.lock().unwrap().insert(ROOT, Handle::Plain(rt.scope()));
+        let log = Arc::clone(&world.log);
+        rt.on_report(move |failure| log.lock().unwrap().push(report(failure)));
         Self { rt: Some(rt), world }
     }
 
@@ -103,11 +113,8 @@ impl Real {
 
     /// What happened since it was called last.
     pub(crate) fn events(&self) -> Vec<Event> {
-        let mut events = std::mem::take(&mut *self.world.log.lock().unwrap());
-        let reports = self.rt().reports();
         self.rt().forget_reports();
-        events.extend(reports.iter().filter_map(|it| report(it)).map(Event::Report));
-        events
+        std::mem::take(&mut *self.world.log.lock().unwrap())
     }
 
     /// The jobs that there are and were.
@@ -210,7 +217,8 @@ impl World {
 
     fn launch(self: &Arc<Self>, id: Id, scope: Id, how: How) {
         let handle = self.handles.lock().unwrap().get(&scope).cloned().expect("it is open");
-        let body = code(Body::new(self, id, how.polite));
+        let bomb = how.bomb && !matches!(handle, Handle::Local(_));
+        let body = code(Body { bomb, ..Body::new(self, id, how.polite) });
         let (job, kept) = match handle {
             Handle::Plain(scope) => {
                 let mut builder = scope.coroutine();
@@ -232,13 +240,16 @@ impl World {
                     (false, false) => (scope.launch(async { body.await.map_or((), |_| ()) }), None),
                 }
             }
-            Handle::Try(scope) => match how.kept {
-                true => {
-                    let child = scope.spawn(body);
-                    (child.job(), Some(Kept::Try(child)))
+            Handle::Try(scope) => {
+                let body = Arc::clone(self).failing(body);
+                match how.kept {
+                    true => {
+                        let child = scope.spawn(body);
+                        (child.job(), Some(Kept::Try(child)))
+                    }
+                    false => (scope.launch(async { body.await.map(drop) }), None),
                 }
-                false => (scope.launch(async { body.await.map(drop) }), None),
-            },
+            }
             Handle::Join(scope) => (scope.fork(body), None),
             Handle::Local(scope) => return scope.launch(async { body.await.map_or((), |_| ()) }),
             Handle::Cancel(_) => unreachable!("it takes no children"),
@@ -249,13 +260,36 @@ impl World {
         }
     }
 
-    fn awaits(&self, child: Id, strict: bool) -> Option<Boxed<Outcome>> {
+    /// Code whose error is a failure.
+    fn failing(self: Arc<Self>, body: impl Future<Output = Value>) -> impl Future<Output = Value> {
+        body.inspect(move |value| {
+            if let Err(error) = value {
+                self.add(Event::Failed(Tag::Error(Some(*error))));
+            }
+        })
+    }
+
+    fn awaits(self: &Arc<Self>, id: Id, child: Id, strict: bool) -> Option<Boxed<Outcome>> {
         let kept = self.kept.lock().unwrap().remove(&child)?;
+        let world = Arc::clone(self);
         Some(match (kept, strict) {
-            (Kept::Plain(child), true) => Box::pin(async { Outcome::Value(child.await) }),
-            (Kept::Try(child), true) => Box::pin(async { Outcome::Value(Ok(child.await)) }),
+            (Kept::Plain(child), true) => Box::pin(world.strictly(id, child).map(Outcome::Value)),
+            (Kept::Try(child), true) => {
+                Box::pin(world.strictly(id, child).map(|it| Outcome::Value(Ok(it))))
+            }
             (Kept::Plain(child), false) => Box::pin(async { outcome(child.outcome().await) }),
             (Kept::Try(child), false) => Box::pin(async { outcome(child.outcome().await.map(Ok)) }),
+        })
+    }
+
+    /// The value of a child, or a panic with the name of this await.
+    fn strictly<T>(self: Arc<Self>, id: Id, child: Deferred<T>) -> impl Future<Output = T> {
+        AssertUnwindSafe(child).catch_unwind().map(move |it| {
+            it.unwrap_or_else(|payload| {
+                assert!(text(&*payload).contains("and has none"), "{}", text(&*payload));
+                self.add(Event::Failed(Tag::Awaited(id)));
+                resume_unwind(Box::new(format!("a{id}")))
+            })
         })
     }
 
@@ -268,6 +302,7 @@ impl World {
         polite: bool,
     ) -> Boxed<Outcome> {
         let world = Arc::clone(self);
+        let failing = Arc::clone(self);
         let opened = {
             let world = Arc::clone(self);
             move |handle: Handle, job: Job| {
@@ -294,7 +329,17 @@ impl World {
                 Outcome::Value(supervisor_scope(body).await)
             }),
             Kind::Try => Box::pin(async move {
-                Outcome::Value(try_scope(|s| opened(Handle::Try(s.clone()), s.job())).await)
+                let body = |s: TryScope<u32>| {
+                    let body = opened(Handle::Try(s.clone()), s.job());
+                    failing.failing(body)
+                };
+                match try_scope_all(body).await {
+                    Ok(value) => Outcome::Value(Ok(value)),
+                    Err(failures) => {
+                        let (first, later) = failures.into_parts();
+                        Outcome::Errors([vec![first], later].concat())
+                    }
+                }
             }),
             Kind::Local => Box::pin(async move {
                 Outcome::Value(local_scope(|s| opened(Handle::Local(s.clone()), s.job())).await)
@@ -331,7 +376,10 @@ impl World {
                     let id = id + CLEANUP_BODY;
                     world.watch(id, Job::current().expect("it is a job"), Watch::Handlers);
                     let ended = Body::new(&world, id, false).await;
-                    ended.map(drop).map_err(|error| format!("e{error}"))
+                    ended.map(drop).map_err(|error| {
+                        world.add(Event::Failed(Tag::Cleanup(error)));
+                        format!("e{error}")
+                    })
                 };
                 let grace = grace.map_or(Duration::MAX, |units| {
                     let nanos = u64::from(units) * UNIT + UNIT / 4 + id as u64 * 1_000_000;
@@ -351,22 +399,32 @@ struct Body {
     id: Id,
     polite: bool,
     branches: Branches,
-    _gone: Gone,
+    bomb: bool,
+    gone: Gone,
 }
 
 /// Tells of the drop of a body.
-struct Gone(Arc<World>, Id);
+struct Gone {
+    world: Arc<World>,
+    id: Id,
+    panics: bool,
+}
 
 impl Drop for Gone {
     fn drop(&mut self) {
-        self.0.add(Event::Gone(self.1));
+        self.world.add(Event::Gone(self.id));
+        if self.panics && !panicking() {
+            self.world.add(Event::Failed(Tag::Bomb(self.id)));
+            resume_unwind(Box::new(format!("b{}", self.id)));
+        }
     }
 }
 
 impl Body {
     fn new(world: &Arc<World>, id: Id, polite: bool) -> Self {
-        let gone = Gone(Arc::clone(world), id);
-        Self { world: Arc::clone(world), id, polite, branches: Vec::new(), _gone: gone }
+        let gone = Gone { world: Arc::clone(world), id, panics: false };
+        let world = Arc::clone(world);
+        Self { world, id, polite, branches: Vec::new(), bomb: false, gone }
     }
 
     fn next(&self) -> Option<Act> {
@@ -375,21 +433,24 @@ impl Body {
 
     fn obey(&self, branches: &mut Branches) -> Poll<Value> {
         let take = |branches: &mut Branches, branch: Id| {
-            let at = branches.iter().position(|(id, _)| *id == branch)?;
-            Some(branches.remove(at).1)
+            let at = branches.iter().position(|it| it.id == branch)?;
+            Some(branches.remove(at).future)
         };
         while let Some(act) = self.next() {
             match act {
                 Act::Return(value) => return Poll::Ready(Ok(value)),
                 Act::Fail(error) => return Poll::Ready(Err(error)),
-                Act::Panic(number) => resume_unwind(Box::new(format!("p{number}"))),
-                Act::Open { id, kind, until, polite } => {
-                    let region = self.world.region(id, kind, until, polite);
-                    branches.push((id, region));
+                Act::Panic(number) => {
+                    self.world.add(Event::Failed(Tag::Panic(number)));
+                    resume_unwind(Box::new(format!("p{number}")))
+                }
+                Act::Open { id, kind, until, manner } => {
+                    let future = self.world.region(id, kind, until, manner.polite);
+                    branches.push(Branch { id, future, catches: manner.catches });
                 }
                 Act::Await { id, child, strict } => {
-                    let awaits = self.world.awaits(child, strict);
-                    branches.extend(awaits.map(|it| (id, it)));
+                    let awaits = self.world.awaits(id, child, strict);
+                    branches.extend(awaits.map(|future| Branch { id, future, catches: false }));
                 }
                 Act::Drop(region) => drop(take(branches, region)),
                 Act::Forget(region) => {
@@ -409,6 +470,7 @@ impl Future for Body {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Value> {
         let this = &mut *self;
+        this.gone.panics = this.bomb;
         let waker = Some(cx.waker().clone());
         let before = {
             let mut orders = this.world.orders.lock().unwrap();
@@ -419,20 +481,32 @@ impl Future for Body {
         // As what code awaits, they are dropped before it gives its value or goes on with a panic.
         let mut branches = std::mem::take(&mut this.branches);
         if !is_held && let Poll::Ready(value) = this.obey(&mut branches) {
+            this.gone.panics = false;
             return Poll::Ready(value);
         }
         let mut at = 0;
-        while let Some((id, branch)) = branches.get_mut(at) {
-            match branch.as_mut().poll(cx) {
+        while let Some(branch) = branches.get_mut(at) {
+            match branch.poll(cx) {
                 Poll::Pending => at += 1,
                 Poll::Ready(outcome) => {
-                    this.world.add(Event::Gave(*id, outcome));
+                    this.world.add(Event::Gave(branch.id, outcome));
                     drop(branches.remove(at));
                 }
             }
         }
         this.branches = branches;
         Poll::Pending
+    }
+}
+
+impl Branch {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let poll = AssertUnwindSafe(|| self.future.as_mut().poll(cx));
+        match self.catches {
+            true => catch_unwind(poll)
+                .unwrap_or_else(|payload| Poll::Ready(Outcome::Caught(tag(text(&*payload))))),
+            false => poll(),
+        }
     }
 }
 
@@ -506,32 +580,50 @@ fn outcome(outcome: Result<Value, JoinError>) -> Outcome {
         Ok(value) => Outcome::Value(value),
         Err(JoinError::Cancelled(it)) => Outcome::Cancelled(cause(&it)),
         Err(JoinError::Failed(_)) => Outcome::Failed,
-        Err(JoinError::Panicked(it)) => Outcome::Panicked(tag(it.message())),
+        Err(JoinError::Panicked(it)) => Outcome::Panicked(panicked(&it)),
         Err(other) => panic!("no program has this: {other}"),
     }
+}
+
+fn text(payload: &(dyn Any + Send)) -> &str {
+    payload.downcast_ref::<String>().expect("no program has another one")
 }
 
 /// Which panic has this text.
 fn tag(text: &str) -> Tag {
     let number = |text: &str| text.parse().expect("a number");
-    if text.contains("and has none") {
-        return Tag::Awaited;
+    if let Some((_, error)) = text.rsplit_once("failed: e") {
+        return Tag::Cleanup(number(error));
     }
-    match (text.rsplit_once("failed: e"), text.strip_prefix('p')) {
-        (Some((_, error)), _) => Tag::Cleanup(number(error)),
-        (_, Some(panic)) => Tag::Panic(number(panic)),
+    match text.split_at(1) {
+        ("p", panic) => Tag::Panic(number(panic)),
+        ("b", id) => Tag::Bomb(id.parse().expect("a number")),
+        ("a", id) => Tag::Awaited(id.parse().expect("a number")),
         _ => panic!("no program has this: {text}"),
     }
 }
 
-/// What was reported; that a timeout is late is what programs ask for.
-fn report(text: &str) -> Option<Tag> {
-    if let Some((_, text)) = text.split_once(" panicked: ") {
-        return Some(tag(text));
+fn panicked(panic: &Panic) -> Failed {
+    let later = panic.suppressed().iter().map(|it| failed(it).tag).collect();
+    Failed { tag: tag(panic.message()), later }
+}
+
+fn failed(failure: &Failure) -> Failed {
+    match failure {
+        Failure::Panic(panic) => panicked(panic),
+        Failure::Error { .. } => Tag::Error(None).into(),
+        Failure::CleanupDropped { grace, .. } => {
+            Tag::CleanupDropped { late: grace.is_some() }.into()
+        }
+        other => panic!("no program has this: {other}"),
     }
-    if text.contains("returned an error of type") {
-        return Some(Tag::Error);
-    }
-    let late = text.contains("it had not ended after");
-    text.contains("the cleanup registered").then_some(Tag::CleanupDropped { late })
+}
+
+fn report(failure: &Failure) -> Event {
+    let known = catch_unwind(AssertUnwindSafe(|| match failure {
+        Failure::Suppressed { failure, .. } => Event::Left(failed(failure).tag),
+        other => Event::Report(failed(other)),
+    }));
+    // The kernel keeps a panic of who is told to itself.
+    known.unwrap_or_else(|_| Event::Stray(failure.to_string()))
 }

@@ -10,7 +10,7 @@ use std::mem::{replace, take};
 
 use crate::program::{
     Act, CLEANUP, CLEANUP_BODY, Cause, Completion, Event, Failed, Fork, How, Id, Kind, Order,
-    Outcome, Policy, QUORUM, ROOT, Reason, Tag, UNIT, Value, Watch,
+    Outcome, Policy, QUORUM, ROOT, Reason, Tag, Value, Watch, span,
 };
 
 /// How far past a deadline the clock is when it is noticed: more than a tick of the timers.
@@ -84,6 +84,9 @@ pub(crate) struct Node {
     expired: bool,
     /// Of a shield in force: what it holds.
     units: Vec<Id>,
+    /// Of one with a limit: it hears of cancellations; its time was up.
+    watches: bool,
+    lifted: bool,
     /// Of a `finally`: its turn; whether its cleanup is yet to come.
     turn: usize,
     has_cleanup: bool,
@@ -118,6 +121,10 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    fn is_shield(&self) -> bool {
+        matches!(self.what, What::Region(Kind::Shield | Kind::ShieldFor(_))) && !self.lifted
+    }
+
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(self.what, What::Region(Kind::Timeout(..) | Kind::Deadline(..)))
     }
@@ -187,6 +194,8 @@ impl Model {
             until: None,
             expired: false,
             units: Vec::new(),
+            watches: false,
+            lifted: false,
             turn: 0,
             has_cleanup: false,
             woken: VecDeque::new(),
@@ -610,6 +619,7 @@ impl Model {
         match kind {
             Kind::Timeout(..) | Kind::Deadline(..) => self.poll_timeout(id, held),
             Kind::Shield => self.poll_plain(id, kind, false),
+            Kind::ShieldFor(limit) => self.poll_limited(id, kind, span(limit, id), held),
             Kind::Cancel => {
                 let polled = self.poll_plain(id, kind, held)?;
                 let node = self.at(id);
@@ -692,6 +702,53 @@ impl Model {
         }
         self.cancel_caller(id, cause);
         Ok(None)
+    }
+
+    fn poll_limited(
+        &mut self,
+        id: Id,
+        kind: Kind,
+        limit: u64,
+        held: bool,
+    ) -> Result<Option<Outcome>, Failed> {
+        let is_held = held && self.at(id).units.is_empty();
+        let polled = self.poll_plain(id, kind, is_held)?;
+        if self.at(id).units.is_empty() {
+            return Ok(polled);
+        }
+        if !replace(&mut self.at_mut(id).watches, true) {
+            let above = self.watched_by(id);
+            if above.into_iter().any(|unit| self.at(unit).cause.is_some()) {
+                self.limit(id, limit);
+            }
+        }
+        if self.at(id).until.is_none_or(|at| self.now < at) {
+            return Ok(None);
+        }
+        self.at_mut(id).lifted = true;
+        if let Some(cause) = self.at(self.at(id).parent).cause {
+            self.cancel(id, cause.inherited());
+        }
+        let units = take(&mut self.at_mut(id).units);
+        self.let_go(&units);
+        if self.at(id).cause.is_some() {
+            return self.poll_plain(id, kind, held);
+        }
+        Ok(None)
+    }
+
+    /// Its time counts from now on, unless it did before.
+    fn limit(&mut self, shield: Id, limit: u64) {
+        let end = self.now + limit;
+        self.at_mut(shield).until.get_or_insert(end);
+        self.wake_unit(shield);
+    }
+
+    /// The units for which a shield holds off: what is beyond the next one is held off by that.
+    fn watched_by(&self, shield: Id) -> Vec<Id> {
+        let units = &self.at(shield).units;
+        let next = units.iter().position(|it| self.holds_off(*it));
+        units[..next.map_or(units.len(), |next| next + 1)].to_vec()
     }
 
     fn poll_crowd(&mut self, id: Id, held: bool) -> Polled {
@@ -883,7 +940,7 @@ impl Model {
         self.at_mut(id).opened = true;
         let opener = self.at(id).opener;
         let What::Region(kind) = self.at(id).what else { unreachable!("it is a region") };
-        if kind == Kind::Shield {
+        if let Kind::Shield | Kind::ShieldFor(_) = kind {
             let units = self.frames(opener);
             for unit in &units {
                 self.make(*unit);
@@ -906,8 +963,7 @@ impl Model {
             (node.turn, node.has_cleanup) = (turn, true);
             let timeout = What::Region(Kind::Timeout(0, true));
             let body = self.put(id + CLEANUP_BODY, timeout, ROOT);
-            body.until =
-                grace.map(|units| u64::from(units) * UNIT + UNIT / 4 + id as u64 * 1_000_000);
+            body.until = grace.map(|units| span(units, id));
             body.watch = Watch::Handlers;
         }
         self.at_mut(id).watch = Watch::Handlers;
@@ -948,7 +1004,7 @@ impl Model {
             if node.cause.is_some() || is_over {
                 return true;
             }
-            if node.what == What::Region(Kind::Shield) {
+            if node.is_shield() {
                 return false;
             }
         }
@@ -1158,7 +1214,7 @@ impl Model {
         match outcome {
             Outcome::Value(Err(error)) => return Polled::Panicked(Tag::Cleanup(error).into()),
             Outcome::Elapsed => {
-                self.log.push(Event::Report(Tag::CleanupDropped { late: true }.into()))
+                self.log.push(Event::Report(Tag::CleanupDropped { late: true }.into()));
             }
             _ => {}
         }
@@ -1219,7 +1275,7 @@ impl Model {
     // Cancellation goes down.
 
     fn holds_off(&self, id: Id) -> bool {
-        matches!(self.at(id).what, What::Region(Kind::Shield) | What::Cleanup)
+        self.at(id).is_shield() || self.at(id).what == What::Cleanup
     }
 
     fn link(&mut self, id: Id) {
@@ -1279,6 +1335,14 @@ impl Model {
         let node = self.at(id);
         if let (Watch::Handlers, Some(cause)) = (node.watch, node.cause) {
             self.log.push(Event::Cancelling(id, cause));
+        }
+        for shield in 0..self.nodes.len() {
+            let Some(node) = self.get(shield).filter(|it| it.watches) else { continue };
+            if let What::Region(Kind::ShieldFor(limit)) = node.what
+                && self.watched_by(shield).contains(&id)
+            {
+                self.limit(shield, span(limit, shield));
+            }
         }
     }
 }

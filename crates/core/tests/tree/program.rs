@@ -22,6 +22,14 @@ pub(crate) const CLEANUP_BODY: usize = 2;
 /// The unit in which programs count time, in nanoseconds.
 pub(crate) const UNIT: u64 = 60_000_000_000;
 
+/// So many units, for a region that counts them from when it needs to: nothing else is due then.
+pub(crate) fn span(units: u8, id: Id) -> u64 {
+    match units {
+        0 => 0,
+        _ => u64::from(units) * UNIT + UNIT / 4 + id as u64 * 1_000_000,
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Scope,
@@ -33,6 +41,8 @@ pub(crate) enum Kind {
     Timeout(u8, bool),
     Deadline(u8, bool),
     Shield,
+    /// Its limit, in units.
+    ShieldFor(u8),
     /// The grace of the cleanup, in units.
     Finally(Option<u8>),
     /// Its time limit, in units.
@@ -366,6 +376,7 @@ fn kind() -> impl Strategy<Value = Kind> {
         3 => (0..4u8, any::<bool>()).prop_map(|(units, asks)| Kind::Timeout(units, asks)),
         2 => (0..4u8, any::<bool>()).prop_map(|(units, asks)| Kind::Deadline(units, asks)),
         5 => Just(Kind::Shield),
+        4 => (0..4u8).prop_map(Kind::ShieldFor),
         5 => proptest::option::weighted(0.3, 1..3u8).prop_map(Kind::Finally),
         5 => (policy, proptest::option::weighted(0.3, 1..3u8))
             .prop_map(|(policy, limit)| Kind::Join(policy, limit)),

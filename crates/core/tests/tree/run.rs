@@ -14,7 +14,7 @@ use corymb_core::time::{Instant, with_deadline, with_timeout};
 use corymb_core::{
     CancelCause, CancelScope, Cancelled, Completion as Completed, Deferred, Failure, Job, JobState,
     JoinError, JoinScope, LocalScope, Panic, Scope, TryScope, cancel_scope, consume_budget,
-    finally, join_scope, local_scope, scope, shield, supervisor_scope, try_scope_all,
+    finally, join_scope, local_scope, scope, shield, shield_for, supervisor_scope, try_scope_all,
 };
 
 use futures::FutureExt;
@@ -22,7 +22,7 @@ use futures::FutureExt;
 use crate::common::Harness;
 use crate::program::{
     Act, CLEANUP_BODY, Cause, Completion, Event, Failed, Fork, How, Id, Kind, Order, Outcome,
-    Policy, QUORUM, ROOT, Reason, Tag, UNIT, Value, Watch,
+    Policy, QUORUM, ROOT, Reason, Tag, Value, Watch, span,
 };
 
 /// The kernel with what a program has made in it.
@@ -329,17 +329,13 @@ impl World {
                 Outcome::Value(supervisor_scope(body).await)
             }),
             Kind::Try => Box::pin(async move {
-                let body = |s: TryScope<u32>| {
-                    let body = opened(Handle::Try(s.clone()), s.job());
-                    failing.failing(body)
-                };
-                match try_scope_all(body).await {
-                    Ok(value) => Outcome::Value(Ok(value)),
-                    Err(failures) => {
-                        let (first, later) = failures.into_parts();
-                        Outcome::Errors([vec![first], later].concat())
-                    }
-                }
+                let body =
+                    |s: TryScope<u32>| failing.failing(opened(Handle::Try(s.clone()), s.job()));
+                let value = try_scope_all(body).await.map_err(|it| it.into_parts());
+                value.map_or_else(
+                    |(first, later)| Outcome::Errors([vec![first], later].concat()),
+                    |value| Outcome::Value(Ok(value)),
+                )
             }),
             Kind::Local => Box::pin(async move {
                 Outcome::Value(local_scope(|s| opened(Handle::Local(s.clone()), s.job())).await)
@@ -370,27 +366,38 @@ impl World {
                 limited.await.map_or(Outcome::Elapsed, Outcome::Value)
             }),
             Kind::Shield => Box::pin(async move { Outcome::Value(shield(asking(true)).await) }),
-            Kind::Finally(grace) => {
-                let world = Arc::clone(self);
-                let cleanup = move || async move {
-                    let id = id + CLEANUP_BODY;
-                    world.watch(id, Job::current().expect("it is a job"), Watch::Handlers);
-                    let ended = Body::new(&world, id, false).await;
-                    ended.map(drop).map_err(|error| {
-                        world.add(Event::Failed(Tag::Cleanup(error)));
-                        format!("e{error}")
-                    })
-                };
-                let grace = grace.map_or(Duration::MAX, |units| {
-                    let nanos = u64::from(units) * UNIT + UNIT / 4 + id as u64 * 1_000_000;
-                    Duration::from_nanos(nanos)
-                });
-                Box::pin(async move {
-                    Outcome::Value(finally(asking(true), cleanup).grace(grace).await)
-                })
+            Kind::ShieldFor(units) => {
+                Box::pin(
+                    async move { Outcome::Value(shield_for(limit(units, id), asking(true)).await) },
+                )
             }
+            Kind::Finally(grace) => self.finally(id, grace, async move { asking(true).await }),
         }
     }
+
+    fn finally(
+        self: &Arc<Self>,
+        id: Id,
+        grace: Option<u8>,
+        body: impl Future<Output = Value> + Send + 'static,
+    ) -> Boxed<Outcome> {
+        let world = Arc::clone(self);
+        let cleanup = move || async move {
+            let id = id + CLEANUP_BODY;
+            world.watch(id, Job::current().expect("it is a job"), Watch::Handlers);
+            let ended = Body::new(&world, id, false).await;
+            ended.map(drop).map_err(|error| {
+                world.add(Event::Failed(Tag::Cleanup(error)));
+                format!("e{error}")
+            })
+        };
+        let grace = grace.map_or(Duration::MAX, |units| limit(units, id));
+        Box::pin(async move { Outcome::Value(finally(body, cleanup).grace(grace).await) })
+    }
+}
+
+fn limit(units: u8, id: Id) -> Duration {
+    Duration::from_nanos(span(units, id))
 }
 
 /// Does what it is ordered to do, and polls what it has opened.

@@ -13,8 +13,8 @@
 //!
 //! Cleanups of one *owner*, a coroutine or what a thread blocks on, run one after another. Among
 //! those whose body is gone the one that was registered last has its turn; it is waited for until
-//! it is due. Nothing begins inside a poll of the owner: what that drops, in whatever order, is all
-//! closed before the first cleanup is chosen.
+//! it is due. Nothing begins inside a poll of the owner, or while its end closes what was forgotten:
+//! what that drops, in whatever order, is all closed before the first cleanup is chosen.
 //!
 //! A cleanup is shielded: cancellations from above do not reach it. The job that it belongs to waits
 //! for it, as for everything below.
@@ -298,7 +298,7 @@ pub(crate) struct Cleanups {
     /// Those whose body is gone, by number; with the region when they are due.
     closed: BTreeMap<u64, Option<NodeRef>>,
     running: bool,
-    /// Polls of the owner in which a body has gone.
+    /// Polls of the owner in which a body has gone, and its end while it closes what is open.
     polls: usize,
 }
 
@@ -400,6 +400,29 @@ pub(crate) unsafe fn is_due(region: NonNull<Node>) -> bool {
 pub(crate) fn after_poll(owner: &NodeRef) {
     with_owner(owner, |cleanups| cleanups.polls -= 1);
     go_on(owner);
+}
+
+/// What is closed while this is there is closed before the next cleanup of the owner is chosen: for
+/// what its end closes, which is no part of a poll any more.
+pub(crate) struct Together(NodeRef);
+
+impl Together {
+    /// # Safety
+    ///
+    /// `owner`, which has registered cleanups, does not end before this is dropped.
+    #[cold]
+    pub(crate) unsafe fn begin(owner: NonNull<Node>) -> Self {
+        // SAFETY: the caller's promise.
+        let owner = unsafe { NodeRef::retain(owner) };
+        with_owner(&owner, |cleanups| cleanups.polls += 1);
+        Self(owner)
+    }
+}
+
+impl Drop for Together {
+    fn drop(&mut self) {
+        after_poll(&self.0);
+    }
 }
 
 /// Begins the next cleanup, if there is one and may be.

@@ -33,7 +33,7 @@ use crate::job::{Job, Registration, tell_when_drained};
 use crate::node::cancel::lift_shield;
 use crate::node::side::{Shields, Side};
 use crate::node::{NodeRef, state, tree};
-use crate::scope::region::{self, Region};
+use crate::scope::region::{self, End, Region};
 use crate::time::Sleep;
 
 /// Holds off cancellation while `future` runs.
@@ -166,7 +166,7 @@ pub struct Shield<F: Future> {
 #[pin_project(project = StageProj, project_replace = StageReplace)]
 enum Stage<F: Future> {
     New(F),
-    /// Without the second part it has been lifted.
+    /// Without the second part it has been lifted, or was cancelled by itself.
     Up(#[pin] Region<F>, Option<Raised>),
     Over,
 }
@@ -188,12 +188,23 @@ impl<F: Future> Future for Shield<F> {
         let StageProj::Up(mut region, raised) = this.stage.as_mut().project() else {
             panic!("the shield made at {} was polled after it had ended", this.site)
         };
-        let value = {
+        let end = {
             let _free = raised.as_ref().and_then(|_| Budget::lift());
-            ready!(region.as_mut().poll_value(cx))
+            ready!(region.as_mut().poll(cx, |_, value| Some(value)))
         };
-        this.stage.set(Stage::Over);
-        Poll::Ready(value)
+        match end {
+            End::Value(value) => {
+                this.stage.set(Stage::Over);
+                Poll::Ready(value)
+            }
+            End::Panicked(panic) => panic.resume(),
+            End::Cancelled => {
+                region::cancel_caller(region.node());
+                // What is cancelled now has no other end than to be dropped.
+                *raised = None;
+                Poll::Pending
+            }
+        }
     }
 }
 

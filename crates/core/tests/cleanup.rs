@@ -228,6 +228,32 @@ fn a_forgotten_one_runs_when_its_coroutine_ends_and_an_unpolled_one_never() {
 }
 
 #[test]
+fn forgotten_ones_take_turns_wherever_they_are() {
+    let rt = Harness::new();
+    let trace = Trace::default();
+    let t = trace.clone();
+    let forgotten = Arc::new(Mutex::new(Vec::new()));
+    let kept = forgotten.clone();
+    rt.scope().launch(async move {
+        let third = finally(pending::<()>(), adds(&t, "third"));
+        let body = async {
+            futures::pending!();
+            third.await;
+        };
+        let mut first = Box::pin(finally(body, adds(&t, "first")));
+        assert!(futures::poll!(first.as_mut()).is_pending());
+        let mut second = Box::pin(finally(pending(), adds(&t, "second")));
+        assert!(futures::poll!(second.as_mut()).is_pending());
+        assert!(futures::poll!(first.as_mut()).is_pending());
+        // Nobody touches them before all is over.
+        let both: [CleanupFuture; 2] = [first, second];
+        kept.lock().unwrap().extend(both);
+    });
+    settle(&rt);
+    assert_eq!(trace.get(), ["third", "second", "first"]);
+}
+
+#[test]
 fn a_panic_of_the_body_comes_after_the_cleanup() {
     let rt = Harness::new();
     let trace = Trace::default();

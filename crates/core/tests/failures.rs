@@ -308,6 +308,23 @@ fn each_error_of_a_scope_that_was_dropped_is_reported_by_its_child() {
 }
 
 #[test]
+fn failures_of_a_scope_that_was_dropped_are_reported_also_if_its_body_panics_by_that() {
+    let rt = Harness::new();
+    let child = rt.spawn(async {
+        let mut lost = Box::pin(scope(async |s| {
+            s.launch(async { panic!("child") });
+            until_cancelled(Bomb("body")).await;
+        }));
+        assert!(futures::poll!(lost.as_mut()).is_pending());
+        yield_now().await; // the child fails, and the scope has not seen it yet
+    });
+    let panic = panic_of(rt.block_on(child.outcome()));
+    assert_eq!((panic.message(), panic.suppressed().len()), ("body", 0));
+    let reports = rt.reports();
+    assert!(reports.len() == 1 && reports[0].ends_with("panicked: child"), "{reports:?}");
+}
+
+#[test]
 fn a_payload_whose_destructor_panics_harms_no_other_that_travels_with_it() {
     let rt = Harness::new();
     let child = rt.spawn(scope(async |s| {

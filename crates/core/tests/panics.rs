@@ -264,7 +264,7 @@ fn in_the_failure_handler_and_in_the_runtime_s_report() {
     assert!(reports[0].contains("unseen") && reports[1].contains("handler"), "{reports:?}");
     assert_usable(&rt, &job);
 
-    rt.on_report(|| panic!("report"));
+    rt.on_report(|_| panic!("report"));
     let job = supervise();
     assert_usable(&rt, &job);
     drop(rt.spawn(async { Bomb("output") }));

@@ -183,6 +183,46 @@ fn a_timeout_and_a_cancel_scope_around_it_wait() {
 }
 
 #[test]
+fn the_job_of_a_timeout_beside_a_shield_does_not_wait_for_that() {
+    let rt = Harness::new();
+    let timeouts = Arc::new(Mutex::new(None));
+    let seen = timeouts.clone();
+    let job = rt.scope().launch(async move {
+        let timed = with_timeout(9 * SECOND, async {
+            *seen.lock().unwrap() = Job::current();
+            pending::<()>().await;
+        });
+        drop(join(timed, shield(sleep(SECOND))).await);
+    });
+    rt.run();
+    let inner = timeouts.lock().unwrap().take().unwrap();
+    job.cancel();
+    rt.run();
+    assert!(inner.is_completed(), "its body is gone");
+    assert!(!job.is_completed());
+    rt.pass(SECOND);
+    rt.run();
+    assert!(job.is_completed());
+}
+
+#[test]
+fn a_shield_that_is_cancelled_by_itself_holds_nothing_any_more() {
+    let rt = Harness::new();
+    let shields = Arc::new(Mutex::new(None));
+    let seen = shields.clone();
+    let job = rt.scope().launch(shield(async move {
+        *seen.lock().unwrap() = Job::current();
+        pending::<()>().await;
+    }));
+    rt.run();
+    let inner = shields.lock().unwrap().take().unwrap();
+    assert!(inner.cancel());
+    rt.run();
+    assert!(inner.is_completed());
+    assert!(job.is_completed() && job.is_cancelled(), "it has no value for its caller");
+}
+
+#[test]
 fn only_the_part_that_is_cancelled_is_held() {
     let rt = Harness::new();
     let trace = Trace::default();

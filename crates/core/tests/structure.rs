@@ -2,7 +2,9 @@
 
 use std::future::pending;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use corymb_core::time::sleep;
 use corymb_core::{
     CancelCause, Job, JobState, JoinError, TryScope, cancel_scope, scope, supervisor_scope,
     try_scope, try_scope_all, yield_now,
@@ -209,6 +211,36 @@ fn job_states_and_the_tree() {
     assert!(region.is_completed());
     assert_eq!(job.parent(), None);
     assert!(matches!(job.cause().unwrap().cause(), CancelCause::Requested));
+}
+
+#[test]
+fn a_cause_stands_though_the_job_fails_later() {
+    for panics in [true, false] {
+        let rt = Harness::new();
+        let known = Arc::new(Mutex::new(None));
+        let knows = known.clone();
+        let job = rt.scope().launch(async move {
+            let failing = try_scope(async |s| {
+                let scope = s.job();
+                let child = s.launch(async move {
+                    sleep(Duration::from_secs(1)).await;
+                    scope.cancel();
+                    assert!(!panics, "on purpose");
+                    Err(())
+                });
+                *knows.lock().unwrap() = Some(child);
+                pending::<Result<(), ()>>().await
+            });
+            let _never = failing.await;
+        });
+        rt.run();
+        rt.pass(Duration::from_secs(1));
+        rt.run();
+        assert!(job.is_completed());
+        let child = known.lock().unwrap().take().unwrap();
+        let cause = child.cause().unwrap();
+        assert!(matches!(cause.cause(), CancelCause::ParentCancelled), "{cause}");
+    }
 }
 
 #[test]

@@ -304,6 +304,8 @@ pub(crate) fn is_cancellation(payload: &(dyn Any + Send)) -> bool {
 unsafe fn keep_panic(node: NonNull<Node>, panic: Panic) {
     // SAFETY: polled, so unfinished.
     let this = unsafe { node.as_ref() };
+    // One that was cancelled before keeps that cause.
+    tree::record_cause(this);
     let kept = match tree::fail(this, Failure::Panic(panic)) {
         Some(Failure::Panic(panic)) => panic,
         _ => Panic::new(this.who(), Box::new("its failure was reported")),
@@ -324,6 +326,8 @@ unsafe fn keep_panic(node: NonNull<Node>, panic: Panic) {
 unsafe fn failed(node: NonNull<Node>) {
     // SAFETY: polled, so unfinished; and so is its parent.
     let this = unsafe { node.as_ref() };
+    // One that was cancelled before keeps that cause.
+    tree::record_cause(this);
     if let Some(parent) = this.parent {
         // SAFETY: as above.
         unsafe { cancel::cancel(parent, &Cancelled::new(CancelCause::SiblingFailed, this.site)) };

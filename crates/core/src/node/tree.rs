@@ -124,14 +124,18 @@ pub(crate) unsafe fn body_done(node: NonNull<Node>, outcome: u64) {
 /// behalf of the futures that were forgotten or moved away.
 pub(crate) fn abandon_regions(node: &Node) {
     let Some(side) = node.side() else { return };
-    let open: Vec<NodeRef> = side
-        .lock()
+    let inner = side.lock();
+    let open: Vec<NodeRef> = inner
         .children()
         // SAFETY: linked nodes are valid while the lock is held, and keep a tree reference.
         .filter(|child| unsafe { child.as_ref() }.kind() == Kind::Region)
         // SAFETY: as above.
         .map(|child| unsafe { NodeRef::retain(child) })
         .collect();
+    let owner = inner.cleanups.is_some().then(|| open.first()?.parent).flatten();
+    drop(inner);
+    // SAFETY: that is `node`, which has not ended.
+    let _together = owner.map(|owner| unsafe { cleanup::Together::begin(owner) });
     for region in open {
         // Its own future may have ended the body already; then only its children are awaited.
         cancel_dropped(&region, region.site);

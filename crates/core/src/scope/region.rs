@@ -431,19 +431,12 @@ fn take_failure(region: &Node) -> Option<Failure> {
 impl<F: Future> PinnedDrop for Region<F> {
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
-        if !*this.closed {
-            cancel_dropped(this.node, this.node.site);
-            this.node.state.set(state::ABANDONED);
-            // Closes also if the body's destructor panics.
-            let _close = CloseOnDrop(this.node);
-            let frame = Frame::region(this.node.as_ptr());
-            let _inside = frame.enter();
-            this.body.set(None);
-        } else if !this.node.state.load().has(state::SETTLED) {
+        if !*this.closed || !this.node.state.load().has(state::SETTLED) {
             cancel_dropped(this.node, this.node.site);
             this.node.state.set(state::ABANDONED);
         }
-        // Later ones find ABANDONED, under the same lock.
+        // Before the body, whose destructor may panic. Later ones find ABANDONED, under the same
+        // lock.
         if let Some(late) = take_failure(this.node) {
             failure::report_in_context(&late);
         }
@@ -451,6 +444,13 @@ impl<F: Future> PinnedDrop for Region<F> {
             failure::report_in_context(&Failure::Panic(panic));
         }
         (this.give_up)(this.node);
+        if !*this.closed {
+            // Closes also if the body's destructor panics.
+            let _close = CloseOnDrop(this.node);
+            let frame = Frame::region(this.node.as_ptr());
+            let _inside = frame.enter();
+            this.body.set(None);
+        }
     }
 }
 

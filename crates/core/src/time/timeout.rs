@@ -424,9 +424,6 @@ impl<F: Future> Future for Timeout<F> {
             return self.poll_end(cx);
         }
         let value = ready!(self.as_mut().poll_body(cx));
-        if value.is_none() && budget::is_held() {
-            return Poll::Pending;
-        }
         let mut this = self.as_mut().project();
         match value {
             Some(value) if this.node.get().is_none() => return Poll::Ready(Ok(value)),

@@ -16,13 +16,15 @@ pub(crate) fn times(usually: usize) -> usize {
     if cfg!(miri) { usually.div_ceil(50) } else { usually }
 }
 
+type OnReport = Arc<dyn Fn(&Failure) + Send + Sync>;
+
 /// The runtime.
 pub(crate) struct Fifo {
     queue: Arc<Queue>,
     root: Mutex<Option<Job>>,
     reports: Mutex<Vec<String>>,
     /// What a failure that is reported does besides.
-    on_report: Mutex<Option<fn()>>,
+    on_report: Mutex<Option<OnReport>>,
     /// Nanoseconds; no time passes by itself.
     now: AtomicU64,
     shard: &'static TimerShard,
@@ -136,9 +138,9 @@ unsafe impl RuntimeHooks for Fifo {
 
     fn report(&self, failure: &Failure) {
         self.reports.lock().unwrap().push(failure.to_string());
-        let on_report = *self.on_report.lock().unwrap();
+        let on_report = self.on_report.lock().unwrap().clone();
         if let Some(f) = on_report {
-            f();
+            f(failure);
         }
     }
 
@@ -226,8 +228,8 @@ impl Harness {
     }
 
     /// From now on each report calls `f`.
-    pub(crate) fn on_report(&self, f: fn()) {
-        *self.hooks.on_report.lock().unwrap() = Some(f);
+    pub(crate) fn on_report(&self, f: impl Fn(&Failure) + Send + Sync + 'static) {
+        *self.hooks.on_report.lock().unwrap() = Some(Arc::new(f));
     }
 
     pub(crate) fn hooks_now(&self) -> Instant {

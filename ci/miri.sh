@@ -16,7 +16,7 @@ cargo +nightly miri setup >/dev/null
 
 kernel() { cargo +nightly miri test -p corymb-core "$@"; }
 rest() {
-    kernel --lib
+    kernel --lib --test tree
     # Between two loads of one thread, all that another one does at its end has to happen.
     MIRIFLAGS="$MIRIFLAGS -Zmiri-preemption-rate=0.001" \
         kernel --test behaviour -- threads::the_end_of_the_opener

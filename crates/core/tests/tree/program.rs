@@ -306,7 +306,7 @@ pub(crate) enum Event {
 }
 
 pub(crate) fn program() -> impl Strategy<Value = Program> {
-    let (few, more, most) = if cfg!(miri) { (10, 12, 14) } else { (30, 120, 1000) };
+    let (few, more, most) = if cfg!(miri) { (8, 10, 12) } else { (30, 120, 1000) };
     let ops = prop_oneof![
         14 => vec(op(), 0..=few),
         5 => vec(op(), 0..=more),

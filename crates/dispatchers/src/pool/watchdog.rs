@@ -341,6 +341,8 @@ impl Pool {
         for shard in self.shards().filter(|shard| shard.is_due(now)) {
             TimerShard::advance(shard, now);
         }
+        // A worker that went to sleep meanwhile has left the driver's role alone.
+        self.submitted();
     }
 
     pub(super) fn lent(&self) -> usize {

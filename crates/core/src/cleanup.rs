@@ -34,6 +34,8 @@ use crate::context::ContextInner;
 use crate::coroutine;
 use crate::current;
 use crate::failure::{self, Failure};
+use crate::job::Job;
+use crate::node::side::Inner;
 use crate::node::{Kind, Node, NodeRef, state};
 use crate::scope::region::{self, Region};
 use crate::time::timeout_at;
@@ -211,23 +213,37 @@ fn open(
     grace: Duration,
     launch: Launch,
 ) -> NodeRef {
-    let region = region::open_final(parent, context, site);
-    let region = region.unwrap_or_else(|| region::open_final_cancelled(site));
-    arm(&region, None, grace, launch);
-    region
+    let cleanup = Cleanup { number: None, grace, launch };
+    open_under(parent, context, site, None, cleanup)
+        .unwrap_or_else(|cleanup| region::open_final_cancelled(cleanup, site))
 }
 
-/// Gives `region`, whose body is there, its cleanup; with a turn that was registered earlier, if
-/// that is with the same owner.
-fn arm(region: &NodeRef, earlier: Option<&Turn>, grace: Duration, launch: Launch) {
-    // SAFETY: the region has not ended: its body is there.
-    let owner = unsafe { owner(region.as_ptr()) };
-    let number = match earlier {
-        Some(turn) if turn.owner == owner => turn.number,
-        _ => with_owner(&owner, Cleanups::register),
-    };
-    if let Some(side) = region.side() {
-        side.lock().cleanup = Some(Cleanup { number, grace, launch });
+/// Opens a region with a cleanup under `parent`, in a turn that was registered earlier if that was
+/// with the same owner. The cleanup comes back if the parent has ended.
+fn open_under(
+    parent: &NodeRef,
+    context: Option<Arc<ContextInner>>,
+    site: &'static Location<'static>,
+    earlier: Option<&Turn>,
+    cleanup: Cleanup,
+) -> Result<NodeRef, Cleanup> {
+    let mut cleanup = Some(cleanup);
+    // What is at the root is not ordered by that.
+    let has_owner = parent.kind() != Kind::Root;
+    let region = Job::from_node(parent.clone()).pinned(|_| {
+        let mut cleanup = cleanup.take()?;
+        // SAFETY: unended during the call.
+        let owner = has_owner.then(|| unsafe { owner(parent.as_ptr()) });
+        cleanup.number = owner.map(|owner| match earlier {
+            Some(turn) if turn.owner == owner => turn.number,
+            _ => with_owner(&owner, Cleanups::register),
+        });
+        Some(region::open_final(parent, context, cleanup, site))
+    });
+    match (region.flatten(), cleanup) {
+        (Some(region), _) => region.map_err(|cleanup| Cleanup { number: None, ..cleanup }),
+        (None, Some(cleanup)) => Err(cleanup),
+        (None, None) => unreachable!("what takes it opens a region with it"),
     }
 }
 
@@ -268,10 +284,19 @@ impl Drop for Watch {
 
 /// What a region has yet to do before it ends.
 pub(crate) struct Cleanup {
-    /// By the order of registration in its owner.
-    number: u64,
+    /// By the order of registration in its owner; none before it is put into a region that orders
+    /// its own.
+    number: Option<u64>,
     grace: Duration,
     launch: Launch,
+}
+
+impl Cleanup {
+    /// Gives it to a region that nobody else knows yet.
+    pub(crate) fn put(mut self, region: &mut Inner) {
+        self.number.get_or_insert_with(|| region.cleanups.get_or_insert_default().register());
+        region.cleanup = Some(self);
+    }
 }
 
 /// When a cleanup has its turn.
@@ -369,7 +394,7 @@ pub(crate) unsafe fn closed(region: &NodeRef) {
 }
 
 fn number(region: &Node) -> Option<u64> {
-    region.side().and_then(|side| side.lock().cleanup.as_ref().map(|cleanup| cleanup.number))
+    region.side().and_then(|side| side.lock().cleanup.as_ref()?.number)
 }
 
 /// The census of `region`, which has a cleanup, is empty. True if the region goes on for it, and

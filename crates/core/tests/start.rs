@@ -198,6 +198,61 @@ fn one_that_drops_its_word_is_cancelled() {
     assert_eq!(trace.get(), ["child"]);
 }
 
+/// Also if nobody awaits it yet, and wherever the word is dropped.
+#[test]
+fn one_whose_word_is_dropped_is_cancelled_though_nobody_looks() {
+    for elsewhere in [false, true] {
+        let rt = Harness::new();
+        let (give, take) = futures::channel::oneshot::channel::<Ready<u32>>();
+        let error = rt.spawn(scope(async move |s| {
+            let child = s.start(async move |ready| {
+                drop(give.send(ready));
+                pending::<()>().await;
+            });
+            child.job().join().await;
+            assert!(matches!(child.job().cause().unwrap().cause(), CancelCause::Abandoned));
+            child.await.unwrap_err()
+        }));
+        if elsewhere {
+            rt.run();
+            assert!(!error.job().is_completed());
+        }
+        drop(take);
+        rt.run();
+        assert!(error.job().is_completed(), "elsewhere: {elsewhere}");
+        let error = rt.block_on(error);
+        assert!(matches!(error, StartError::NotReady(_)), "{error:?}");
+    }
+}
+
+/// Says that it is ready when it is dropped, and panics.
+struct LastWord(Option<Ready<u32>>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        self.0.take().unwrap().done(5);
+        panic!("too late");
+    }
+}
+
+#[test]
+fn what_fails_in_the_drop_that_said_so_is_one_of_the_scope() {
+    let rt = Harness::new();
+    let failed = rt.spawn(scope(async |s| {
+        let child = s.start(async |ready| {
+            let _word = LastWord(Some(ready));
+            pending::<()>().await;
+        });
+        yield_now().await;
+        child.job().cancel();
+        let _value = child.await;
+        pending::<()>().await;
+    }));
+    let error = rt.block_on(failed.outcome()).unwrap_err();
+    assert!(error.to_string().ends_with("panicked: too late"), "{error}");
+    assert_eq!(rt.reports(), [""; 0]);
+}
+
 #[test]
 fn a_scope_that_has_ended_starts_nothing() {
     let rt = Harness::new();

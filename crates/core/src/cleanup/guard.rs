@@ -4,12 +4,11 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 
-use super::{GRACE, Launch, Turn, arm, erase};
+use super::{Cleanup, GRACE, Launch, Turn, erase, open_under};
 use crate::current;
 use crate::failure::{self, Failure};
 use crate::job::{Job, Join};
-use crate::node::{Node, NodeRef, state, tree};
-use crate::scope::region;
+use crate::node::{NodeRef, state, tree};
 
 /// What has to be closed, and may have to suspend for that.
 ///
@@ -113,9 +112,9 @@ impl<T: AsyncClose> AsyncGuard<T> {
         let job = Job::from_node(job.clone());
         // A cancel has to find the way to the region.
         job.list();
-        let open = |_: &Node| region::open_final(job.node(), None, self.site);
-        let Some(region) = job.pinned(open).flatten() else { return Err(launch) };
-        arm(&region, Some(&self.turn), GRACE, launch);
+        let cleanup = Cleanup { number: None, grace: GRACE, launch };
+        let region = open_under(job.node(), None, self.site, Some(&self.turn), cleanup)
+            .map_err(|cleanup| cleanup.launch)?;
         // Its failure is one of the owner.
         region.state.set(state::ABANDONED);
         tree::close_region(&region);

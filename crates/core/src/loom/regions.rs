@@ -4,7 +4,7 @@ use std::future::pending;
 
 use super::*;
 use crate::scope::scope;
-use crate::yield_now;
+use crate::{AsyncClose, AsyncGuard, yield_now};
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -74,6 +74,40 @@ fn opener_against_the_drop_elsewhere() {
         drop(moved);
         other.join().unwrap();
         assert!(opener.is_completed());
+    });
+}
+
+/// Counts how often it was closed.
+struct Closing(Arc<AtomicUsize>);
+
+impl AsyncClose for Closing {
+    async fn close(self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The end of a guard elsewhere against that of the job that made it: one of the jobs closes it.
+#[test]
+fn guard_against_the_end_of_its_job() {
+    check(|runtime| {
+        let closed = Arc::new(AtomicUsize::new(0));
+        let value = Closing(Arc::clone(&closed));
+        let shelf = Arc::new(std::sync::Mutex::new(None));
+        let put = Arc::clone(&shelf);
+        let maker = runtime.scope().launch(async move {
+            *put.lock().unwrap() = Some(AsyncGuard::new(value));
+            yield_now().await;
+        });
+        // Its first poll.
+        let first = runtime.hooks.queue.0.lock().pop_front();
+        first.unwrap().run();
+        let guard = shelf.lock().unwrap().take();
+        let other = runtime.start();
+        drop(guard);
+        other.join().unwrap();
+        runtime.run();
+        assert!(maker.is_completed());
+        assert_eq!(closed.load(Ordering::Relaxed), 1);
     });
 }
 

@@ -30,6 +30,7 @@ use std::task::{Context, Poll, ready};
 use pin_project::{pin_project, pinned_drop};
 
 use crate::budget::Budget;
+use crate::cleanup::Cleanup;
 use crate::context::ContextInner;
 use crate::coroutine::is_cancellation;
 use crate::current::{self, Frame};
@@ -91,8 +92,8 @@ pub(crate) fn open<X: Send + Sync + 'static>(
 pub(crate) fn open_shield(flags: u64, site: &'static Location<'static>) -> NodeRef {
     let parent = current::node_or_root();
     let context = current::region_context();
-    open_flagged(flags, &parent, context, Policy::FailFast, (), site)
-        .unwrap_or_else(|()| open_cancelled(Policy::FailFast, (), site))
+    open_flagged(flags, &parent, context, Policy::FailFast, (), site, |_| ())
+        .unwrap_or_else(|_| open_cancelled(Policy::FailFast, (), site))
 }
 
 /// Opens a region for code whose own job has ended already: it runs in a region that was
@@ -102,7 +103,7 @@ pub(crate) fn open_cancelled<X: Send + Sync + 'static>(
     extra: X,
     site: &'static Location<'static>,
 ) -> NodeRef {
-    open_cancelled_flagged(0, policy, extra, site)
+    open_cancelled_flagged(0, policy, extra, site, |_| ())
 }
 
 fn open_cancelled_flagged<X: Send + Sync + 'static>(
@@ -110,9 +111,10 @@ fn open_cancelled_flagged<X: Send + Sync + 'static>(
     policy: Policy,
     extra: X,
     site: &'static Location<'static>,
+    prepare: impl FnOnce(&Side),
 ) -> NodeRef {
     let root = hooks::with(|runtime| runtime.root()).into_node();
-    let region = open_flagged(flags, &root, None, policy, extra, site)
+    let region = open_flagged(flags, &root, None, policy, extra, site, prepare)
         .unwrap_or_else(|_| panic!("a scope was opened after its runtime had ended: {site}"));
     // SAFETY: we have a reference.
     unsafe { cancel(region.as_ptr(), &Cancelled::new(CancelCause::Dropped, site)) };
@@ -143,18 +145,23 @@ pub(crate) fn set_first_deadline(
     tree::wake_unit(region);
 }
 
-/// Opens one that has a cleanup before its end.
+/// Opens one that has a cleanup before its end; that comes back if the parent has ended.
 pub(crate) fn open_final(
     parent: &NodeRef,
     context: Option<Arc<ContextInner>>,
+    cleanup: Cleanup,
     site: &'static Location<'static>,
-) -> Option<NodeRef> {
-    open_flagged(state::FINAL, parent, context, Policy::FailFast, (), site).ok()
+) -> Result<NodeRef, Cleanup> {
+    // Before it is linked: the end of its parent may close it at once.
+    let prepare = |side: &Side| cleanup.put(&mut side.lock());
+    let region = open_flagged(state::FINAL, parent, context, Policy::FailFast, (), site, prepare);
+    region.map_err(|cell| cell.side.lock().cleanup.take().expect("it was put there above"))
 }
 
 /// As [`open_cancelled`], of one that has a cleanup before its end.
-pub(crate) fn open_final_cancelled(site: &'static Location<'static>) -> NodeRef {
-    open_cancelled_flagged(state::FINAL, Policy::FailFast, (), site)
+pub(crate) fn open_final_cancelled(cleanup: Cleanup, site: &'static Location<'static>) -> NodeRef {
+    let prepare = |side: &Side| cleanup.put(&mut side.lock());
+    open_cancelled_flagged(state::FINAL, Policy::FailFast, (), site, prepare)
 }
 
 /// Opens a region under `parent`, with its context if there is no other; the extra comes back if
@@ -166,7 +173,7 @@ pub(crate) fn open_in<X: Send + Sync + 'static>(
     extra: X,
     site: &'static Location<'static>,
 ) -> Result<NodeRef, X> {
-    open_flagged(0, parent, context, policy, extra, site)
+    open_flagged(0, parent, context, policy, extra, site, |_| ()).map_err(|cell| cell.extra)
 }
 
 /// Opens one that is bound to what a thread blocks on.
@@ -175,9 +182,10 @@ pub(crate) fn open_bound(
     context: Option<Arc<ContextInner>>,
     site: &'static Location<'static>,
 ) -> Option<NodeRef> {
-    open_flagged(state::BOUND, parent, context, Policy::FailFast, (), site).ok()
+    open_flagged(state::BOUND, parent, context, Policy::FailFast, (), site, |_| ()).ok()
 }
 
+/// Opens a region that `prepare` has made ready for others; it comes back if the parent has ended.
 fn open_flagged<X: Send + Sync + 'static>(
     flags: u64,
     parent: &NodeRef,
@@ -185,7 +193,8 @@ fn open_flagged<X: Send + Sync + 'static>(
     policy: Policy,
     extra: X,
     site: &'static Location<'static>,
-) -> Result<NodeRef, X> {
+    prepare: impl FnOnce(&Side),
+) -> Result<NodeRef, Box<RegionCell<X>>> {
     let own = if context.is_some() { state::OWN_CONTEXT } else { 0 };
     let node = Node::new(
         State::new(state::COUNTED | own | flags, 2),
@@ -196,6 +205,7 @@ fn open_flagged<X: Send + Sync + 'static>(
     );
     // Made in its place, for it is large.
     let cell = Box::write(Box::new_uninit(), RegionCell { node, side: Side::new(policy), extra });
+    prepare(&cell.side);
     let cell = Box::into_raw(cell);
     // SAFETY: just allocated; the place lives as long as the node.
     unsafe { (*cell).node.side.init(NonNull::new_unchecked(&raw mut (*cell).side)) };
@@ -211,7 +221,7 @@ fn open_flagged<X: Send + Sync + 'static>(
     let cell = unsafe { Box::from_raw(cell) };
     // SAFETY: it is going to be freed.
     unsafe { free_own_context(&cell.node) };
-    Err(cell.extra)
+    Err(cell)
 }
 
 /// The extra part of a region that was opened with one of this type.

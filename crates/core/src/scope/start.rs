@@ -84,6 +84,8 @@ enum Stage<T> {
         waker: Option<Waker>,
         /// It will never be said.
         silent: bool,
+        /// None until it has been launched.
+        child: Option<Job>,
     },
     Said(T),
     Failed(Failed),
@@ -134,11 +136,30 @@ impl<T> Slot<T> {
 
     fn fall_silent(&self) {
         let mut stage = self.stage.lock();
-        let Stage::Waiting { waker, silent } = &mut *stage else { return };
+        let Stage::Waiting { silent, child, .. } = &mut *stage else { return };
         *silent = true;
-        let waker = waker.take();
+        let child = child.clone();
         drop(stage);
-        self.wake(waker);
+        // A poll of the child sees to that at its end: by then that may have returned, or failed.
+        if let Some(child) = child.filter(|it| !is_polled_here(it)) {
+            self.abandon(&child);
+        }
+    }
+
+    /// The child was launched; it may have run, and ended, by now.
+    fn launched(&self, job: &Job) {
+        let mut stage = self.stage.lock();
+        let Stage::Waiting { silent, child, .. } = &mut *stage else { return };
+        let is_silent = *silent;
+        *child = Some(job.clone());
+        drop(stage);
+        if is_silent {
+            self.abandon(job);
+        }
+    }
+
+    fn abandon(&self, child: &Job) {
+        child.cancel_for(&Cancelled::new(CancelCause::Abandoned, self.site));
     }
 
     fn wake(&self, waker: Option<Waker>) {
@@ -152,35 +173,46 @@ impl<T> Slot<T> {
         matches!(&*self.stage.lock(), Stage::Said(_) | Stage::Adopted)
     }
 
-    /// Keeps what the child failed with for who waits; the first failure stands.
-    fn fail(&self, failed: Failed) {
+    /// Whether it will never be said.
+    fn is_silent(&self) -> bool {
+        matches!(&*self.stage.lock(), Stage::Waiting { silent: true, .. })
+    }
+
+    /// Keeps what the child failed with for who waits; the first failure stands. It comes back if it
+    /// is one of the scope: elsewhere it was said meanwhile that the child is ready.
+    fn fail(&self, failed: Failed) -> Option<Failed> {
         let mut stage = self.stage.lock();
-        if let Stage::Waiting { .. } = &*stage {
-            // The child's end wakes who waits.
-            let before = std::mem::replace(&mut *stage, Stage::Failed(failed));
-            drop(stage);
-            return drop(before);
+        match &*stage {
+            Stage::Waiting { .. } => {
+                // The child's end wakes who waits.
+                let before = std::mem::replace(&mut *stage, Stage::Failed(failed));
+                drop(stage);
+                drop(before);
+                return None;
+            }
+            Stage::Said(_) | Stage::Adopted => return Some(failed),
+            Stage::Failed(_) | Stage::Refused => {}
         }
         drop(stage);
         failed.report(Who::at(self.site));
+        None
     }
 
-    /// The value, if it was said; else whether it never will be.
-    fn poll_said(&self, waker: &Waker) -> Result<T, bool> {
+    /// The value, if it was said.
+    fn poll_said(&self, waker: &Waker) -> Option<T> {
         let fresh = waker.clone();
         let mut stage = self.stage.lock();
         if let Stage::Said(_) = &*stage {
             return match std::mem::replace(&mut *stage, Stage::Adopted) {
-                Stage::Said(value) => Ok(value),
+                Stage::Said(value) => Some(value),
                 _ => unreachable!("it was said a line above"),
             };
         }
-        let Stage::Waiting { waker, silent } = &mut *stage else { return Err(false) };
+        let Stage::Waiting { waker, .. } = &mut *stage else { return None };
         let stale = waker.replace(fresh);
-        let silent = *silent;
         drop(stage);
         drop(stale);
-        Err(silent)
+        None
     }
 
     /// What it is when the child has ended, or who waited is gone.
@@ -221,14 +253,33 @@ where
         let failed = match polled {
             Ok(polled) if *this.adopted => return polled,
             Ok(Poll::Ready(Err(error))) => Failed::error(error),
-            Ok(polled) => return polled,
+            Ok(polled) => {
+                if polled.is_pending() && this.slot.is_silent() {
+                    cancel_here(CancelCause::Abandoned, this.slot.site);
+                }
+                return polled;
+            }
             Err(payload) if *this.adopted || is_cancellation(&*payload) => resume_unwind(payload),
             Err(payload) => Failed::Panic(Panic::new(who_here(this.slot.site), payload)),
         };
-        this.slot.fail(failed);
-        mark_failed(this.slot.site);
-        Poll::Ready(Ok(()))
+        let Some(failed) = this.slot.fail(failed) else {
+            // It has failed, though not for its scope.
+            cancel_here(CancelCause::SiblingFailed, this.slot.site);
+            return Poll::Ready(Ok(()));
+        };
+        *this.adopted = true;
+        match failed {
+            Failed::Panic(panic) => panic.resume(),
+            Failed::Error(error, _) => {
+                Poll::Ready(Err(*error.downcast().expect("it was one of this type above")))
+            }
+        }
     }
+}
+
+/// Whether this is in a poll of `child`.
+fn is_polled_here(child: &Job) -> bool {
+    current::poll_here().is_some_and(|poll| poll.is_of(child.node()))
 }
 
 /// The coroutine that is polled here.
@@ -237,10 +288,10 @@ fn who_here(site: &'static Location<'static>) -> Who {
     here.unwrap_or_else(|| Who::at(site))
 }
 
-/// The child has failed, though not for its scope.
-fn mark_failed(site: &'static Location<'static>) {
+/// Cancels the coroutine that is polled here.
+fn cancel_here(cause: CancelCause, site: &'static Location<'static>) {
     if let Some(node) = current::node() {
-        Job::from_node(node).cancel_for(&Cancelled::new(CancelCause::SiblingFailed, site));
+        Job::from_node(node).cancel_for(&Cancelled::new(cause, site));
     }
 }
 
@@ -252,8 +303,11 @@ impl<F, T> PinnedDrop for Initial<F, T> {
             return;
         }
         let dropped = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
-        if let Err(payload) = dropped {
-            this.slot.fail(Failed::Panic(Panic::new(who_here(this.slot.site), payload)));
+        let Err(payload) = dropped else { return };
+        let panic = Panic::new(who_here(this.slot.site), payload);
+        match this.slot.fail(Failed::Panic(panic)) {
+            Some(Failed::Panic(panic)) if !std::thread::panicking() => panic.resume(),
+            back => drop(back.map(|failed| failed.report(Who::at(this.slot.site)))),
         }
     }
 }
@@ -317,8 +371,6 @@ struct Waiting<T> {
     slot: Arc<Slot<T>>,
     job: Job,
     join: Join,
-    /// It has cancelled the child because that will never say anything.
-    gave_up: bool,
     over: bool,
 }
 
@@ -326,17 +378,10 @@ impl<T> Waiting<T> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Reason>> {
         ready!(poll_budget(cx));
         assert!(!self.over, "the child started at {} was awaited again", self.slot.site);
-        match self.slot.poll_said(cx.waker()) {
-            Ok(value) => {
-                spend_budget();
-                self.over = true;
-                return Poll::Ready(Ok(value));
-            }
-            Err(true) => {
-                let cause = Cancelled::new(CancelCause::Abandoned, self.slot.site);
-                self.gave_up |= self.job.cancel_for(&cause);
-            }
-            Err(false) => {}
+        if let Some(value) = self.slot.poll_said(cx.waker()) {
+            spend_budget();
+            self.over = true;
+            return Poll::Ready(Ok(value));
         }
         ready!(Pin::new(&mut self.join).poll(cx));
         self.over = true;
@@ -349,9 +394,12 @@ impl<T> Waiting<T> {
     }
 
     fn why_silent(&self) -> StartError {
-        match self.job.cause() {
-            Some(cause) if !self.gave_up => StartError::Cancelled(cause),
-            _ => StartError::NotReady(self.job.who()),
+        let is_own = |cause: &Cancelled| {
+            matches!(cause.cause(), CancelCause::Abandoned) && cause.place() == self.slot.site
+        };
+        match self.job.cause().filter(|cause| !is_own(cause)) {
+            Some(cause) => StartError::Cancelled(cause),
+            None => StartError::NotReady(self.job.who()),
         }
     }
 }
@@ -444,12 +492,13 @@ fn start<T, F>(
     make: impl FnOnce(Ready<T>) -> F,
     launch: impl FnOnce(Initial<F, T>) -> Job,
 ) -> Waiting<T> {
-    let stage = Mutex::new(Stage::Waiting { waker: None, silent: false });
+    let stage = Mutex::new(Stage::Waiting { waker: None, silent: false, child: None });
     let slot = Arc::new(Slot { stage, site });
     let future = Some(make(Ready { slot: Some(Arc::clone(&slot)) }));
     let job = launch(Initial { future, slot: Arc::clone(&slot), adopted: false });
+    slot.launched(&job);
     let join = job.join();
-    Waiting { slot, job, join, gave_up: false, over: false }
+    Waiting { slot, job, join, over: false }
 }
 
 fn start_plain<T, F, Fut>(

@@ -3,7 +3,7 @@
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader, Lines, Read};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Once;
@@ -53,6 +53,14 @@ struct Ended {
 impl Program {
     fn start(mut command: Command) -> Self {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let default = || {
+            // SAFETY: one system call, on a thread that has nothing but what it was forked with.
+            unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+            Ok(())
+        };
+        // What a shell runs in the background ignores the signal, and so would its children.
+        // SAFETY: the closure is such as may run between `fork` and `exec`.
+        unsafe { command.pre_exec(default) };
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }

@@ -409,13 +409,14 @@ pub(crate) unsafe fn is_due(region: NonNull<Node>) -> bool {
     // SAFETY: the caller's promise.
     let (region, owner) = unsafe { (NodeRef::retain(region), owner(region)) };
     let number = number(&region);
+    // Before the owner knows of it: from then on another thread may begin the cleanup, and end it.
+    if let (Some(_), Some(side)) = (number, region.side()) {
+        side.census.reopen();
+    }
     with_owner(&owner, |cleanups| match number {
         Some(number) => drop(cleanups.closed.insert(number, Some(region.clone()))),
         None => cleanups.running = false,
     });
-    if let (Some(_), Some(side)) = (number, region.side()) {
-        side.census.reopen();
-    }
     go_on(&owner);
     number.is_some()
 }

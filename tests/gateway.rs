@@ -3,43 +3,14 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
-use std::sync::Once;
 
 use serde_json::Value;
 
-/// The example's binary. `cargo test` builds it, beside the directory of the tests;
-/// `cargo test --test gateway` does not, so it is built here if it is not there.
-fn binary() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
-    let name = format!("gateway{}", std::env::consts::EXE_SUFFIX);
-    let path = profile.join("examples").join(name);
-    static BUILD: Once = Once::new();
-    BUILD.call_once(|| {
-        if !path.exists() {
-            build(profile);
-        }
-    });
-    assert!(path.exists(), "{} is not there: cargo build --example gateway", path.display());
-    path
-}
-
-fn build(directory: &Path) {
-    let profile = match directory.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(profile) => profile,
-    };
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--example", "gateway", "--profile", profile]);
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    cargo.arg("--target-dir").arg(directory.parent().unwrap());
-    assert!(cargo.status().unwrap().success());
-}
+mod example;
 
 fn gateway(args: &[&str]) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = Command::new(example::binary("gateway"));
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

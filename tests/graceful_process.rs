@@ -4,37 +4,9 @@
 
 use std::io::{BufRead, BufReader, Lines, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::Once;
 
-/// The example's binary. `cargo test` builds it, beside the directory of the tests;
-/// `cargo test --test graceful_process` does not, so it is built here if it is not there.
-fn example() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
-    let path = profile.join("examples").join("graceful");
-    static BUILD: Once = Once::new();
-    BUILD.call_once(|| {
-        if !path.exists() {
-            build(profile);
-        }
-    });
-    assert!(path.exists(), "{} is not there: cargo build --example graceful", path.display());
-    path
-}
-
-fn build(directory: &Path) {
-    let profile = match directory.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(profile) => profile,
-    };
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--example", "graceful", "--profile", profile]);
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    cargo.arg("--target-dir").arg(directory.parent().unwrap());
-    assert!(cargo.status().unwrap().success());
-}
+mod example;
 
 /// A program that runs.
 struct Program {
@@ -67,7 +39,7 @@ impl Program {
     }
 
     fn example(args: &[&str]) -> Self {
-        let mut command = Command::new(example());
+        let mut command = Command::new(example::binary("graceful"));
         command.args(args);
         Self::start(command)
     }
@@ -239,6 +211,7 @@ mod programs {
     use std::sync::mpsc;
 
     use corymb::prelude::*;
+    use corymb::sync::oneshot;
     use corymb::{cancelled, soft_shield};
 
     /// Writes a line, also where the test's harness would keep it.
@@ -347,7 +320,13 @@ mod programs {
     fn that_leaves_something_behind() {
         #[corymb::main(grace = "60min")]
         async fn main() {
-            launch_detached(hang("dropped"));
+            // Cancelled before its first poll, it would have no shield.
+            let (begun, has_begun) = oneshot::channel();
+            launch_detached(async {
+                let tells = async { begun.send(()).unwrap() };
+                futures::join!(hang("dropped"), tells);
+            });
+            has_begun.await.unwrap();
         }
         run(main);
     }

@@ -26,6 +26,7 @@ pub(crate) use cell::{Plain, Settle, Start, spawn, spawn_last};
 pub(crate) use poll::is_cancellation;
 pub use poll::unwind_cancelled;
 pub(crate) use waker::WAKER_VTABLE;
+pub use waker::is_own_waker;
 
 /// What makes a poll another one than most.
 const SPECIAL: u64 = state::CANCELLED | state::MOVES | state::BOUND | state::HOOKED;

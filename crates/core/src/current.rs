@@ -399,8 +399,8 @@ enum FrameNode {
     Lazy(*const Limit<'static>),
     /// A part with a context of its own, and no node.
     Section(*const Section),
-    /// What a thread blocks on.
-    Bound,
+    /// What a thread blocks on, and its region.
+    Bound(NonNull<Node>),
     /// What is not part of the coroutine right around it, though that one's poll runs it: to code
     /// inside it is as if this frame and that one were not there.
     Outside,
@@ -427,8 +427,8 @@ impl Frame {
 
     /// The frame of what a thread blocks on: what is inside is bound to the thread, even if a
     /// coroutine is polled further out.
-    pub(crate) fn bound() -> Self {
-        Self { up: Cell::new(ptr::null()), poll: ptr::null(), node: FrameNode::Bound }
+    pub(crate) fn bound(region: NonNull<Node>) -> Self {
+        Self { up: Cell::new(ptr::null()), poll: ptr::null(), node: FrameNode::Bound(region) }
     }
 
     /// The frame of a region inside whatever is polled on this thread.
@@ -639,7 +639,9 @@ pub(crate) fn place<'a>() -> Place<'a> {
             Reach::Bound => Place::Bound,
             Reach::Nothing => Place::Outside,
         },
-        Some(None) if frames().any(|frame| matches!(frame.node, FrameNode::Bound)) => Place::Bound,
+        Some(None) if frames().any(|frame| matches!(frame.node, FrameNode::Bound(_))) => {
+            Place::Bound
+        }
         _ => Place::Outside,
     }
 }
@@ -708,7 +710,7 @@ fn node_of(frame: &Frame) -> Option<NodeRef> {
     let up = frame.around();
     let node = match frame.node {
         FrameNode::Made(node) => node,
-        FrameNode::Section(_) | FrameNode::Bound | FrameNode::Outside => return node_of(up?),
+        FrameNode::Section(_) | FrameNode::Bound(_) | FrameNode::Outside => return node_of(up?),
         FrameNode::Lazy(lazy) => {
             let parent = match up {
                 Some(up) => node_of(up)?,
@@ -753,7 +755,7 @@ fn section_context(frame: &Frame) -> Option<Arc<ContextInner>> {
     let up = frame.around();
     match frame.node {
         FrameNode::Made(_) | FrameNode::Lazy(_) => None,
-        FrameNode::Bound | FrameNode::Outside => section_context(up?),
+        FrameNode::Bound(_) | FrameNode::Outside => section_context(up?),
         FrameNode::Section(section) => {
             let outer = || match up.and_then(section_context) {
                 Some(outer) => Some(outer),
@@ -822,7 +824,7 @@ impl Frame {
             }
             // SAFETY: valid while the frame is entered.
             FrameNode::Lazy(lazy) => unsafe { &*lazy }.is_expired(),
-            FrameNode::Section(_) | FrameNode::Bound | FrameNode::Outside => false,
+            FrameNode::Section(_) | FrameNode::Bound(_) | FrameNode::Outside => false,
         }
     }
 }
@@ -840,7 +842,7 @@ pub(crate) fn deadline() -> Option<Instant> {
             FrameNode::Made(node) => all.extend(unsafe { node.as_ref() }.deadline()),
             // SAFETY: valid while the frame is entered.
             FrameNode::Lazy(lazy) => all.push(unsafe { &*lazy }.deadline()),
-            FrameNode::Section(_) | FrameNode::Bound | FrameNode::Outside => {}
+            FrameNode::Section(_) | FrameNode::Bound(_) | FrameNode::Outside => {}
         }
     }
     all.into_iter().min()
@@ -895,6 +897,19 @@ pub(crate) fn is_in_coroutine() -> bool {
     !current_poll().is_null()
 }
 
+/// What is polled as a whole and hears of the end of each poll: the coroutine in which the code that
+/// asks is, or what its thread blocks on.
+pub(crate) fn unit() -> Option<NonNull<Node>> {
+    let first = frames().next()?;
+    match first.poll() {
+        Some(poll) => Some(poll.node),
+        None => frames().find_map(|frame| match frame.node {
+            FrameNode::Bound(region) => Some(region),
+            _ => None,
+        }),
+    }
+}
+
 /// Calls `f` with the wait word of the current coroutine, or of the region at the root.
 #[inline]
 pub(crate) fn with_wait_word(f: impl FnOnce(&WaitWord)) {
@@ -917,7 +932,7 @@ pub(crate) fn values<'a>() -> Option<&'a Values> {
                 Some(values) => return Some(values),
                 None => continue,
             },
-            FrameNode::Lazy(_) | FrameNode::Bound => continue,
+            FrameNode::Lazy(_) | FrameNode::Bound(_) => continue,
             FrameNode::Outside => return None,
             // SAFETY: the frame keeps the node.
             FrameNode::Made(node) => unsafe { &*node.as_ptr() },

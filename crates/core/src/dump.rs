@@ -3,11 +3,12 @@
 //! A walk locks one job at a time, for as long as it takes to list its children, and stops
 //! nothing: what it shows is true of each job at the moment it was looked at.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use crate::error::Who;
 use crate::job::{Job, JobState};
+use crate::node::waits::{self, What};
 use crate::node::{Kind, state};
 use crate::wait::WaitKind;
 
@@ -219,6 +220,10 @@ fn wait_of(job: &Job) -> Option<String> {
     if job.state() == JobState::Completing {
         return Some(String::from("waiting for its children"));
     }
+    let queues = waits::list(node);
+    if !queues.is_empty() {
+        return Some(in_queues(&queues));
+    }
     let (kind, place) = node.wait.get()?;
     let what = match kind {
         WaitKind::Section => return Some(format!("in the section at {place}")),
@@ -231,4 +236,19 @@ fn wait_of(job: &Job) -> Option<String> {
         WaitKind::Continuation => "a callback",
     };
     Some(format!("waiting for {what} at {place}"))
+}
+
+/// How many waits of one coroutine are shown.
+const SHOWN: usize = 3;
+
+fn in_queues(waits: &[What]) -> String {
+    let mut text = String::from("waiting");
+    for What { name, object, place } in waits.iter().take(SHOWN) {
+        let and = if text.len() > "waiting".len() { ", and" } else { "" };
+        let _ = write!(text, "{and} for {name} {object:#x} at {place}");
+    }
+    if let Some(more @ 1..) = waits.len().checked_sub(SHOWN) {
+        let _ = write!(text, ", and {more} more");
+    }
+    text
 }

@@ -64,12 +64,13 @@ pub use with_context::{WithContext, blocking, spawn_on, with_context};
 pub mod internal {
     pub use crate::budget::{budgeted, poll_budget, spend_budget};
     pub use crate::continuation::slot;
-    pub use crate::coroutine::unwind_cancelled;
+    pub use crate::coroutine::{is_own_waker, unwind_cancelled};
     pub use crate::current::runs_as;
     pub use crate::dispatch::{Occupied, hop, occupy};
     pub use crate::dump::{Unfinished, late, name_of_cell, unfinished};
     pub use crate::error::refused_by_shutdown;
     pub use crate::failure::{report_blocked_run, report_here, wake_all};
+    pub use crate::node::waits::{Held, LetGo, Wait, What};
     pub use crate::prim;
     pub use crate::root::Root;
     pub use crate::scope::{Giving, branch, enclose, scope_of};

@@ -10,6 +10,7 @@ mod moves;
 mod regions;
 mod tokens;
 mod views;
+mod waits;
 mod wake;
 
 use std::collections::VecDeque;

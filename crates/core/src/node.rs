@@ -14,7 +14,7 @@
 //! | 24 | `parent` | 8 | constant; may be followed only while this node keeps the parent from ending: until its `finish` |
 //! | 32 | `links` | 16 | under the lock of the parent's side |
 //! | 48 | `waiter` | 8 | anybody, atomically ([`waiter`]) |
-//! | 56 | `side` | 8 | set once from null, freed with the node ([`side`]) |
+//! | 56 | `side` | 8 | anybody, atomically ([`side`]; until there is one, [`waits`]) |
 //! | 64 | `site` | 8 | constant |
 //! | 72 | `wait` | 8 | anybody, relaxed ([`wait`](crate::wait)) |
 //!
@@ -44,6 +44,7 @@ pub(crate) mod side;
 pub(crate) mod state;
 pub(crate) mod tree;
 pub(crate) mod waiter;
+pub(crate) mod waits;
 
 use side::{Side, SideSlot};
 use state::State;

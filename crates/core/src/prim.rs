@@ -6,6 +6,7 @@
 #[cfg(not(loom))]
 mod imp {
     pub use std::sync::atomic;
+    pub(super) use std::thread::yield_now;
 
     /// A cell whose contents are reached through raw pointers, with loom's interface.
     #[derive(Debug, Default)]
@@ -18,6 +19,11 @@ mod imp {
         #[expect(clippy::disallowed_types, reason = "this is the type that stands in for it")]
         pub const fn new(value: T) -> Self {
             Self(std::cell::UnsafeCell::new(value))
+        }
+
+        /// The contents.
+        pub fn into_inner(self) -> T {
+            self.0.into_inner()
         }
 
         /// Calls `f` with a pointer for reading.
@@ -40,6 +46,11 @@ mod imp {
 
     /// The guard of a [`Mutex`].
     pub type MutexGuard<'a, T> = std::sync::MutexGuard<'a, T>;
+    /// A [`Mutex`] that some only try to lock while they hold what its holders wait for. (In a
+    /// model of loom, one that is about to try is blocked as if it waited.)
+    pub type TryMutex<T> = Mutex<T>;
+    /// The guard of a [`TryMutex`].
+    pub type TryMutexGuard<'a, T> = MutexGuard<'a, T>;
 
     impl<T> Mutex<T> {
         /// An unlocked mutex around `value`.
@@ -70,6 +81,8 @@ mod imp {
     pub use loom::sync::MutexGuard;
     pub use loom::sync::atomic;
 
+    pub(super) use loom::thread::yield_now;
+
     /// loom's mutex behind the interface of the other one.
     #[derive(Debug)]
     pub struct Mutex<T>(loom::sync::Mutex<T>);
@@ -90,9 +103,104 @@ mod imp {
             self.0.try_lock().ok()
         }
     }
+
+    /// loom's own `try_lock` blocks while another thread has the lock. So the lock is a flag, and
+    /// those who may wait do that by a condition variable.
+    #[derive(Debug)]
+    pub struct TryMutex<T> {
+        taken: loom::sync::Mutex<bool>,
+        freed: loom::sync::Condvar,
+        value: UnsafeCell<T>,
+    }
+
+    // SAFETY: one thread at a time has what is in it.
+    unsafe impl<T: Send> Send for TryMutex<T> {}
+    // SAFETY: as above.
+    unsafe impl<T: Send> Sync for TryMutex<T> {}
+
+    /// The guard of a [`TryMutex`].
+    #[derive(Debug)]
+    pub struct TryMutexGuard<'a, T> {
+        mutex: &'a TryMutex<T>,
+        value: Option<loom::cell::MutPtr<T>>,
+    }
+
+    impl<T> TryMutex<T> {
+        /// An unlocked mutex around `value`.
+        pub fn new(value: T) -> Self {
+            let taken = loom::sync::Mutex::new(false);
+            Self { taken, freed: loom::sync::Condvar::new(), value: UnsafeCell::new(value) }
+        }
+
+        /// Locks, blocking the thread while another one holds the lock.
+        pub fn lock(&self) -> TryMutexGuard<'_, T> {
+            let mut taken = self.taken.lock().unwrap();
+            while *taken {
+                taken = self.freed.wait(taken).unwrap();
+            }
+            *taken = true;
+            TryMutexGuard { mutex: self, value: Some(self.value.get_mut()) }
+        }
+
+        /// Locks if that needs no waiting.
+        pub fn try_lock(&self) -> Option<TryMutexGuard<'_, T>> {
+            let was_taken = std::mem::replace(&mut *self.taken.lock().unwrap(), true);
+            let guard = || TryMutexGuard { mutex: self, value: Some(self.value.get_mut()) };
+            (!was_taken).then(guard)
+        }
+    }
+
+    impl<T> std::ops::Deref for TryMutexGuard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            // SAFETY: the guard stands for the lock.
+            unsafe { self.value.as_ref().expect("it is there until the drop").deref() }
+        }
+    }
+
+    impl<T> std::ops::DerefMut for TryMutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            // SAFETY: as above.
+            unsafe { self.value.as_ref().expect("it is there until the drop").deref() }
+        }
+    }
+
+    impl<T> Drop for TryMutexGuard<'_, T> {
+        fn drop(&mut self) {
+            self.value = None;
+            *self.mutex.taken.lock().unwrap() = false;
+            self.mutex.freed.notify_one();
+        }
+    }
 }
 
-pub use imp::{Mutex, MutexGuard, UnsafeCell, atomic};
+/// For a loop that waits until another thread has done a few instructions more.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff(u32);
+
+impl Backoff {
+    /// How often it spins before it gives the processor up: the other thread may have none.
+    #[cfg(not(any(loom, miri)))]
+    const SPINS: u32 = 64;
+    #[cfg(any(loom, miri))]
+    const SPINS: u32 = 0;
+
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn spin(&mut self) {
+        if self.0 < Self::SPINS {
+            self.0 += 1;
+            std::hint::spin_loop();
+        } else {
+            imp::yield_now();
+        }
+    }
+}
+
+pub use imp::{Mutex, MutexGuard, TryMutex, TryMutexGuard, UnsafeCell, atomic};
 #[cfg(not(loom))]
 pub(crate) use std::thread_local;
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::task::Waker;
 
-use crate::coroutine::WAKER_VTABLE;
+use crate::coroutine::{WAKER_VTABLE, is_own_waker};
 
 /// Set in the word when it is a `Box<Waker>`; cells and boxes are aligned to eight at least.
 const BOXED: usize = 1;
@@ -25,7 +25,7 @@ impl WakerWord {
     /// Clones `waker` into a word.
     #[inline]
     pub fn new(waker: &Waker) -> Self {
-        if std::ptr::eq(waker.vtable(), &raw const WAKER_VTABLE) {
+        if is_own_waker(waker) {
             Self(ManuallyDrop::new(waker.clone()).data())
         } else {
             let boxed = Box::into_raw(Box::new(waker.clone())).cast::<()>().cast_const();
@@ -47,7 +47,7 @@ impl WakerWord {
     /// compares the address and never follows it, so `raw` may have been given up meanwhile.
     #[inline]
     pub fn is_cell_of(raw: *const (), waker: &Waker) -> bool {
-        waker.data() == raw && std::ptr::eq(waker.vtable(), &raw const WAKER_VTABLE)
+        waker.data() == raw && is_own_waker(waker)
     }
 
     /// Wakes the task and gives the word up.

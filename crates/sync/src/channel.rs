@@ -28,19 +28,20 @@
 //! assert_eq!(got, Ok(vec![0, 1, 2]));
 //! ```
 
-mod bounded;
+mod state;
 
 use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use corymb_core::internal::{WaitKind, poll_budget, spend_budget, waiting_on};
 use futures_core::Stream;
-use pin_project::{pin_project, pinned_drop};
+use pin_project::pin_project;
 
-use self::bounded::{Channel, RecvWaiter, SendWaiter};
+use self::state::{Channel, Core, Receivers, Senders};
+use crate::monitor::{Busy, Monitor};
+use crate::waiting::Waiting;
 use crate::{RecvError, SendError, TryRecvError, TrySendError};
 
 /// A channel that holds up to `capacity` values that were sent and not yet received; a sender that
@@ -70,7 +71,7 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         "`channel::bounded(0)`: a channel with no place can hold nothing; give it a capacity of 1, \
          or more"
     );
-    let channel = Arc::new(Channel::new(capacity));
+    let channel = Arc::new(Channel(Monitor::new(Core::new(capacity), ())));
     (Sender { channel: Arc::clone(&channel) }, Receiver { channel })
 }
 
@@ -138,12 +139,8 @@ impl<T> Sender<T> {
     /// visible to whoever received its value.
     #[track_caller]
     pub fn send(&self, value: T) -> Send<'_, T> {
-        Send {
-            channel: &self.channel,
-            place: Location::caller(),
-            progress: Progress::New,
-            waiter: SendWaiter::new(Some(value)),
-        }
+        let waiting = Waiting::new(&*self.channel, Some(value), Location::caller());
+        Send { waiting, done: false }
     }
 
     /// Sends `value` if there is a free place at present.
@@ -165,7 +162,7 @@ impl<T> Sender<T> {
     /// Gives the value back: [`TrySendError::Full`] if there is no free place,
     /// [`TrySendError::Closed`] if the channel is closed.
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        self.channel.try_send(value)
+        self.channel.0.lock().push(value)
     }
 
     /// Closes the channel: no send is accepted any more. What was sent, waiting sends included,
@@ -184,19 +181,19 @@ impl<T> Sender<T> {
     /// assert_eq!(rx.try_recv(), Err(TryRecvError::Closed));
     /// ```
     pub fn close(&self) {
-        self.channel.close();
+        self.channel.0.lock().closed = true;
     }
 
     /// Whether the channel is closed, so that a send fails.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.channel.is_closed()
+        self.channel.0.lock().closed
     }
 
     /// How many values the channel holds at present.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.channel.len()
+        self.channel.0.lock().len()
     }
 
     /// Whether the channel holds no value at present.
@@ -208,20 +205,22 @@ impl<T> Sender<T> {
     /// How many values the channel can hold.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.channel.capacity()
+        self.channel.0.lock().capacity()
     }
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        self.channel.add_sender();
+        self.channel.0.lock().senders += 1;
         Self { channel: Arc::clone(&self.channel) }
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        self.channel.remove_sender();
+        let mut core = self.channel.0.lock();
+        core.senders -= 1;
+        core.closed |= core.senders == 0;
     }
 }
 
@@ -302,12 +301,7 @@ impl<T> Receiver<T> {
     /// whoever sent the value `capacity` after it.
     #[track_caller]
     pub fn recv(&self) -> Recv<'_, T> {
-        Recv {
-            channel: &self.channel,
-            place: Location::caller(),
-            waiting: false,
-            waiter: RecvWaiter::new(()),
-        }
+        Recv { waiting: Waiting::new(&*self.channel, (), Location::caller()) }
     }
 
     /// Receives the oldest value if there is one at present.
@@ -329,7 +323,7 @@ impl<T> Receiver<T> {
     ///
     /// [`TryRecvError::Empty`] if there is none, [`TryRecvError::Closed`] if there never will be.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.channel.try_recv()
+        self.channel.0.lock().pop()
     }
 
     /// The values as a stream, which ends when the channel is closed and everything sent has been
@@ -354,12 +348,8 @@ impl<T> Receiver<T> {
     /// when what polled the stream is dropped.
     #[track_caller]
     pub fn into_stream(self) -> IntoStream<T> {
-        IntoStream {
-            receiver: self,
-            place: Location::caller(),
-            waiting: false,
-            waiter: RecvWaiter::new(()),
-        }
+        let waiting = Waiting::new(Arc::clone(&self.channel), (), Location::caller());
+        IntoStream { waiting, receiver: self }
     }
 
     /// Closes the channel: no send is accepted any more. What was sent, waiting sends included,
@@ -377,19 +367,19 @@ impl<T> Receiver<T> {
     /// assert_eq!(rx.try_recv(), Ok(1)); // sent before
     /// ```
     pub fn close(&self) {
-        self.channel.close();
+        self.channel.0.lock().closed = true;
     }
 
     /// Whether the channel is closed. What was sent before can still be received.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.channel.is_closed()
+        self.channel.0.lock().closed
     }
 
     /// How many values the channel holds at present.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.channel.len()
+        self.channel.0.lock().len()
     }
 
     /// Whether the channel holds no value at present.
@@ -401,40 +391,38 @@ impl<T> Receiver<T> {
     /// How many values the channel can hold.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.channel.capacity()
+        self.channel.0.lock().capacity()
     }
 }
 
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
-        self.channel.add_receiver();
+        self.channel.0.lock().receivers += 1;
         Self { channel: Arc::clone(&self.channel) }
     }
 }
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.channel.remove_receiver();
+        let mut core = self.channel.0.lock();
+        core.receivers -= 1;
+        if core.receivers == 0 {
+            core.closed = true;
+            let unreceived = core.take_all();
+            drop(core);
+            drop(unreceived);
+        }
     }
 }
 
 /// The future of [`Sender::send`].
 #[must_use = "futures do nothing unless polled"]
-#[pin_project(PinnedDrop)]
+#[derive(Debug)]
+#[pin_project]
 pub struct Send<'a, T> {
-    channel: &'a Channel<T>,
-    place: &'static Location<'static>,
-    progress: Progress,
     #[pin]
-    waiter: SendWaiter<T>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    New,
-    /// The waiter is known to the channel.
-    Waiting,
-    Done,
+    waiting: Waiting<&'a Channel<T>, Senders<T>>,
+    done: bool,
 }
 
 impl<T> Future for Send<'_, T> {
@@ -442,115 +430,64 @@ impl<T> Future for Send<'_, T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let place = *this.place;
         assert!(
-            *this.progress != Progress::Done,
-            "the future of `Sender::send` at {place} was polled after it was done"
+            !*this.done,
+            "the future of `Sender::send` at {} was polled after it was done",
+            this.waiting.place()
         );
-        ready!(poll_budget(cx));
-        let mut waiting = *this.progress == Progress::Waiting;
-        // SAFETY: the waiter is given to this channel alone, and taken out on drop.
-        let polled = unsafe { this.channel.poll_send(this.waiter.as_ref(), &mut waiting, cx) };
-        *this.progress = if polled.is_ready() {
-            spend_budget();
-            Progress::Done
-        } else {
-            waiting_on(WaitKind::Channel, place);
-            Progress::Waiting
-        };
+        let waits = this.waiting.has_begun();
+        let polled = this.waiting.poll(cx, |core, _, value| core.poll_push(waits, value));
+        *this.done = polled.is_ready();
         polled
-    }
-}
-
-#[pinned_drop]
-impl<T> PinnedDrop for Send<'_, T> {
-    fn drop(self: Pin<&mut Self>) {
-        if self.progress == Progress::Waiting {
-            let this = self.project();
-            // SAFETY: as in `poll`.
-            unsafe { this.channel.leave_send(this.waiter.as_ref()) };
-        }
     }
 }
 
 /// The future of [`Receiver::recv`].
 #[must_use = "futures do nothing unless polled"]
-#[pin_project(PinnedDrop)]
+#[derive(Debug)]
+#[pin_project]
 pub struct Recv<'a, T> {
-    channel: &'a Channel<T>,
-    place: &'static Location<'static>,
-    /// The waiter is known to the channel.
-    waiting: bool,
     #[pin]
-    waiter: RecvWaiter,
+    waiting: Waiting<&'a Channel<T>, Receivers<T>>,
 }
 
 impl<T> Future for Recv<'_, T> {
     type Output = Result<T, RecvError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        ready!(poll_budget(cx));
-        // SAFETY: the waiter is given to this channel alone, and taken out on drop.
-        let polled = unsafe { this.channel.poll_recv(this.waiter.as_ref(), this.waiting, cx) };
-        if polled.is_ready() {
-            spend_budget();
-        } else {
-            waiting_on(WaitKind::Channel, this.place);
-        }
-        polled
-    }
-}
-
-#[pinned_drop]
-impl<T> PinnedDrop for Recv<'_, T> {
-    fn drop(self: Pin<&mut Self>) {
-        if self.waiting {
-            let this = self.project();
-            // SAFETY: as in `poll`.
-            unsafe { this.channel.leave_recv(this.waiter.as_ref()) };
-        }
+        self.project().waiting.poll(cx, |core, _, ()| core.poll_pop())
     }
 }
 
 /// The stream of [`Receiver::into_stream`].
 #[must_use = "streams do nothing unless polled"]
-#[pin_project(PinnedDrop)]
+#[derive(Debug)]
+#[pin_project]
 pub struct IntoStream<T> {
-    receiver: Receiver<T>,
-    place: &'static Location<'static>,
-    /// The waiter is known to the channel.
-    waiting: bool,
     #[pin]
-    waiter: RecvWaiter,
+    waiting: Waiting<Arc<Channel<T>>, Receivers<T>>,
+    receiver: Receiver<T>,
 }
 
 impl<T> Stream for IntoStream<T> {
     type Item = T;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let this = self.project();
-        let channel = &this.receiver.channel;
-        ready!(poll_budget(cx));
-        // SAFETY: the waiter is given to this channel alone, and taken out on drop.
-        let polled = unsafe { channel.poll_recv(this.waiter.as_ref(), this.waiting, cx) };
-        if polled.is_ready() {
-            spend_budget();
-        } else {
-            waiting_on(WaitKind::Channel, this.place);
-        }
-        polled.map(Result::ok)
+        self.project().waiting.poll(cx, |core, _, ()| core.poll_pop()).map(Result::ok)
     }
 }
 
-#[pinned_drop]
-impl<T> PinnedDrop for IntoStream<T> {
-    fn drop(self: Pin<&mut Self>) {
-        if self.waiting {
-            let this = self.project();
-            // SAFETY: as in `poll_next`.
-            unsafe { this.receiver.channel.leave_recv(this.waiter.as_ref()) };
-        }
+impl<T> fmt::Debug for Channel<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seen = self.0.peek(|core| (core.len(), core.capacity(), core.closed));
+        let mut out = f.debug_struct("Channel");
+        match seen {
+            Some((len, capacity, closed)) => {
+                out.field("len", &len).field("capacity", &capacity).field("closed", &closed)
+            }
+            None => out.field("state", &Busy),
+        };
+        out.finish()
     }
 }
 
@@ -563,32 +500,5 @@ impl<T> fmt::Debug for Sender<T> {
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Receiver").field(&self.channel).finish()
-    }
-}
-
-impl<T> fmt::Debug for Send<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Send")
-            .field("place", &self.place)
-            .field("progress", &self.progress)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<T> fmt::Debug for Recv<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recv")
-            .field("place", &self.place)
-            .field("waiting", &self.waiting)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<T> fmt::Debug for IntoStream<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IntoStream")
-            .field("receiver", &self.receiver)
-            .field("place", &self.place)
-            .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,7 @@
 //! | you want | use |
 //! | --- | --- |
 //! | a stream of values, with back-pressure | [`channel::bounded`] |
+//! | one coroutine at a time to reach a value | [`Mutex`] |
 //! | one value, once | [`oneshot::channel`] |
 //! | one value from a callback | `corymb::suspend_cancellable` |
 //!
@@ -16,7 +17,12 @@ pub mod channel;
 mod error;
 #[cfg(all(test, loom))]
 mod loom;
+mod monitor;
+mod mutex;
 pub mod oneshot;
+mod permits;
 mod waiters;
+mod waiting;
 
 pub use error::{RecvError, SendError, TryRecvError, TrySendError};
+pub use mutex::{Mutex, MutexGuard, MutexLock};

@@ -3,217 +3,251 @@
 //!
 //! # Who may touch what
 //!
-//! Every method takes the list by `&mut`, and the list lies inside the lock of its primitive: so
-//! whoever touches a node, its owner included, holds that lock. A waiter is in one of three
-//! places:
+//! The list lies inside the lock of its primitive, and every method takes it by `&mut`: so whoever
+//! touches a node, its owner included, holds that lock. A waiter is in one of five places:
 //!
-//! | place | linked | waker | left by |
+//! | place | linked in | waker | left by |
 //! | --- | --- | --- | --- |
-//! | `Out` | no | none | [`enqueue`](WaitList::enqueue): to the end of the list |
-//! | `Queued` | yes | in the node | [`call`](WaitList::call), [`leave`](WaitList::leave) |
-//! | `Called` | no | with the caller, who wakes it | `leave`; `enqueue`: back to where it was |
+//! | `Out` | nothing | none | (1) [`enqueue`](WaitList::enqueue): to the end of the list |
+//! | `Queued` | the list | in the node | (2) [`call`](WaitList::call); (3) [`release`](WaitList::release); (5) |
+//! | `Called` | `strays`, if no coroutine would make it let go | with the caller, who wakes it | (1), back to where it was; (4) [`decline`](WaitList::decline); (5) |
+//! | `Declined` | nothing | none | (1), back to where it was; (5) |
+//! | `Done` | nothing | none | (5) |
 //!
-//! A call is an offer and not a grant: one that finds nothing when it comes queues again, ahead of
-//! all that came after it.
+//! Any place is left for `Out` by (5) [`leave`](WaitList::leave).
+//!
+//! ```text
+//!            (1)            (2)             (4)
+//!    Out ──────────► Queued ──────► Called ──────► Declined
+//!                    ▲  ▲ │           │                │
+//!                    │  │ └─(3)► Done │                │
+//!                    │  └─────(1)─────┘                │
+//!                    └────────(1)──────────────────────┘
+//! ```
+//!
+//! A call is an offer and not a grant. One who finds nothing when it comes queues again, ahead of
+//! all that came after it. One whose coroutine is polled, but not itself, declines
+//! ([`Wait`]): the offer goes to the next, and it queues again when it is polled.
+//! Who is polled by another executor is not known to decline; but its offer goes to another waiter
+//! of the same task that is polled before it.
 //!
 //! # The contract of a waiter
 //!
-//! The unsafe methods ask for this: a waiter is given to one list only, and it is `Out` when it is
-//! dropped or moved.
+//! The unsafe methods ask for this: a waiter is given to one list only, that of its monitor; and
+//! it is `Out` when it is dropped or moved.
 
+use std::fmt;
 use std::marker::PhantomPinned;
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::Waker;
 
-use corymb_core::internal::WakerWord;
 use corymb_core::internal::prim::UnsafeCell;
+use corymb_core::internal::{Held, Wait, What};
 
-/// One who waits, and a payload that others reach while it does.
-#[derive(Debug)]
-pub(crate) struct Waiter<P> {
-    node: UnsafeCell<Node<P>>,
+use crate::monitor::{Monitor, State};
+
+/// One of the queues of a primitive.
+pub(crate) trait Queue: Sized {
+    type State: State;
+    /// What a waiter brings, and others reach while it waits.
+    type Payload;
+
+    fn waiters(state: &mut Self::State) -> &mut WaitList<Self>;
+
+    /// What was reserved by a call for this one is there again.
+    fn take_back(
+        state: &mut Self::State,
+        shared: &<Self::State as State>::Shared,
+        payload: &mut Self::Payload,
+    ) {
+        let _ = (state, shared, payload);
+    }
+}
+
+/// One who waits.
+#[repr(C)]
+pub(crate) struct Waiter<Q: Queue> {
+    /// First, so that its address is the waiter's.
+    wait: Wait,
+    /// Set before the wait is linked.
+    monitor: UnsafeCell<*const Monitor<Q::State>>,
+    node: UnsafeCell<Node<Q>>,
+    payload: UnsafeCell<Q::Payload>,
     /// Neighbours point here.
     _pinned: PhantomPinned,
 }
 
-#[derive(Debug)]
-struct Node<P> {
+struct Node<Q: Queue> {
     place: Place,
     /// Its turn: given when it comes, kept while it waits.
     ticket: u64,
     /// `Some` exactly in `Queued`.
-    waker: Option<WakerWord>,
-    prev: Link<P>,
-    next: Link<P>,
-    payload: P,
+    waker: Option<Waker>,
+    /// Of a stray: whose waker it was.
+    task: Task,
+    prev: Link<Q>,
+    next: Link<Q>,
 }
 
-/// A waiter as its list knows it: one that keeps the contract, and that is linked or was given by
-/// its owner for the length of a call, so that it is alive.
-#[derive(Debug)]
-struct Handle<P>(NonNull<Waiter<P>>);
-
-type Link<P> = Option<Handle<P>>;
-
-impl<P> Clone for Handle<P> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<P> Copy for Handle<P> {}
-
-// SAFETY: a handle is used under the list's lock, and the payload and the waker that it reaches
-// may change threads.
-unsafe impl<P: Send> Send for Handle<P> {}
-
-impl<P> Handle<P> {
-    /// # Safety
-    ///
-    /// The contract of a waiter.
-    unsafe fn new(waiter: Pin<&Waiter<P>>) -> Self {
-        Self(NonNull::from(waiter.get_ref()))
-    }
-}
-
+/// Where a waiter is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Out,
     Queued,
     Called,
+    Declined,
+    Done,
 }
 
-// SAFETY: a shared waiter can only be given to its list, which is under a lock.
-unsafe impl<P: Send> Sync for Waiter<P> {}
+/// A waker's task, to compare.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Task(*const (), *const ());
 
-impl<P> Waiter<P> {
-    pub(crate) fn new(payload: P) -> Self {
+impl Task {
+    const NONE: Self = Self(std::ptr::null(), std::ptr::null());
+
+    fn of(waker: &Waker) -> Self {
+        Self(waker.data(), std::ptr::from_ref(waker.vtable()).cast())
+    }
+}
+
+/// A waiter as its list knows it: one that keeps the contract, and that is linked or was given by
+/// its owner for the length of a call, so that it is alive.
+struct Handle<Q: Queue>(NonNull<Waiter<Q>>);
+
+type Link<Q> = Option<Handle<Q>>;
+
+impl<Q: Queue> Clone for Handle<Q> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Q: Queue> Copy for Handle<Q> {}
+
+impl<Q: Queue> PartialEq for Handle<Q> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+// SAFETY: a handle is used under the list's lock, and the payload and the waker that it reaches
+// may change threads.
+unsafe impl<Q: Queue<Payload: Send>> Send for Handle<Q> {}
+
+// SAFETY: what is in it is reached under the list's lock.
+#[expect(clippy::non_send_fields_in_send_ty, reason = "its pointers, as said")]
+unsafe impl<Q: Queue<Payload: Send>> Send for Waiter<Q> {}
+// SAFETY: as above.
+unsafe impl<Q: Queue<Payload: Send>> Sync for Waiter<Q> {}
+
+impl<Q: Queue> Waiter<Q> {
+    pub(crate) fn new(payload: Q::Payload) -> Self {
         Self {
+            wait: Wait::new(let_go::<Q>),
+            monitor: UnsafeCell::new(std::ptr::null()),
             node: UnsafeCell::new(Node {
                 place: Place::Out,
                 ticket: 0,
                 waker: None,
+                task: Task::NONE,
                 prev: None,
                 next: None,
-                payload,
             }),
+            payload: UnsafeCell::new(payload),
             _pinned: PhantomPinned,
         }
     }
 }
 
+/// Makes a waiter decline.
+///
+/// # Safety
+///
+/// `wait` is that of a `Waiter<Q>`, linked in the list that is held.
+unsafe fn let_go<Q: Queue>(wait: NonNull<Wait>, held: Held<'_>) -> bool {
+    let waiter = Handle::<Q>(wait.cast());
+    // SAFETY: linked, so alive; and so is its monitor, which was set before.
+    let monitor = unsafe { &*waiter.0.as_ref().monitor.with(|monitor| *monitor) };
+    let Some(mut locked) = monitor.try_lock() else { return false };
+    // SAFETY: linked there, and this is the lock.
+    let is_over = unsafe { held.retract(wait) };
+    let shared = locked.shared();
+    let old = WaitList::decline(&mut *locked, shared, waiter, is_over);
+    locked.drop_later(old);
+    true
+}
+
+/// The two ends of a chain of nodes.
+struct Chain<Q: Queue> {
+    head: Link<Q>,
+    tail: Link<Q>,
+}
+
 /// The list.
-#[derive(Debug)]
-pub(crate) struct WaitList<P> {
-    head: Link<P>,
-    tail: Link<P>,
+pub(crate) struct WaitList<Q: Queue> {
+    queued: Chain<Q>,
+    strays: Chain<Q>,
     /// How many came.
     tickets: u64,
     /// How many are `Called`.
     called: usize,
+    /// How many are `Queued`.
+    len: usize,
 }
 
-impl<P> WaitList<P> {
+impl<Q: Queue> WaitList<Q> {
     pub(crate) const fn new() -> Self {
-        Self { head: None, tail: None, tickets: 0, called: 0 }
+        Self { queued: Chain::EMPTY, strays: Chain::EMPTY, tickets: 0, called: 0, len: 0 }
     }
 
     /// Whether nobody is `Queued`.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.head.is_none()
+        self.queued.head.is_none()
     }
 
     /// How many were called and have neither come back nor left.
+    #[inline]
     pub(crate) fn called(&self) -> usize {
         self.called
     }
 
-    /// Queues `waiter`, to be woken by `waker`; gives the waker that it had, to be dropped when
-    /// the lock is released.
+    /// How many are queued.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Where `waiter` is, and whether nobody in the list comes before it.
     ///
     /// # Safety
     ///
     /// The contract of a waiter, with this list.
-    pub(crate) unsafe fn enqueue(
-        &mut self,
-        waiter: Pin<&Waiter<P>>,
-        waker: WakerWord,
-    ) -> Option<WakerWord> {
-        // SAFETY: as the caller owes.
-        let this = unsafe { Handle::new(waiter) };
-        let (place, old) = self.with(this, |node| {
-            (std::mem::replace(&mut node.place, Place::Queued), node.waker.replace(waker))
-        });
-        match place {
-            Place::Queued => {}
-            Place::Out => {
-                let ticket = self.tickets;
-                self.tickets += 1;
-                self.with(this, |node| node.ticket = ticket);
-                self.link_before(None, this);
-            }
-            Place::Called => {
-                self.called -= 1;
-                // Only those who were called before it and queued again as well can be ahead.
-                let ticket = self.with(this, |node| node.ticket);
-                let mut next = self.head;
-                while let Some(ahead) = next {
-                    match self.with(ahead, |node| (node.ticket < ticket).then_some(node.next)) {
-                        Some(further) => next = further,
-                        None => break,
-                    }
-                }
-                self.link_before(next, this);
-            }
-        }
-        old
+    #[inline]
+    pub(crate) unsafe fn turn(&mut self, waiter: Pin<&Waiter<Q>>) -> (Place, bool) {
+        let this = Handle(NonNull::from(waiter.get_ref()));
+        let (place, ticket) = self.with(this, |node| (node.place, node.ticket));
+        let is_first = match self.queued.head {
+            None => true,
+            Some(_) if place == Place::Out => false,
+            Some(head) => head == this || self.with(head, |node| node.ticket > ticket),
+        };
+        (place, is_first)
     }
 
-    /// Calls the first in the list: gives its waker, to be woken when the lock is released, and
-    /// what `f` makes of its payload.
-    pub(crate) fn call<R>(&mut self, f: impl FnOnce(&mut P) -> R) -> Option<(WakerWord, R)> {
-        let first = self.head?;
-        self.unlink(first);
-        self.called += 1;
-        self.with(first, |node| {
-            node.place = Place::Called;
-            node.waker.take().map(|waker| (waker, f(&mut node.payload)))
-        })
-    }
-
-    /// Makes `waiter` `Out`; gives its waker, if it still had one, to be dropped when the lock is
-    /// released.
+    /// Gives `f` the payload of `waiter`; `f` may do to this list what does not reach that one's.
     ///
     /// # Safety
     ///
-    /// The contract of a waiter, with this list.
-    pub(crate) unsafe fn leave(&mut self, waiter: Pin<&Waiter<P>>) -> Option<WakerWord> {
-        // SAFETY: as the caller owes.
-        let this = unsafe { Handle::new(waiter) };
-        let (place, waker) = self
-            .with(this, |node| (std::mem::replace(&mut node.place, Place::Out), node.waker.take()));
-        match place {
-            Place::Out => {}
-            Place::Queued => self.unlink(this),
-            Place::Called => self.called -= 1,
-        }
-        waker
-    }
-
-    /// Gives `f` the place and the payload of `waiter`.
-    ///
-    /// # Safety
-    ///
-    /// The contract of a waiter, with this list.
-    pub(crate) unsafe fn look<R>(
-        &mut self,
-        waiter: Pin<&Waiter<P>>,
-        f: impl FnOnce(Place, &mut P) -> R,
+    /// The contract of a waiter, and the caller holds the lock of its list.
+    #[inline]
+    pub(crate) unsafe fn with_payload<R>(
+        waiter: Pin<&Waiter<Q>>,
+        f: impl FnOnce(&mut Q::Payload) -> R,
     ) -> R {
-        // SAFETY: as the caller owes.
-        let this = unsafe { Handle::new(waiter) };
-        self.with(this, |node| f(node.place, &mut node.payload))
+        // SAFETY: who reaches a payload holds the lock, and one at a time does.
+        waiter.get_ref().payload.with_mut(|payload| f(unsafe { &mut *payload }))
     }
 
     /// Whether `waiter` is queued and a call would wake the task of `waker`.
@@ -221,14 +255,219 @@ impl<P> WaitList<P> {
     /// # Safety
     ///
     /// The contract of a waiter, with this list.
-    pub(crate) unsafe fn would_wake(&mut self, waiter: Pin<&Waiter<P>>, waker: &Waker) -> bool {
-        // SAFETY: as the caller owes.
-        let this = unsafe { Handle::new(waiter) };
-        self.with(this, |node| node.waker.as_ref().is_some_and(|word| word.will_wake(waker)))
+    #[inline]
+    pub(crate) unsafe fn would_wake(&mut self, waiter: Pin<&Waiter<Q>>, waker: &Waker) -> bool {
+        let this = Handle(NonNull::from(waiter.get_ref()));
+        self.with(this, |node| node.waker.as_ref().is_some_and(|it| it.will_wake(waker)))
     }
 
+    /// Makes `waiter` known to the coroutine that polls it; false if there is none. It `is_new`
+    /// unless this was called since it was `Out`.
+    ///
+    /// # Safety
+    ///
+    /// The contract of a waiter, and the caller holds the lock of `monitor`.
+    pub(crate) unsafe fn begin(
+        waiter: Pin<&Waiter<Q>>,
+        monitor: &Monitor<Q::State>,
+        what: What,
+        is_new: bool,
+    ) -> bool {
+        if is_new {
+            // SAFETY: nobody reads it before the wait is linked, below.
+            waiter.get_ref().monitor.with_mut(|it| unsafe { *it = monitor });
+        }
+        let this = Handle(NonNull::from(waiter.get_ref()));
+        // SAFETY: the contract, which comes down to the wait.
+        unsafe { Wait::begin(this.wait(), what) }
+    }
+
+    /// (1) Queues `waiter`, to be woken by `waker`; gives the waker that it had, to be dropped when
+    /// the lock is released.
+    ///
+    /// # Safety
+    ///
+    /// The contract of a waiter, with this list.
+    pub(crate) unsafe fn enqueue(
+        &mut self,
+        waiter: Pin<&Waiter<Q>>,
+        waker: Waker,
+    ) -> Option<Waker> {
+        let this = Handle(NonNull::from(waiter.get_ref()));
+        let (place, old) = self.with(this, |node| {
+            (std::mem::replace(&mut node.place, Place::Queued), node.waker.replace(waker))
+        });
+        match place {
+            Place::Queued => return old,
+            Place::Out | Place::Done => {
+                let ticket = self.tickets;
+                self.tickets += 1;
+                self.with(this, |node| node.ticket = ticket);
+                self.link_before(None, this);
+            }
+            Place::Called => {
+                self.uncall(this);
+                // SAFETY: alive, and this is the lock.
+                unsafe { Wait::decline(this.wait()) };
+                self.link_by_ticket(this);
+            }
+            Place::Declined => self.link_by_ticket(this),
+        }
+        old
+    }
+
+    /// Only those who were called or declined, and queued again as well, can be ahead of one who
+    /// comes back.
+    fn link_by_ticket(&mut self, this: Handle<Q>) {
+        let ticket = self.with(this, |node| node.ticket);
+        let mut next = self.queued.head;
+        while let Some(ahead) = next {
+            match self.with(ahead, |node| (node.ticket < ticket).then_some(node.next)) {
+                Some(further) => next = further,
+                None => break,
+            }
+        }
+        self.link_before(next, this);
+    }
+
+    /// The payload of the first in the list.
+    pub(crate) fn first(&mut self) -> Option<&mut Q::Payload> {
+        let first = self.queued.head?;
+        // SAFETY: linked, so alive; and `&mut self` is the lock.
+        Some(unsafe { first.0.as_ref() }.payload.with_mut(|payload| unsafe { &mut *payload }))
+    }
+
+    /// (2) Makes an offer to the first in the list: gives its waker, to be woken when the lock is
+    /// released.
+    pub(crate) fn call(&mut self) -> Option<Waker> {
+        let first = self.queued.head?;
+        let waker = self.pop(first, Place::Called);
+        self.called += 1;
+        // SAFETY: alive, and this is the lock; the caller wakes it.
+        if !unsafe { Wait::offer(first.wait()) } {
+            let task = waker.as_ref().map_or(Task::NONE, Task::of);
+            self.with(first, |node| node.task = task);
+            self.strays.link_before(None, first);
+        }
+        waker
+    }
+
+    /// (3) Ends the wait of the first in the list, which has what it waited for: gives its waker,
+    /// to be woken when the lock is released, and what `f` makes of its payload.
+    pub(crate) fn release<R>(
+        &mut self,
+        f: impl FnOnce(&mut Q::Payload) -> R,
+    ) -> Option<(Waker, R)> {
+        let result = f(self.first()?);
+        let first = self.queued.head?;
+        self.pop(first, Place::Done).map(|waker| (waker, result))
+    }
+
+    fn pop(&mut self, first: Handle<Q>, to: Place) -> Option<Waker> {
+        self.unlink(first);
+        self.with(first, |node| {
+            node.place = to;
+            node.waker.take()
+        })
+    }
+
+    /// (4) The coroutine of `waiter` has been polled, and the waiter has not; or it `is_over`, and
+    /// will never be polled there. Gives the waker that it had.
+    fn decline(
+        state: &mut Q::State,
+        shared: &<Q::State as State>::Shared,
+        waiter: Handle<Q>,
+        is_over: bool,
+    ) -> Option<Waker> {
+        let list = Q::waiters(state);
+        match list.with(waiter, |node| node.place) {
+            Place::Called => {
+                list.uncall(waiter);
+                list.with(waiter, |node| node.place = Place::Declined);
+                // SAFETY: alive, and the caller has the lock; one payload at a time is reached.
+                let payload = unsafe { &waiter.0.as_ref().payload };
+                // SAFETY: as above.
+                payload.with_mut(|payload| Q::take_back(state, shared, unsafe { &mut *payload }));
+                None
+            }
+            Place::Queued if is_over => list.pop(waiter, Place::Declined),
+            _ => None,
+        }
+    }
+
+    /// As [`decline`](Self::decline), for the strays of the task of `waker`; true if there were any.
+    pub(crate) fn decline_strays(
+        state: &mut Q::State,
+        shared: &<Q::State as State>::Shared,
+        waker: &Waker,
+    ) -> bool {
+        let task = Task::of(waker);
+        let mut found = false;
+        let mut next = Q::waiters(state).strays.head;
+        while let Some(stray) = next {
+            let list = Q::waiters(state);
+            let (of, further) = list.with(stray, |node| (node.task, node.next));
+            next = further;
+            if of == task {
+                found = true;
+                Self::decline(state, shared, stray, false);
+            }
+        }
+        found
+    }
+
+    /// (5) Makes `waiter` `Out`; answers where it was, and the waker that it still had, to be
+    /// dropped when the lock is released. What was reserved for one that was `Called` is now its
+    /// owner's, to take or to give back.
+    ///
+    /// # Safety
+    ///
+    /// The contract of a waiter, with this list.
+    pub(crate) unsafe fn leave(&mut self, waiter: Pin<&Waiter<Q>>) -> (Place, Option<Waker>) {
+        let this = Handle(NonNull::from(waiter.get_ref()));
+        // SAFETY: alive, and this is the lock.
+        unsafe { Wait::end(this.wait()) };
+        let place = self.with(this, |node| node.place);
+        match place {
+            Place::Queued => self.unlink(this),
+            Place::Called => self.uncall(this),
+            Place::Out | Place::Declined | Place::Done => {}
+        }
+        let waker = self.with(this, |node| {
+            node.place = Place::Out;
+            node.waker.take()
+        });
+        (place, waker)
+    }
+
+    /// Counts a `Called` one out.
+    fn uncall(&mut self, this: Handle<Q>) {
+        self.called -= 1;
+        if self.with(this, |node| std::mem::replace(&mut node.task, Task::NONE)) != Task::NONE {
+            self.strays.unlink(this);
+        }
+    }
+
+    fn link_before(&mut self, next: Link<Q>, this: Handle<Q>) {
+        self.queued.link_before(next, this);
+        self.len += 1;
+    }
+
+    fn unlink(&mut self, this: Handle<Q>) {
+        self.queued.unlink(this);
+        self.len -= 1;
+    }
+
+    fn with<R>(&mut self, waiter: Handle<Q>, f: impl FnOnce(&mut Node<Q>) -> R) -> R {
+        self.queued.with(waiter, f)
+    }
+}
+
+impl<Q: Queue> Chain<Q> {
+    const EMPTY: Self = Self { head: None, tail: None };
+
     /// Links `this` before `next`, or at the end.
-    fn link_before(&mut self, next: Link<P>, this: Handle<P>) {
+    fn link_before(&mut self, next: Link<Q>, this: Handle<Q>) {
         let prev = match next {
             Some(next) => self.with(next, |node| node.prev.replace(this)),
             None => self.tail.replace(this),
@@ -240,8 +479,8 @@ impl<P> WaitList<P> {
         self.with(this, |node| (node.prev, node.next) = (prev, next));
     }
 
-    /// Takes `this`, which is linked, out of the list.
-    fn unlink(&mut self, this: Handle<P>) {
+    /// Takes `this`, which is linked, out of the chain.
+    fn unlink(&mut self, this: Handle<Q>) {
         let (prev, next) = self.with(this, |node| (node.prev.take(), node.next.take()));
         match prev {
             Some(prev) => self.with(prev, |node| node.next = next),
@@ -254,12 +493,27 @@ impl<P> WaitList<P> {
     }
 
     /// Gives `f` the node of a waiter. One node at a time: no `f` in this file calls `with`.
-    fn with<R>(&mut self, waiter: Handle<P>, f: impl FnOnce(&mut Node<P>) -> R) -> R {
+    fn with<R>(&mut self, waiter: Handle<Q>, f: impl FnOnce(&mut Node<Q>) -> R) -> R {
         // SAFETY: the waiter is alive, by what a handle is; only shared references to it are made,
         // here and by its owner.
         let waiter = unsafe { waiter.0.as_ref() };
         // SAFETY: `&mut self` is the lock that all who touch the node hold, and one at a time is
         // touched.
         waiter.node.with_mut(|node| f(unsafe { &mut *node }))
+    }
+}
+
+impl<Q: Queue> Handle<Q> {
+    fn wait(self) -> NonNull<Wait> {
+        self.0.cast()
+    }
+}
+
+impl<Q: Queue> fmt::Debug for WaitList<Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitList")
+            .field("len", &self.len)
+            .field("called", &self.called)
+            .finish_non_exhaustive()
     }
 }

@@ -12,7 +12,7 @@ use crate::current::{Frame, Poll as InPoll};
 use crate::error::{CancelCause, Cancelled};
 use crate::failure::{Failure, Panic};
 use crate::node::state::{self, Snapshot, Suspend};
-use crate::node::{Node, Polled, cancel, tree};
+use crate::node::{Node, Polled, cancel, tree, waits};
 
 /// Polls the body once.
 ///
@@ -159,6 +159,10 @@ unsafe fn suspend(node: NonNull<Node>, poll: &InPoll, frame: &Frame) {
     if seen.has(state::CANCELLED) && !this.is_shielded() {
         // SAFETY: the caller's promise.
         return unsafe { drop_at_home(poll, node, frame) };
+    }
+    if seen.has(state::WAITS) {
+        let is_woken = seen.has(state::SCHEDULED) || poll.has_yielded() || poll.has_wish();
+        waits::after_poll(this, is_woken);
     }
     if poll.has_wish() {
         // SAFETY: the caller's promise.

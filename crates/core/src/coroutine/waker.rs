@@ -10,6 +10,12 @@ use crate::node::{Node, release};
 pub(crate) static WAKER_VTABLE: RawWakerVTable =
     RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
 
+/// Whether `waker` is a coroutine's own, so that to clone it runs no foreign code.
+#[inline]
+pub fn is_own_waker(waker: &Waker) -> bool {
+    std::ptr::eq(waker.vtable(), &raw const WAKER_VTABLE)
+}
+
 /// A waker of `node`, which the caller must not drop unless it owns a reference for it.
 #[inline]
 pub(crate) fn borrowed(node: NonNull<Node>) -> std::mem::ManuallyDrop<Waker> {

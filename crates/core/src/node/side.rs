@@ -17,13 +17,13 @@ use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::task::Waker;
 
-use super::{Kind, Node, NodeRef, state};
+use super::{Kind, Node, NodeRef, state, waits};
 use crate::cleanup::{Cleanup, Cleanups};
 use crate::error::Cancelled;
 use crate::failure::Failure;
 use crate::moves::Moves;
-use crate::prim::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use crate::prim::{Mutex, MutexGuard, UnsafeCell};
+use crate::prim::atomic::{AtomicUsize, Ordering};
+use crate::prim::{Backoff, Mutex, MutexGuard, UnsafeCell};
 use crate::time::Instant;
 
 /// Counts a node's body and its children.
@@ -153,6 +153,8 @@ pub(crate) struct Side {
     pub(crate) shields: Shields,
     /// The soft ones: they hold until the cancellation is forced.
     pub(crate) soft_shields: Shields,
+    /// The head of what the node waits for.
+    waits: waits::Word,
     inner: Mutex<Inner>,
     /// # Safety
     ///
@@ -174,6 +176,7 @@ impl Side {
             census: Census::new(),
             shields: Shields::default(),
             soft_shields: Shields::default(),
+            waits: waits::Word::new(ptr::null_mut()),
             inner: Mutex::new(Inner {
                 head: None,
                 linked: 0,
@@ -318,27 +321,63 @@ impl Inner {
     }
 }
 
-/// The node's word for it: null, a box of its own, or a place in a region's own allocation.
+/// The node's word for it: a box of its own, or a place in a region's own allocation. As long as
+/// there is none, the head of what the node [waits](super::waits) for.
 #[derive(Debug)]
-pub(crate) struct SideSlot(AtomicPtr<Side>);
+pub(crate) struct SideSlot(waits::Word);
 
 impl SideSlot {
     pub(crate) fn new() -> Self {
-        Self(AtomicPtr::new(ptr::null_mut()))
+        Self(waits::Word::new(ptr::null_mut()))
     }
 
     #[inline]
     pub(super) fn get(&self) -> Option<&Side> {
         // Ordering: Acquire pairs with the release that published it.
-        let side = self.0.load(Ordering::Acquire);
-        // SAFETY: null, or published and freed with the node, which `self` is a part of.
-        unsafe { side.as_ref() }
+        let word = self.0.load(Ordering::Acquire);
+        // SAFETY: a side, published and freed with the node, which `self` is a part of.
+        waits::is_side(word).then(|| unsafe { &*word.cast::<Side>() })
+    }
+
+    /// Where the head of the node's waits is, unless a side is published now.
+    pub(super) fn list(&self) -> &waits::Word {
+        self.get().map_or(&self.0, |side| &side.waits)
+    }
+
+    /// Sets the side of a node that may have none yet, and answers the one that it has.
+    fn publish(&self, fresh: Box<Side>) -> &Side {
+        let fresh = Box::into_raw(fresh);
+        let mut backoff = Backoff::new();
+        loop {
+            // Ordering: Acquire sees another's.
+            let word = self.0.load(Ordering::Acquire);
+            if waits::is_side(word) {
+                // SAFETY: `fresh` was not published.
+                drop(unsafe { Box::from_raw(fresh) });
+                // SAFETY: published by another thread, freed with the node.
+                return unsafe { &*word.cast::<Side>() };
+            }
+            if waits::is_locked(word) {
+                backoff.spin();
+                continue;
+            }
+            // SAFETY: not published yet. Ordering: Relaxed, as it is published below.
+            unsafe { &*fresh }.waits.store(word, Ordering::Relaxed);
+            // Ordering: Release publishes the object; with what it has taken over, which a thread
+            // has released into `word`: Acquire.
+            let won =
+                self.0.compare_exchange(word, fresh.cast(), Ordering::AcqRel, Ordering::Relaxed);
+            if won.is_ok() {
+                // SAFETY: published just now, freed with the node.
+                return unsafe { &*fresh };
+            }
+        }
     }
 
     /// Sets the side of a node that nobody else knows yet.
     pub(crate) fn init(&self, side: NonNull<Side>) {
         // Ordering: Relaxed, the node itself is published later.
-        self.0.store(side.as_ptr(), Ordering::Relaxed);
+        self.0.store(side.as_ptr().cast(), Ordering::Relaxed);
     }
 }
 
@@ -355,24 +394,8 @@ impl Node {
             let seen = self.state.load();
             return (side, if seen.has(state::SIDE) { seen } else { self.state.set(state::SIDE) });
         }
-        let fresh = Box::into_raw(Box::new(Side::new(Policy::Supervise)));
-        // Ordering: AcqRel; Release publishes the object, Acquire sees another's.
-        let won = self.side.0.compare_exchange(
-            ptr::null_mut(),
-            fresh,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
-        let side = match won {
-            // SAFETY: published just now, freed with the node.
-            Ok(_) => unsafe { &*fresh },
-            Err(other) => {
-                // SAFETY: `fresh` was not published.
-                drop(unsafe { Box::from_raw(fresh) });
-                // SAFETY: published by another thread, freed with the node.
-                unsafe { &*other }
-            }
-        };
+        let fresh = Box::new(Side::new(Policy::Supervise));
+        let side = self.side.publish(fresh);
         (side, self.state.set(state::SIDE))
     }
 
@@ -383,10 +406,11 @@ impl Node {
     /// The node is being freed, and its side was made by [`make_side`](Self::make_side).
     pub(crate) unsafe fn free_side(&self) {
         // Ordering: Relaxed, the last reference's drop has synchronized.
-        let side = self.side.0.load(Ordering::Relaxed);
-        if !side.is_null() {
+        let word = self.side.0.load(Ordering::Relaxed);
+        debug_assert!(waits::is_side(word) || word.is_null(), "its waits were not ended");
+        if waits::is_side(word) {
             // SAFETY: made by `make_side` as a box, and nobody uses the node any more.
-            drop(unsafe { Box::from_raw(side) });
+            drop(unsafe { Box::from_raw(word.cast::<Side>()) });
         }
     }
 }

@@ -34,6 +34,7 @@
 //! | 27 | `FORCED` | with `CANCELLED`, or, if that had a grace, at the end of the grace | never |
 //! | 28 | `DEADLINE` | before the region's deadline, which its side has, is set for the first time | never |
 //! | 29 | `HOOKED` | at birth: the context has [hooks](crate::poll_hook) around each poll | never |
+//! | 30 | `WAITS` | by the polling thread, before the first wait in a queue: its list of [`waits`](super::waits) is looked at | never |
 //! | 32.. | references | one per handle and waker, and one, the tree's, from birth until settled | |
 //!
 //! # States of a coroutine
@@ -109,6 +110,7 @@ pub(crate) const SOFT: u64 = 1 << 26;
 pub(crate) const FORCED: u64 = 1 << 27;
 pub(crate) const DEADLINE: u64 = 1 << 28;
 pub(crate) const HOOKED: u64 = 1 << 29;
+pub(crate) const WAITS: u64 = 1 << 30;
 
 /// One reference.
 const REF: u64 = 1 << 32;

@@ -22,7 +22,7 @@ use std::task::Waker;
 use super::cancel::{cancel, cancel_dropped, holds_off, mark_polled, mark_region};
 use super::side::{Handler, Policy, Side};
 use super::state::{self, Urgency, Wake};
-use super::{Kind, Node, NodeRef, passive, release};
+use super::{Kind, Node, NodeRef, passive, release, waits};
 use crate::cleanup;
 use crate::coroutine::Coroutine;
 use crate::error::{CancelCause, Cancelled, Who};
@@ -106,6 +106,10 @@ unsafe fn link_child(parent: &Node, child: NonNull<Node>) {
 pub(crate) unsafe fn body_done(node: NonNull<Node>, outcome: u64) {
     // SAFETY: polled by the caller, so it is unfinished.
     let seen = unsafe { node.as_ref() }.state.body_done(outcome);
+    if seen.has(state::WAITS) {
+        // SAFETY: as above.
+        waits::after_end(unsafe { node.as_ref() });
+    }
     if seen.has(state::SIDE) {
         // Before the end, by which others may take it that they have heard of all failures.
         flight::land(node.as_ptr());

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 
 use super::cancelling::Cancellable;
 use super::region::{self, End, Region};
@@ -14,7 +14,7 @@ use crate::context::ContextInner;
 use crate::current::{self, Frame};
 use crate::error::Cancelled;
 use crate::job::Job;
-use crate::node::{NodeRef, tree};
+use crate::node::{NodeRef, state, tree, waits};
 
 /// As [`cancel_scope`], opened at once and under `job`: what a thread blocks on, and its job. If
 /// `job` is a coroutine, it is the current one. None if `job` has ended: the runtime has shut down.
@@ -31,8 +31,9 @@ pub fn enclose<Fut: Future>(
     let site = Location::caller();
     let region = region::open_bound(job.node(), context, site)?;
     let run = Job::from_node(region.clone());
-    let scoped = Scoped::<Enclosed, fn(NodeRef) -> Fut, Fut>::Open(Region::new(region, body));
-    Some((run, Bound(scoped)))
+    let scoped =
+        Scoped::<Enclosed, fn(NodeRef) -> Fut, Fut>::Open(Region::new(region.clone(), body));
+    Some((run, Bound { future: Some(scoped), region }))
 }
 
 /// The context in force here or, where that is another runtime's, that of `job`; on the pool. None
@@ -71,15 +72,51 @@ impl<T> ScopeKind<T> for Enclosed {
 }
 
 /// What a thread blocks on, and what therefore cannot go on anywhere else.
-#[pin_project]
-struct Bound<Fut>(#[pin] Fut);
+#[pin_project(PinnedDrop)]
+struct Bound<Fut> {
+    #[pin]
+    future: Option<Fut>,
+    region: NodeRef,
+}
 
 impl<Fut: Future> Future for Bound<Fut> {
     type Output = Fut::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let frame = Frame::bound();
-        let _inside = frame.enter();
-        self.project().0.poll(cx)
+        let this = self.project();
+        let polled = {
+            let frame = Frame::bound(this.region.as_ptr());
+            let _inside = frame.enter();
+            let future = this.future.as_pin_mut();
+            future.expect("it is there until this is dropped").poll(cx)
+        };
+        // Whether this was woken meanwhile is not known here.
+        if polled.is_pending()
+            && this.region.state.load().has(state::WAITS)
+            && waits::after_poll(this.region, true)
+        {
+            cx.waker().wake_by_ref();
+        }
+        polled
+    }
+}
+
+#[pinned_drop]
+impl<Fut> PinnedDrop for Bound<Fut> {
+    fn drop(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        let _end = EndOfWaits(this.region);
+        this.future.set(None);
+    }
+}
+
+/// Also if a destructor panics.
+struct EndOfWaits<'a>(&'a NodeRef);
+
+impl Drop for EndOfWaits<'_> {
+    fn drop(&mut self) {
+        if self.0.state.load().has(state::WAITS) {
+            waits::after_end(self.0);
+        }
     }
 }

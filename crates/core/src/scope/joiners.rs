@@ -146,9 +146,10 @@ pub trait Joiner: Sized {
     /// use std::time::Duration;
     /// use corymb::joiner::{AwaitAll, Joiner, Subtask};
     /// use corymb::{join_scope, prelude::*};
+    /// use corymb::testing::TestRuntime; // in virtual time
     ///
     /// let soon = AwaitAll::new().within(Duration::from_millis(1));
-    /// let results = run_blocking(join_scope(soon, async |s| {
+    /// let results = TestRuntime::new().run(join_scope(soon, async |s| {
     ///     s.fork(async { Ok::<_, ()>(1) });
     ///     s.fork(std::future::pending());
     /// }));
@@ -217,8 +218,9 @@ pub enum Reason {
 /// ```
 /// use corymb::joiner::{AnyOk, Reason};
 /// use corymb::{join_scope, prelude::*};
+/// use corymb::testing::TestRuntime; // one after the other
 ///
-/// let unmet = run_blocking(join_scope(AnyOk::<(), _>::new(), async |s| {
+/// let unmet = TestRuntime::new().run(join_scope(AnyOk::<(), _>::new(), async |s| {
 ///     s.fork(async { Err("a is down") });
 ///     s.fork(async { Err("b is down") });
 /// }))
@@ -622,9 +624,10 @@ impl<T, E, P: FnMut(&Subtask<T, E>) -> bool> Joiner for AllUntil<T, E, P> {
 /// use std::time::Duration;
 /// use corymb::joiner::{Joiner, PartialOk};
 /// use corymb::{join_scope, prelude::*};
+/// use corymb::testing::TestRuntime; // in virtual time
 ///
 /// let soon = PartialOk::new().within(Duration::from_millis(1));
-/// let found = run_blocking(join_scope(soon, async |s| {
+/// let found = TestRuntime::new().run(join_scope(soon, async |s| {
 ///     s.fork(async { Ok("a hit") });
 ///     s.fork(async { Err("a shard is down") });
 ///     s.fork(std::future::pending());

@@ -5,4 +5,5 @@ mod channel;
 mod common;
 mod model;
 mod oneshot;
+mod stalled;
 mod stress;

@@ -1,0 +1,174 @@
+//! The frame that the primitives share: a state under a lock, and queues of those who wait for it.
+//!
+//! A primitive is a sequential state machine, [`State`], and says of itself only what is due:
+//! [`State::offer`] picks whom to call. Whoever has [locked](Monitor::lock) it may change it at
+//! will; when the lock is released, offers are made until none is due, and then those who were
+//! called are woken. So no change can forget to wake somebody.
+//!
+//! With the lock held nothing foreign runs: wakers are cloned before, and woken or dropped after,
+//! as are values.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::task::Waker;
+
+use corymb_core::internal::prim::{TryMutex, TryMutexGuard};
+use corymb_core::internal::wake_all;
+
+/// What a primitive is under its lock.
+pub(crate) trait State: Sized {
+    /// What is reached without the lock.
+    type Shared;
+    /// What it is, for dumps.
+    const NAME: &'static str;
+
+    /// Makes one offer that is due, by a call to the first in a queue; none if none is.
+    fn offer(&mut self, shared: &Self::Shared) -> Option<Waker>;
+}
+
+/// A state, its lock, and what is beside it.
+pub(crate) struct Monitor<S: State> {
+    state: TryMutex<S>,
+    shared: S::Shared,
+}
+
+impl<S: State> Monitor<S> {
+    pub(crate) fn new(state: S, shared: S::Shared) -> Self {
+        Self { state: TryMutex::new(state), shared }
+    }
+
+    #[inline]
+    pub(crate) fn shared(&self) -> &S::Shared {
+        &self.shared
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> Locked<'_, S> {
+        Locked { monitor: self, state: Some(self.state.lock()), old: None }
+    }
+
+    /// Locks if that needs no waiting.
+    pub(crate) fn try_lock(&self) -> Option<Locked<'_, S>> {
+        let state = self.state.try_lock()?;
+        Some(Locked { monitor: self, state: Some(state), old: None })
+    }
+
+    /// Calls `f` with the state if nobody has it locked: for `Debug`, which never waits.
+    pub(crate) fn peek<R>(&self, f: impl FnOnce(&S) -> R) -> Option<R> {
+        self.state.try_lock().map(|state| f(&state))
+    }
+}
+
+/// How many are woken in one go.
+const BATCH: usize = 4;
+
+/// A state that is locked. Dropped, it makes the offers that are due.
+pub(crate) struct Locked<'a, S: State> {
+    monitor: &'a Monitor<S>,
+    /// `Some` until the drop.
+    state: Option<TryMutexGuard<'a, S>>,
+    /// A waker of no use any more, which is dropped after the lock.
+    old: Option<Waker>,
+}
+
+impl<'a, S: State> Locked<'a, S> {
+    #[inline]
+    pub(crate) fn shared(&self) -> &'a S::Shared {
+        &self.monitor.shared
+    }
+
+    /// Drops `waker` when the lock is released.
+    #[inline]
+    pub(crate) fn drop_later(&mut self, waker: Option<Waker>) {
+        debug_assert!(self.old.is_none() || waker.is_none(), "one at a time");
+        if waker.is_some() {
+            self.old = waker;
+        }
+    }
+}
+
+impl<S: State> Deref for Locked<'_, S> {
+    type Target = S;
+
+    #[inline]
+    fn deref(&self) -> &S {
+        self.state.as_ref().expect("it is there until the drop")
+    }
+}
+
+impl<S: State> DerefMut for Locked<'_, S> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut S {
+        self.state.as_mut().expect("it is there until the drop")
+    }
+}
+
+impl<S: State> Drop for Locked<'_, S> {
+    #[inline]
+    fn drop(&mut self) {
+        let Some(mut state) = self.state.take() else { return };
+        let Some(first) = state.offer(&self.monitor.shared) else { return };
+        self.offer_on(state, first);
+    }
+}
+
+impl<'a, S: State> Locked<'a, S> {
+    fn offer_on(&self, mut state: TryMutexGuard<'a, S>, first: Waker) {
+        let mut called = Some(first);
+        while called.is_some() {
+            let mut wakers = [const { None::<Waker> }; BATCH];
+            for slot in &mut wakers {
+                *slot = called;
+                called = slot.as_ref().and_then(|_| state.offer(&self.monitor.shared));
+            }
+            drop(state);
+            wake_all(wakers.into_iter().flatten());
+            if called.is_none() {
+                return;
+            }
+            state = self.monitor.state.lock();
+        }
+    }
+}
+
+/// Something with a monitor, or a pointer to it: what a future that waits is made of.
+///
+/// # Safety
+///
+/// It is always the same monitor, and that lives and stays in its place as long as `self` does,
+/// pinned or behind a pointer.
+pub(crate) unsafe trait Owner {
+    type State: State;
+
+    fn monitor(&self) -> &Monitor<Self::State>;
+}
+
+// SAFETY: the monitor is behind the pointer.
+unsafe impl<T: Owner> Owner for &T {
+    type State = T::State;
+
+    #[inline]
+    fn monitor(&self) -> &Monitor<T::State> {
+        (**self).monitor()
+    }
+}
+
+// SAFETY: the monitor is behind the pointer.
+unsafe impl<T: Owner> Owner for Arc<T> {
+    type State = T::State;
+
+    #[inline]
+    fn monitor(&self) -> &Monitor<T::State> {
+        (**self).monitor()
+    }
+}
+
+/// What `Debug` says of a state that somebody has locked.
+pub(crate) struct Busy;
+
+impl fmt::Debug for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<busy>")
+    }
+}

@@ -646,6 +646,12 @@ pub(crate) fn place<'a>() -> Place<'a> {
     }
 }
 
+/// Whether the code that asks may block its thread, as far as is known: in a coroutine only where
+/// its dispatcher is meant for that.
+pub fn may_block() -> bool {
+    matches!(place(), Place::Outside) || place().is_for_blocking()
+}
+
 /// Whether the code that asks runs in a coroutine whose launch began in its caller: what it
 /// launches in the same way begins after it.
 pub(crate) fn is_started_inline() -> bool {

@@ -65,7 +65,7 @@ pub mod internal {
     pub use crate::budget::{budgeted, poll_budget, spend_budget};
     pub use crate::continuation::slot;
     pub use crate::coroutine::{is_own_waker, unwind_cancelled};
-    pub use crate::current::runs_as;
+    pub use crate::current::{may_block, runs_as};
     pub use crate::dispatch::{Occupied, hop, occupy};
     pub use crate::dump::{Unfinished, late, name_of_cell, unfinished};
     pub use crate::error::refused_by_shutdown;

@@ -13,6 +13,7 @@
 //! so that nothing is lost between a wake-up and the poll that follows. A wake-up is an offer: a
 //! receiver that is dropped passes it on.
 
+mod blocking;
 pub mod channel;
 mod error;
 #[cfg(all(test, loom))]

@@ -10,6 +10,7 @@ use corymb_core::internal::prim::UnsafeCell;
 use corymb_core::internal::{poll_budget, spend_budget};
 use pin_project::pin_project;
 
+use crate::blocking::block_on;
 use crate::permits::{Line, Named, Permits};
 use crate::waiting::Waiting;
 
@@ -20,8 +21,8 @@ use crate::waiting::Waiting;
 /// # Examples
 ///
 /// ```
-/// use corymb::prelude::*;
 /// use corymb::sync::Mutex;
+/// use corymb::{local_scope, prelude::*};
 ///
 /// let total = Mutex::new(0);
 /// run_blocking(local_scope(|s| {
@@ -88,6 +89,30 @@ impl<T> Mutex<T> {
     #[track_caller]
     pub fn lock(&self) -> MutexLock<'_, T> {
         MutexLock { waiting: Waiting::new(&self.permits, 1, Location::caller()), mutex: self }
+    }
+
+    /// As [`lock`](Self::lock), and blocks the thread meanwhile: for code that is not asynchronous.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::sync::Mutex;
+    ///
+    /// let mutex = Mutex::new(0);
+    /// std::thread::scope(|s| {
+    ///     for _ in 0..2 {
+    ///         s.spawn(|| *mutex.lock_blocking() += 1);
+    ///     }
+    /// });
+    /// assert_eq!(mutex.into_inner(), 2);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// In a coroutine, but in `blocking(..)`: the thread may be the one that the holder needs.
+    #[track_caller]
+    pub fn lock_blocking(&self) -> MutexGuard<'_, T> {
+        block_on("lock", self.lock())
     }
 
     /// Locks if that needs no waiting.

@@ -1,0 +1,43 @@
+//! Waiting for a primitive by blocking the thread, for code that is not asynchronous.
+
+use std::panic::Location;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use corymb_core::internal::may_block;
+
+/// Wakes by unparking.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Polls `future`, that of `operation`, to its end, and parks the thread meanwhile.
+///
+/// # Panics
+///
+/// In a coroutine whose thread others wait for.
+#[track_caller]
+pub(crate) fn block_on<F: Future>(operation: &str, future: F) -> F::Output {
+    assert!(
+        may_block(),
+        "`{operation}_blocking` at {} would block a thread that polls coroutines, and maybe the \
+         one it waits for: await `{operation}` there, or call it in `blocking(..)`",
+        Location::caller(),
+    );
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(value) => return value,
+            // Whoever else unparks this thread has it poll in vain.
+            Poll::Pending => thread::park(),
+        }
+    }
+}

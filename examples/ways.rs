@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use corymb::joiner::{AnyOk, Joiner, PartialOk};
 use corymb::prelude::*;
 use corymb::sync::channel;
-use corymb::{JobState, join_scope, scoped_value};
+use corymb::{JobState, scoped_value};
 
 #[corymb::main]
 async fn main() {

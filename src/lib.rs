@@ -39,7 +39,7 @@
 //! | children as they end; the first, a quorum, what is in time | [`Scope::group`]; [`join_scope`] |
 //! | a coroutine that outlives its caller | [`detached`] |
 //! | coroutines that belong to a value: a client, an actor | [`OwnedScope`] |
-//! | a child that says when it is ready | [`Scope::start`] |
+//! | a child that says when it is ready | [`Scope::start`]; that ends after the others, [`Scope::service`] |
 //! | a child's name or dispatcher | [`Scope::coroutine`] |
 //! | to block, with what the function has borrowed | [`blocking`] |
 //! | to run a part elsewhere | [`with_context`]; where nothing can move, [`spawn_on`] |
@@ -48,7 +48,11 @@
 //! | a limit of time, a pause, ticks | [`with_timeout`](time::with_timeout), [`sleep`](time::sleep()), [`interval`](time::interval()) |
 //! | a limit of time for what blocks | [`timeout_abandon`](time::timeout_abandon) |
 //! | to cancel a part | [`cancel_scope`]; from outside, [`Job::cancel`] |
+//! | to hold a cancellation off | [`shield()`]; for so long at most, [`shield_for`] |
+//! | cleanup that suspends | [`finally()`], [`AsyncGuard`] |
+//! | values that what is called, and children, find | [`scoped_value!`] |
 //! | to pass values | [`sync::channel`], [`sync::oneshot`] |
+//! | one at a time | [`sync::Mutex`] |
 //! | to await a callback | [`suspend_cancellable`] |
 //! | TCP | [`net::TcpListener`], [`net::TcpStream`] |
 //! | to test in virtual time | the attribute `test` and the module `testing`: see below |
@@ -194,7 +198,7 @@ pub mod prelude {
     #[doc(no_inline)]
     pub use crate::{
         CancelScope, Context, Deferred, Dispatcher, Job, Name, Scope, TryScope, blocking,
-        cancel_scope, detached, launch_detached, run_blocking, scope, spawn_on, supervisor_scope,
-        try_scope, with_context, yield_now,
+        cancel_scope, detached, finally, join_scope, launch_detached, local_scope, run_blocking,
+        scope, shield, spawn_on, supervisor_scope, try_scope, with_context, yield_now,
     };
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use corymb::prelude::*;
 use corymb::sync::oneshot;
-use corymb::{Runtime, cancelled, finally, shield, soft_shield};
+use corymb::{Runtime, cancelled, soft_shield};
 
 const LONG: Duration = Duration::from_secs(600);
 

@@ -120,6 +120,13 @@ fn twenty_requests_that_hang_are_told_of_and_hold_up_nobody_else() {
 }
 
 #[test]
+fn a_panic_that_ends_main_is_told_with_whose_it_is() {
+    let program = Program::own("that_panics_in_a_child");
+    let ended = program.end();
+    assert!(ended.errors.contains("corymb: coroutine `loader` launched at "), "{}", ended.errors);
+}
+
+#[test]
 fn a_second_signal_ends_the_grace() {
     let mut program = Program::own("that_hangs_for_an_hour");
     program.wait_for("begun");
@@ -258,6 +265,19 @@ mod programs {
         async fn main() {
             scope(async |s| {
                 s.coroutine().name("hangs").launch(hang("dropped"));
+            })
+            .await;
+        }
+        run(main);
+    }
+
+    #[test]
+    #[ignore = "a program"]
+    fn that_panics_in_a_child() {
+        #[corymb::main]
+        async fn main() {
+            scope(async |s| {
+                s.coroutine().name("loader").launch(async { panic!("no file") });
             })
             .await;
         }

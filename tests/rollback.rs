@@ -10,7 +10,7 @@ use std::time::Duration;
 use corymb::prelude::*;
 use corymb::sync::{channel, oneshot};
 use corymb::testing::TestRuntime;
-use corymb::{AsyncClose, AsyncGuard, finally};
+use corymb::{AsyncClose, AsyncGuard};
 
 const COROUTINES: usize = 1_000;
 const DEEPEST: usize = 4;

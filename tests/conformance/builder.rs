@@ -6,7 +6,7 @@ use std::time::Duration;
 use corymb::prelude::*;
 use corymb::sync::oneshot;
 use corymb::testing::{TestRuntime, settle};
-use corymb::{CancelCause, JobState, JoinError, Runtime, finally, shield};
+use corymb::{CancelCause, JobState, JoinError, Runtime};
 
 use crate::common::{
     ACTIVE, CANCELLED, CANCELLING, COMPLETED, NEW, Trace, custom, custom_text, flags,

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use corymb::prelude::*;
 use corymb::testing::{settle, take_failures};
-use corymb::{FailureHandler, Inherit, PollHook, scoped_value, shield};
+use corymb::{FailureHandler, Inherit, PollHook, scoped_value};
 
 use crate::common::{CANCELLED, Trace, flags, ms, thread_of_its_own};
 

@@ -4,10 +4,10 @@ use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 
+use corymb::CancelCause;
 use corymb::joiner::{AllOk, AllUntil, AnyOk, AwaitAll, Joiner, Reason, Subtask};
 use corymb::prelude::*;
 use corymb::testing::elapsed;
-use corymb::{CancelCause, finally, join_scope};
 use futures::FutureExt;
 
 use crate::common::{CANCELLED, Oops, Trace, caught_text, flags, ms};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use corymb::prelude::*;
 use corymb::testing::{settle, take_failures};
-use corymb::{Failures, JoinError, Runtime, shield, try_scope_all};
+use corymb::{Failures, JoinError, Runtime, try_scope_all};
 use futures::FutureExt;
 
 use crate::common::{ACTIVE, CANCELLED, PanicOnDrop, Trace, custom, custom_text, flags, ms, text};

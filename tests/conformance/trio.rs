@@ -10,7 +10,7 @@ use corymb::prelude::*;
 use corymb::sync::{channel, oneshot};
 use corymb::testing::{advance, elapsed, settle, take_failures};
 use corymb::time::{deadline, now};
-use corymb::{CancelCause, Continuation, JobState, check_cancelled, shield, suspend_cancellable};
+use corymb::{CancelCause, Continuation, JobState, check_cancelled, suspend_cancellable};
 use corymb::{is_cancelled, try_scope_all};
 use futures::FutureExt;
 use futures::future::poll_immediate;

@@ -42,14 +42,15 @@ async fn a_dump_shows_names_places_and_what_is_awaited() {
         let places = [
             ("asleep", "a timer"),
             ("joins", "a job"),
-            ("receives", "a channel"),
+            ("receives", "channel 0x"),
             ("calls", "a callback"),
             ("opens", "the children of a scope"),
             ("below", "a timer"),
         ];
         for (name, what) in places {
             let line = line_of(&dump, &format!("coroutine `{name}`, active, "));
-            assert!(line.contains(&format!("waiting for {what} at {}", file!())), "{line}");
+            let (_, wait) = line.split_once(&format!("waiting for {what}")).expect(line);
+            assert!(wait.contains(&format!(" at {}", file!())), "{line}");
         }
         let launched = format!("{}:{line}:", file!());
         assert!(line_of(&dump, "`asleep`").contains(&launched), "{dump}");
@@ -59,6 +60,24 @@ async fn a_dump_shows_names_places_and_what_is_awaited() {
         };
         assert!(depth("`opens`") < depth("`below`"), "{dump}");
         drop((sender, kept));
+    })
+    .await;
+}
+
+#[corymb::test]
+async fn a_dump_says_what_the_parts_of_a_coroutine_are() {
+    scope(async |s| {
+        let parts = s.launch(async {
+            let inner = async |_: Scope| shield(sleep(ms(30))).await;
+            let both = with_timeout(ms(10), supervisor_scope(inner));
+            cancel_scope(async move |_| both.await).await.unwrap().unwrap();
+        });
+        settle().await;
+        let mut dump = String::new();
+        parts.dump(&mut dump).unwrap();
+        let names = dump.lines().map(|line| line.trim_start().split(',').next().unwrap());
+        let expected = ["coroutine", "cancel scope", "timeout", "supervisor scope", "shield"];
+        assert_eq!(names.collect::<Vec<_>>(), expected, "{dump}");
     })
     .await;
 }

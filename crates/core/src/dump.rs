@@ -181,14 +181,9 @@ fn push(unfinished: &mut Vec<Unfinished>, job: &Job, unlisted: usize) {
 }
 
 fn line(out: &mut dyn fmt::Write, depth: usize, job: &Job, unlisted: usize) -> fmt::Result {
-    let kind = match job.node().kind() {
-        Kind::Coroutine => "coroutine",
-        Kind::Region => "scope",
-        Kind::Token => "token",
-        Kind::Root => "runtime",
-    };
+    let name = job.node().vtable.name;
     let now = job.state();
-    write!(out, "{:indent$}{kind}", "", indent = depth * 2)?;
+    write!(out, "{:indent$}{name}", "", indent = depth * 2)?;
     // A name that is inherited says nothing new.
     if let Some(name) = job.who().name() {
         write!(out, " `{name}`")?;

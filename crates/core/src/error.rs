@@ -86,7 +86,7 @@ impl fmt::Display for CancelCause {
 /// assert!(matches!(cancelled.cause(), CancelCause::Requested));
 /// assert_eq!(cancelled.place().file(), file!()); // where `cancel` was called
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Cancelled {
     cause: CancelCause,
     place: &'static Location<'static>,
@@ -115,6 +115,12 @@ impl Cancelled {
             other => other.clone(),
         };
         Self { cause, place: self.place }
+    }
+}
+
+impl fmt::Debug for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cancelled({self})")
     }
 }
 
@@ -154,7 +160,7 @@ impl Error for Cancelled {
 ///     child.cancel();
 /// }));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Who {
     pub(crate) name: Option<NameOf>,
     pub(crate) launched_at: &'static Location<'static>,
@@ -224,6 +230,12 @@ impl NameOf {
 impl From<&str> for NameOf {
     fn from(name: &str) -> Self {
         Self::Itself(name.into())
+    }
+}
+
+impl fmt::Debug for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Who({self})")
     }
 }
 

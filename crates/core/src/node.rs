@@ -76,6 +76,8 @@ pub(crate) enum Polled {
 /// What the type of the future decides.
 pub(crate) struct VTable {
     pub(crate) kind: Kind,
+    /// What it is, as people call it.
+    pub(crate) name: &'static str,
     /// Polls the future; when it is ready, drops it and stores the output in its place.
     pub(crate) poll: unsafe fn(NonNull<Node>, &mut task::Context<'_>) -> Polled,
     pub(crate) drop_future: unsafe fn(NonNull<Node>),

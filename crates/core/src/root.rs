@@ -21,6 +21,7 @@ struct RootCell {
 
 static ROOT: VTable = VTable {
     kind: Kind::Root,
+    name: "runtime",
     poll: no_future::poll,
     drop_future: no_future::nothing,
     put_panic: no_future::put_panic,

@@ -3,7 +3,7 @@
 use std::process::{ExitCode, Termination};
 use std::time::Duration;
 
-use corymb_core::Cancelled;
+use corymb_core::{Cancelled, Panic};
 
 use crate::Runtime;
 use interrupts::Interrupts;
@@ -71,8 +71,14 @@ where
 {
     // The report is made in the coroutine, so that what it reports need not be `Send`.
     let program = Program::start(options);
-    let ended = program.runtime.try_run_main(async { future.await.report() });
+    let ended = program.runtime.try_run_main(async { future.await.report() }, tell);
     program.end(ended)
+}
+
+/// Says whose panic it is that ends the program: what told of it where it began does not know.
+#[expect(clippy::print_stderr, reason = "the program ends with it")]
+fn tell(panic: &Panic) {
+    eprintln!("corymb: {panic}");
 }
 
 /// As [`main`], with the future on the calling thread, which serves the main loop beside it.

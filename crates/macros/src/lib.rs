@@ -85,6 +85,9 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 /// | `local` | the body stays on the test's thread, and need not be `Send`; goes with all others |
 /// | `crate = "path"` | the module that stands for `corymb`: see the page of `corymb_macros` |
 ///
+/// Without `real` there is one thread. What blocks it, `run_blocking` or a `blocking_scope`, waits
+/// for ever if it needs a timer, or a coroutine from outside of it: use `real` for such tests.
+///
 /// # Examples
 ///
 /// ```test_harness

@@ -22,7 +22,7 @@ use crate::waiting::Waiting;
 ///
 /// ```
 /// use corymb::sync::Mutex;
-/// use corymb::{local_scope, prelude::*};
+/// use corymb::prelude::*;
 ///
 /// let total = Mutex::new(0);
 /// run_blocking(local_scope(|s| {

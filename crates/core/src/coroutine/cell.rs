@@ -67,6 +67,7 @@ struct Cell<F: Future, S: Settle<F::Output>> {
 impl<F: Future, S: Settle<F::Output>> Cell<F, S> {
     const VTABLE: VTable = VTable {
         kind: Kind::Coroutine,
+        name: "coroutine",
         poll: Self::poll,
         drop_future: Self::drop_future,
         put_panic: Self::put_panic,

@@ -20,6 +20,7 @@ struct Token {
 
 static TOKEN: VTable = VTable {
     kind: Kind::Token,
+    name: "token",
     poll: no_future::poll,
     drop_future: no_future::nothing,
     put_panic: no_future::put_panic,

@@ -116,7 +116,7 @@ impl<T> ScopeKind<T> for Cancellable {
     type Output = Result<T, Cancelled>;
 
     fn open(site: &'static Location<'static>) -> NodeRef {
-        region::open(Policy::FailFast, (), site)
+        region::open(Policy::FailFast, region::CancelScope, site)
     }
 
     fn handle(region: NodeRef) -> CancelScope {

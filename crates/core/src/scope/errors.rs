@@ -5,7 +5,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
 
-use super::region;
+use super::region::{self, Part};
+
 use crate::coroutine::Settle;
 use crate::error::{Panic, Who};
 use crate::failure::{self, Failure};
@@ -75,6 +76,10 @@ impl<E: Error + 'static> Error for Failures<E> {
 
 /// Where children put their errors until the scope's future takes them.
 pub(super) struct ErrorSlot<E>(Mutex<Vec<(Who, E)>>, &'static Location<'static>);
+
+impl<E: Send + 'static> Part for ErrorSlot<E> {
+    const NAME: &'static str = "try_scope";
+}
 
 impl<E> ErrorSlot<E> {
     /// For the scope opened at `site`.

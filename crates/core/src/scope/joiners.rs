@@ -77,7 +77,7 @@ impl<T, E> Subtask<T, E> {
 ///
 /// ```
 /// use corymb::joiner::{Flow, Joiner, Subtask};
-/// use corymb::{join_scope, prelude::*};
+/// use corymb::prelude::*;
 ///
 /// #[derive(Default)]
 /// struct Best(u32);
@@ -145,7 +145,7 @@ pub trait Joiner: Sized {
     /// ```
     /// use std::time::Duration;
     /// use corymb::joiner::{AwaitAll, Joiner, Subtask};
-    /// use corymb::{join_scope, prelude::*};
+    /// use corymb::prelude::*;
     /// use corymb::testing::TestRuntime; // in virtual time
     ///
     /// let soon = AwaitAll::new().within(Duration::from_millis(1));
@@ -217,7 +217,7 @@ pub enum Reason {
 ///
 /// ```
 /// use corymb::joiner::{AnyOk, Reason};
-/// use corymb::{join_scope, prelude::*};
+/// use corymb::prelude::*;
 /// use corymb::testing::TestRuntime; // one after the other
 ///
 /// let unmet = TestRuntime::new().run(join_scope(AnyOk::<(), _>::new(), async |s| {
@@ -400,7 +400,7 @@ impl<T, E> Joiner for AnyOk<T, E> {
 /// use std::time::Duration;
 /// use corymb::joiner::Hedged;
 /// use corymb::testing::TestRuntime;
-/// use corymb::{join_scope, prelude::*};
+/// use corymb::prelude::*;
 ///
 /// let answer = TestRuntime::new().run(join_scope(Hedged::new(Duration::from_secs(1)), async |s| {
 ///     s.fork(async { Ok::<_, ()>(sleep(Duration::from_secs(60)).await) }); // slow today
@@ -451,7 +451,7 @@ impl<T, E> Joiner for Hedged<T, E> {
 ///
 /// ```
 /// use corymb::joiner::Quorum;
-/// use corymb::{join_scope, prelude::*};
+/// use corymb::prelude::*;
 ///
 /// let written = run_blocking(join_scope(Quorum::new(2), async |s| {
 ///     s.fork(async { Ok::<_, &str>("a") });
@@ -567,7 +567,7 @@ impl<T, E> Joiner for AwaitAll<T, E> {
 ///
 /// ```
 /// use corymb::joiner::{AllUntil, Subtask};
-/// use corymb::{join_scope, prelude::*};
+/// use corymb::prelude::*;
 ///
 /// let until_error = AllUntil::new(|ended: &Subtask<u32, &str>| !ended.is_ok());
 /// let results = run_blocking(join_scope(until_error, async |s| {
@@ -623,7 +623,7 @@ impl<T, E, P: FnMut(&Subtask<T, E>) -> bool> Joiner for AllUntil<T, E, P> {
 /// ```
 /// use std::time::Duration;
 /// use corymb::joiner::{Joiner, PartialOk};
-/// use corymb::{join_scope, prelude::*};
+/// use corymb::prelude::*;
 /// use corymb::testing::TestRuntime; // in virtual time
 ///
 /// let soon = PartialOk::new().within(Duration::from_millis(1));

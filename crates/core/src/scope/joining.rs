@@ -46,7 +46,7 @@ use crate::time::{Instant, Sleep, now, sleep, sleep_until};
 ///
 /// ```
 /// use corymb::joiner::AnyOk;
-/// use corymb::{join_scope, prelude::*};
+/// use corymb::prelude::*;
 ///
 /// async fn ask(mirror: u32) -> Result<u32, String> {
 ///     if mirror == 2 { Ok(mirror) } else { Err(format!("{mirror} is down")) }
@@ -110,7 +110,7 @@ impl<T: Send + 'static, E: Send + 'static> JoinScope<T, E> {
     ///
     /// ```
     /// use corymb::joiner::AllOk;
-    /// use corymb::{join_scope, prelude::*};
+    /// use corymb::prelude::*;
     ///
     /// let both = run_blocking(join_scope(AllOk::new(), async |s| {
     ///     s.fork(async { "1".parse::<u32>() });
@@ -132,7 +132,7 @@ impl<T: Send + 'static, E: Send + 'static> JoinScope<T, E> {
     ///
     /// ```
     /// use corymb::joiner::AwaitAll;
-    /// use corymb::{join_scope, prelude::*};
+    /// use corymb::prelude::*;
     ///
     /// run_blocking(join_scope(AwaitAll::new(), async |s| {
     ///     let job = s.fork_in(Name::new("first"), async { Ok::<_, ()>(1) });

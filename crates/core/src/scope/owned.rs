@@ -116,7 +116,7 @@ impl OwnedScope {
     #[track_caller]
     #[expect(clippy::new_without_default, reason = "where it is made matters, so it is said")]
     pub fn new() -> Self {
-        Self::of(region::open(Policy::FailFast, (), Location::caller()))
+        Self::of(region::open(Policy::FailFast, region::OwnedScope, Location::caller()))
     }
 
     /// Opens a scope in the runtime, with its context: it outlives the job that is current, and is
@@ -146,8 +146,8 @@ impl OwnedScope {
     pub fn detached() -> Self {
         let site = Location::caller();
         let root = hooks::with(|runtime| runtime.root());
-        let region = region::open_in(root.node(), None, Policy::FailFast, (), site);
-        Self::of(region.unwrap_or_else(|()| region::open_cancelled(Policy::FailFast, (), site)))
+        let region = region::open_in(root.node(), None, Policy::FailFast, region::OwnedScope, site);
+        Self::of(region.unwrap_or_else(|it| region::open_cancelled(Policy::FailFast, it, site)))
     }
 
     fn of(region: NodeRef) -> Self {

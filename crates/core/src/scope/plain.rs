@@ -107,7 +107,7 @@ impl<T> ScopeKind<T> for FailFast {
     type Output = T;
 
     fn open(site: &'static Location<'static>) -> NodeRef {
-        region::open(Policy::FailFast, (), site)
+        region::open(Policy::FailFast, region::PlainScope, site)
     }
 
     fn handle(region: NodeRef) -> Scope {
@@ -128,7 +128,7 @@ impl<T> ScopeKind<T> for Supervised {
     type Output = T;
 
     fn open(site: &'static Location<'static>) -> NodeRef {
-        region::open(Policy::Supervise, (), site)
+        region::open(Policy::Supervise, region::SupervisorScope, site)
     }
 
     fn handle(region: NodeRef) -> Scope {

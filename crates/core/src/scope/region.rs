@@ -54,9 +54,10 @@ struct RegionCell<X> {
     extra: X,
 }
 
-impl<X: Send + Sync + 'static> RegionCell<X> {
+impl<X: Part> RegionCell<X> {
     const VTABLE: VTable = VTable {
         kind: Kind::Region,
+        name: X::NAME,
         poll: no_future::poll,
         drop_future: no_future::nothing,
         put_panic: no_future::put_panic,
@@ -77,12 +78,36 @@ impl<X: Send + Sync + 'static> RegionCell<X> {
     }
 }
 
+/// What a region has beside its node, if anything, and what it is, for dumps.
+pub(crate) trait Part: Send + Sync + 'static {
+    const NAME: &'static str;
+}
+
+/// Parts that have nothing.
+macro_rules! parts {
+    ($($part:ident is $name:literal;)+) => {$(
+        pub(crate) struct $part;
+
+        impl Part for $part {
+            const NAME: &'static str = $name;
+        }
+    )+};
+}
+
+parts! {
+    PlainScope is "scope";
+    SupervisorScope is "supervisor scope";
+    CancelScope is "cancel scope";
+    OwnedScope is "owned scope";
+    Timeout is "timeout";
+    Shield is "shield";
+    Final is "finally";
+    Move is "spawn_on";
+    Run is "run_blocking";
+}
+
 /// Opens a region in the job that is current, which owns it from now on.
-pub(crate) fn open<X: Send + Sync + 'static>(
-    policy: Policy,
-    extra: X,
-    site: &'static Location<'static>,
-) -> NodeRef {
+pub(crate) fn open<X: Part>(policy: Policy, extra: X, site: &'static Location<'static>) -> NodeRef {
     let parent = current::node_or_root();
     open_in(&parent, current::region_context(), policy, extra, site)
         .unwrap_or_else(|extra| open_cancelled(policy, extra, site))
@@ -92,13 +117,13 @@ pub(crate) fn open<X: Send + Sync + 'static>(
 pub(crate) fn open_shield(flags: u64, site: &'static Location<'static>) -> NodeRef {
     let parent = current::node_or_root();
     let context = current::region_context();
-    open_flagged(flags, &parent, context, Policy::FailFast, (), site, |_| ())
-        .unwrap_or_else(|_| open_cancelled(Policy::FailFast, (), site))
+    open_flagged(flags, &parent, context, Policy::FailFast, Shield, site, |_| ())
+        .unwrap_or_else(|_| open_cancelled(Policy::FailFast, Shield, site))
 }
 
 /// Opens a region for code whose own job has ended already: it runs in a region that was
 /// abandoned. The new one is given to the root, cancelled, so that it ends at its first suspension.
-pub(crate) fn open_cancelled<X: Send + Sync + 'static>(
+pub(crate) fn open_cancelled<X: Part>(
     policy: Policy,
     extra: X,
     site: &'static Location<'static>,
@@ -106,7 +131,7 @@ pub(crate) fn open_cancelled<X: Send + Sync + 'static>(
     open_cancelled_flagged(0, policy, extra, site, |_| ())
 }
 
-fn open_cancelled_flagged<X: Send + Sync + 'static>(
+fn open_cancelled_flagged<X: Part>(
     flags: u64,
     policy: Policy,
     extra: X,
@@ -154,19 +179,20 @@ pub(crate) fn open_final(
 ) -> Result<NodeRef, Cleanup> {
     // Before it is linked: the end of its parent may close it at once.
     let prepare = |side: &Side| cleanup.put(&mut side.lock());
-    let region = open_flagged(state::FINAL, parent, context, Policy::FailFast, (), site, prepare);
+    let region =
+        open_flagged(state::FINAL, parent, context, Policy::FailFast, Final, site, prepare);
     region.map_err(|cell| cell.side.lock().cleanup.take().expect("it was put there above"))
 }
 
 /// As [`open_cancelled`], of one that has a cleanup before its end.
 pub(crate) fn open_final_cancelled(cleanup: Cleanup, site: &'static Location<'static>) -> NodeRef {
     let prepare = |side: &Side| cleanup.put(&mut side.lock());
-    open_cancelled_flagged(state::FINAL, Policy::FailFast, (), site, prepare)
+    open_cancelled_flagged(state::FINAL, Policy::FailFast, Final, site, prepare)
 }
 
 /// Opens a region under `parent`, with its context if there is no other; the extra comes back if
 /// the parent has ended.
-pub(crate) fn open_in<X: Send + Sync + 'static>(
+pub(crate) fn open_in<X: Part>(
     parent: &NodeRef,
     context: Option<Arc<ContextInner>>,
     policy: Policy,
@@ -182,11 +208,11 @@ pub(crate) fn open_bound(
     context: Option<Arc<ContextInner>>,
     site: &'static Location<'static>,
 ) -> Option<NodeRef> {
-    open_flagged(state::BOUND, parent, context, Policy::FailFast, (), site, |_| ()).ok()
+    open_flagged(state::BOUND, parent, context, Policy::FailFast, Run, site, |_| ()).ok()
 }
 
 /// Opens a region that `prepare` has made ready for others; it comes back if the parent has ended.
-fn open_flagged<X: Send + Sync + 'static>(
+fn open_flagged<X: Part>(
     flags: u64,
     parent: &NodeRef,
     context: Option<Arc<ContextInner>>,

@@ -258,8 +258,9 @@ impl Limit<'_> {
         context: Option<Arc<ContextInner>>,
     ) -> NonNull<Node> {
         let open = || {
-            let region = region::open_in(parent, context, Policy::FailFast, (), self.place)
-                .unwrap_or_else(|()| region::open_cancelled(Policy::FailFast, (), self.place));
+            let region =
+                region::open_in(parent, context, Policy::FailFast, region::Timeout, self.place)
+                    .unwrap_or_else(|it| region::open_cancelled(Policy::FailFast, it, self.place));
             region::set_deadline(&region, Some(self.deadline()), self.place);
             region
         };
@@ -338,7 +339,7 @@ impl<F: Future> Timeout<F> {
             if this.node.get().is_none() && !is_astray() {
                 resume_unwind(payload);
             }
-            let open = || region::open(Policy::FailFast, (), this.place);
+            let open = || region::open(Policy::FailFast, region::Timeout, this.place);
             keep_panic(this.node.get_or_init(open), this.place, payload);
         }
         Poll::Ready(())

@@ -39,7 +39,7 @@ where
         else {
             unreachable!("it was new a line above")
         };
-        let node = region::open(Policy::FailFast, (), place);
+        let node = region::open(Policy::FailFast, region::Move, place);
         let scope = node.clone();
         let region = Region::start(node, || launch(&scope, context, place, future), |_| ());
         self.project_replace(Self::Open(region));

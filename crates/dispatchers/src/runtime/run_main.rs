@@ -1,9 +1,10 @@
 //! A runtime whose main loop the calling thread serves.
 
+use std::panic::Location;
 use std::sync::Arc;
 
 use corymb_core::internal::{refused_by_shutdown, scope_of, unwind_cancelled};
-use corymb_core::{Cancelled, Dispatch, JoinError, is_cancelled, soft_shield};
+use corymb_core::{Cancelled, Dispatch, JoinError, Panic, is_cancelled, soft_shield};
 
 use super::shared::lock;
 use super::{Runtime, Shared, uncancelled};
@@ -41,16 +42,21 @@ impl Runtime {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        match self.try_run_main(future) {
+        match self.try_run_main(future, |_| ()) {
             Ok(value) => value,
             Err(_) if is_cancelled() => unwind_cancelled(),
             Err(cancelled) => panic!("the main coroutine was {cancelled}"),
         }
     }
 
-    /// As [`run_main`](Self::run_main), with an error if the future did not return.
+    /// As [`run_main`](Self::run_main), with an error if the future did not return. `tell` hears of
+    /// a panic that began in another coroutine.
     #[track_caller]
-    pub(crate) fn try_run_main<F>(&self, future: F) -> Result<F::Output, Cancelled>
+    pub(crate) fn try_run_main<F>(
+        &self,
+        future: F,
+        tell: impl FnOnce(&Panic),
+    ) -> Result<F::Output, Cancelled>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -63,7 +69,12 @@ impl Runtime {
         match self.try_run_blocking(soft_shield(main))? {
             Ok(value) => Ok(value),
             Err(JoinError::Cancelled(cancelled)) => Err(cancelled),
-            Err(JoinError::Panicked(panic)) => panic.resume(),
+            Err(JoinError::Panicked(panic)) => {
+                if panic.who().launched_at() != Location::caller() {
+                    tell(&panic);
+                }
+                panic.resume()
+            }
             Err(error) => panic!("the main coroutine: {error}"),
         }
     }

@@ -6,7 +6,7 @@
 //! context. Each head has a number of its own, and a thread remembers what it has found for which
 //! head, so that a value is looked for once.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
@@ -135,7 +135,11 @@ impl<T: Send + Sync + 'static> ScopedValue<T> {
     /// Calls `f` with the value that is bound here, if there is one.
     pub fn try_with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Option<R> {
         // It is bound further out on this thread's stack, where it stays during `f`.
-        current::values()?.find(self.key())?.downcast_ref().map(f)
+        let value = current::values()?.find(self.name())?;
+        debug_assert!((**value).is::<T>(), "a value of another key");
+        // SAFETY: `find` has compared the type of the key's values, and under a key `bind` and
+        // `Key::inherit` put values of that type only.
+        Some(f(unsafe { &*ptr::from_ref(&**value).cast::<T>() }))
     }
 
     /// A copy of the value that is bound here.
@@ -151,8 +155,9 @@ impl<T: Send + Sync + 'static> ScopedValue<T> {
         self.with(T::clone)
     }
 
-    fn key(&'static self) -> *const () {
-        ptr::from_ref(self).cast()
+    #[inline]
+    fn name(&'static self) -> KeyName {
+        KeyName(ptr::from_ref(self).cast(), TypeId::of::<T>())
     }
 }
 
@@ -261,8 +266,14 @@ impl<F: Future> fmt::Debug for Bind<F> {
     }
 }
 
+/// A key's address and the type of its values: the compiler may give two constants one address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct KeyName(*const (), TypeId);
+
 /// A key, whatever its type.
 trait Key: Sync {
+    fn name(&'static self) -> KeyName;
+
     /// Whether a child may have something else than the same value.
     fn changes(&self) -> bool;
 
@@ -273,6 +284,10 @@ trait Key: Sync {
 type Value = Arc<dyn Any + Send + Sync>;
 
 impl<T: Send + Sync + 'static> Key for ScopedValue<T> {
+    fn name(&'static self) -> KeyName {
+        self.name()
+    }
+
     fn changes(&self) -> bool {
         !matches!(self.inherit, Inherit::Always)
     }
@@ -343,8 +358,8 @@ impl Values {
 
     /// The innermost value of a key.
     #[inline]
-    fn find(&self, key: *const ()) -> Option<&Value> {
-        let slot = slot(self.0.number, key);
+    fn find(&self, key: KeyName) -> Option<&Value> {
+        let slot = slot(self.0.number, key.0);
         let found = FOUND.with(|found| found[slot].get());
         if found.number == self.0.number && found.key == key {
             // SAFETY: found in this list before, which is kept by its head, and nothing in it ever
@@ -358,9 +373,9 @@ impl Values {
     }
 
     #[cold]
-    fn search(&self, key: *const ()) -> Option<&Value> {
+    fn search(&self, key: KeyName) -> Option<&Value> {
         let mut values = self.iter();
-        let at = values.find(|values| ptr::addr_eq(ptr::from_ref(values.0.key), key))?;
+        let at = values.find(|values| values.0.key.name() == key)?;
         Some(&at.0.value)
     }
 }
@@ -386,16 +401,21 @@ impl fmt::Debug for Values {
 struct Found {
     /// Zero, which no head has, if there is nothing.
     number: u64,
-    key: *const (),
+    key: KeyName,
     /// Null where no value is bound.
     value: *const Value,
+}
+
+impl Found {
+    const NOTHING: Self =
+        Self { number: 0, key: KeyName(ptr::null(), TypeId::of::<()>()), value: ptr::null() };
 }
 
 const SLOTS: usize = 16;
 
 thread_local! {
     static FOUND: [Cell<Found>; SLOTS] = const {
-        [const { Cell::new(Found { number: 0, key: ptr::null(), value: ptr::null() }) }; SLOTS]
+        [const { Cell::new(Found::NOTHING) }; SLOTS]
     };
 }
 

@@ -18,6 +18,7 @@ use crate::dispatch::{Dispatch, hop};
 use crate::hooks::{self, RuntimeHooks};
 use crate::job::Job;
 use crate::moves::is_same;
+use crate::node::waits::Wait;
 use crate::node::{Kind, Node, NodeRef, state};
 use crate::poll_hook::PollHook;
 use crate::prim::thread_local;
@@ -195,6 +196,8 @@ pub(crate) struct Poll {
     reach: Cell<Reach>,
     /// What is to be done at its end: [`CLEANUPS`], [`PANICS`].
     after: Cell<u8>,
+    /// What was polled last of what waits in a queue; to be compared.
+    waits: Cell<*const Wait>,
     /// No other poll on this thread has it.
     number: u64,
     /// Of the thread's polls and loops.
@@ -218,6 +221,7 @@ impl Poll {
             _budget: Budget::begin(),
             reach: Cell::new(Reach::All),
             after: Cell::new(0),
+            waits: Cell::new(ptr::null()),
             number: runtime.level.number,
             is_outermost: runtime.level.is_outermost(),
         }
@@ -269,6 +273,11 @@ impl Poll {
         let before = self.after.get();
         self.after.set(before & !what);
         before & what != 0
+    }
+
+    /// What was polled last of what waits in a queue, to be compared.
+    pub(crate) fn last_wait(&self) -> *const Wait {
+        self.waits.get()
     }
 
     /// The coroutine, to be compared: it may have ended.
@@ -904,16 +913,25 @@ pub(crate) fn is_in_coroutine() -> bool {
 }
 
 /// What is polled as a whole and hears of the end of each poll: the coroutine in which the code that
-/// asks is, or what its thread blocks on.
-pub(crate) fn unit() -> Option<NonNull<Node>> {
-    let first = frames().next()?;
-    match first.poll() {
-        Some(poll) => Some(poll.node),
-        None => frames().find_map(|frame| match frame.node {
-            FrameNode::Bound(region) => Some(region),
-            _ => None,
-        }),
+/// asks is, or what its thread blocks on. The poll remembers that `wait` was polled last.
+#[inline]
+pub(crate) fn unit_that_waits(wait: NonNull<Wait>) -> Option<NonNull<Node>> {
+    match innermost()?.poll() {
+        Some(poll) => {
+            poll.waits.set(wait.as_ptr());
+            Some(poll.node)
+        }
+        None => blocked_on(),
     }
+}
+
+/// The region of what this thread blocks on, around the code that asks.
+#[cold]
+fn blocked_on() -> Option<NonNull<Node>> {
+    frames().find_map(|frame| match frame.node {
+        FrameNode::Bound(region) => Some(region),
+        _ => None,
+    })
 }
 
 /// Calls `f` with the wait word of the current coroutine, or of the region at the root.

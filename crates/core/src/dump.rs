@@ -236,9 +236,9 @@ fn wait_of(job: &Job) -> Option<String> {
 /// How many waits of one coroutine are shown.
 const SHOWN: usize = 3;
 
-fn in_queues(waits: &[What]) -> String {
+fn in_queues(waits: &[(&str, What)]) -> String {
     let mut text = String::from("waiting");
-    for What { name, object, place } in waits.iter().take(SHOWN) {
+    for (name, What { object, place }) in waits.iter().take(SHOWN) {
         let and = if text.len() > "waiting".len() { ", and" } else { "" };
         let _ = write!(text, "{and} for {name} {object:#x} at {place}");
     }

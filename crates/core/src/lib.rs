@@ -70,7 +70,7 @@ pub mod internal {
     pub use crate::dump::{Unfinished, late, name_of_cell, unfinished};
     pub use crate::error::refused_by_shutdown;
     pub use crate::failure::{report_blocked_run, report_here, wake_all};
-    pub use crate::node::waits::{Held, LetGo, Wait, What};
+    pub use crate::node::waits::{Held, Kind as KindOfWait, LetGo, Wait, What};
     pub use crate::prim;
     pub use crate::root::Root;
     pub use crate::scope::{Giving, branch, enclose, scope_of};

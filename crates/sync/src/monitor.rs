@@ -114,8 +114,19 @@ impl<S: State> Drop for Locked<'_, S> {
 }
 
 impl<'a, S: State> Locked<'a, S> {
+    #[inline]
     fn offer_on(&self, mut state: TryMutexGuard<'a, S>, first: Waker) {
-        let mut called = Some(first);
+        let Some(second) = state.offer(&self.monitor.shared) else {
+            drop(state);
+            return wake_all([first]);
+        };
+        self.offer_to_many(state, first, second);
+    }
+
+    #[cold]
+    fn offer_to_many(&self, mut state: TryMutexGuard<'a, S>, first: Waker, second: Waker) {
+        let mut called = Some(second);
+        let mut first = Some(first);
         while called.is_some() {
             let mut wakers = [const { None::<Waker> }; BATCH];
             for slot in &mut wakers {
@@ -123,7 +134,7 @@ impl<'a, S: State> Locked<'a, S> {
                 called = slot.as_ref().and_then(|_| state.offer(&self.monitor.shared));
             }
             drop(state);
-            wake_all(wakers.into_iter().flatten());
+            wake_all(first.take().into_iter().chain(wakers.into_iter().flatten()));
             if called.is_none() {
                 return;
             }

@@ -43,7 +43,7 @@ use std::ptr::NonNull;
 use std::task::Waker;
 
 use corymb_core::internal::prim::UnsafeCell;
-use corymb_core::internal::{Held, Wait, What};
+use corymb_core::internal::{Held, KindOfWait, Wait, What};
 
 use crate::monitor::{Monitor, State};
 
@@ -143,9 +143,11 @@ unsafe impl<Q: Queue<Payload: Send>> Send for Waiter<Q> {}
 unsafe impl<Q: Queue<Payload: Send>> Sync for Waiter<Q> {}
 
 impl<Q: Queue> Waiter<Q> {
+    const KIND: KindOfWait = KindOfWait { name: Q::State::NAME, let_go: let_go::<Q> };
+
     pub(crate) fn new(payload: Q::Payload) -> Self {
         Self {
-            wait: Wait::new(let_go::<Q>),
+            wait: Wait::new(&Self::KIND),
             monitor: UnsafeCell::new(std::ptr::null()),
             node: UnsafeCell::new(Node {
                 place: Place::Out,
@@ -270,6 +272,7 @@ impl<Q: Queue> WaitList<Q> {
     pub(crate) unsafe fn begin(
         waiter: Pin<&Waiter<Q>>,
         monitor: &Monitor<Q::State>,
+        waker: &Waker,
         what: What,
         is_new: bool,
     ) -> bool {
@@ -279,7 +282,7 @@ impl<Q: Queue> WaitList<Q> {
         }
         let this = Handle(NonNull::from(waiter.get_ref()));
         // SAFETY: the contract, which comes down to the wait.
-        unsafe { Wait::begin(this.wait(), what) }
+        unsafe { Wait::begin(this.wait(), waker, what) }
     }
 
     /// (1) Queues `waiter`, to be woken by `waker`; gives the waker that it had, to be dropped when

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use corymb_core::internal::{What, is_own_waker, poll_budget, spend_budget};
 use pin_project::{pin_project, pinned_drop};
 
-use crate::monitor::{Locked, Owner, State};
+use crate::monitor::{Locked, Owner};
 use crate::waiters::{Place, Queue, WaitList, Waiter};
 
 /// A waiter, its place in a queue of the monitor of `M`, and where in the program that is.
@@ -88,16 +88,13 @@ where
                 spend_budget();
                 return attempted;
             }
-            let what = What {
-                name: Q::State::NAME,
-                object: std::ptr::from_ref(monitor).addr(),
-                place: this.place,
-            };
+            let what = What { object: std::ptr::from_ref(monitor).addr(), place: this.place };
             // SAFETY: as above.
-            let is_known = unsafe { WaitList::<Q>::begin(waiter, monitor, what, !*this.begun) };
-            *this.begun = true;
+            let is_known =
+                unsafe { WaitList::<Q>::begin(waiter, monitor, cx.waker(), what, !*this.begun) };
+            let has_begun = std::mem::replace(this.begun, true);
             // SAFETY: as above.
-            if unsafe { Q::waiters(&mut locked).would_wake(waiter, cx.waker()) } {
+            if has_begun && unsafe { Q::waiters(&mut locked).would_wake(waiter, cx.waker()) } {
                 return Poll::Pending;
             }
             // A clone of a foreign waker runs foreign code.

@@ -162,7 +162,7 @@ unsafe fn suspend(node: NonNull<Node>, poll: &InPoll, frame: &Frame) {
     }
     if seen.has(state::WAITS) {
         let is_woken = seen.has(state::SCHEDULED) || poll.has_yielded() || poll.has_wish();
-        waits::after_poll(this, is_woken);
+        waits::after_poll(this, poll.last_wait(), is_woken);
     }
     if poll.has_wish() {
         // SAFETY: the caller's promise.

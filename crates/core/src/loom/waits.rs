@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::ptr::NonNull;
 
 use super::*;
-use crate::internal::{Held, Wait, What};
+use crate::internal::{Held, KindOfWait, Wait, What};
 use crate::prim::{TryMutex, TryMutexGuard, UnsafeCell};
 use crate::yield_now;
 
@@ -63,6 +63,8 @@ impl Permit {
     }
 }
 
+static KIND: KindOfWait = KindOfWait { name: "permit", let_go };
+
 fn release(lock: &Lock) {
     let mut permit = lock.lock();
     assert!(!permit.free);
@@ -102,7 +104,7 @@ impl Waiter {
     fn new(lock: &Lock) -> Self {
         let inner = Inner { queued: false, called: false, waker: None };
         Self {
-            wait: Wait::new(let_go),
+            wait: Wait::new(&KIND),
             lock: Arc::clone(lock),
             inner: UnsafeCell::new(inner),
             _pinned: PhantomPinned,
@@ -119,9 +121,9 @@ impl Waiter {
             unsafe { Wait::end(this.cast()) };
             return Poll::Ready(());
         }
-        let what = What { name: "permit", object: 0, place: Location::caller() };
+        let what = What { object: 0, place: Location::caller() };
         // SAFETY: this is the lock, and `drop` ends it.
-        assert!(unsafe { Wait::begin(this.cast(), what) });
+        assert!(unsafe { Wait::begin(this.cast(), cx.waker(), what) });
         let queued = self.inner.with_mut(|inner| unsafe {
             (*inner).waker = Some(cx.waker().clone());
             std::mem::replace(&mut (*inner).queued, true)
@@ -213,6 +215,56 @@ fn an_offer_to_one_who_is_stalled() {
         runtime.run();
         assert!(second.is_completed() && first.is_completed());
         assert!(lock.lock().free);
+    });
+}
+
+/// A waker that is not the coroutine's own, as that of a set of futures.
+struct Forward(Waker);
+
+impl Wake for Forward {
+    fn wake(self: Arc<Self>) {
+        self.0.wake_by_ref();
+    }
+}
+
+/// As above, of one that waits under another waker, with one more beside it.
+#[test]
+fn an_offer_to_one_of_a_set() {
+    check(|runtime| {
+        let lock = taken();
+        let first = {
+            let lock = Arc::clone(&lock);
+            runtime.scope().launch(async move {
+                let waiters = [(); 2].map(|()| Box::pin(Waiter::new(&lock)));
+                poll_fn(|cx| {
+                    let waker = Waker::from(Arc::new(Forward(cx.waker().clone())));
+                    for waiter in &waiters {
+                        let cx = Context::from_waker(&waker);
+                        assert!(waiter.as_ref().poll(&cx).is_pending());
+                    }
+                    Poll::Ready(())
+                })
+                .await;
+                std::future::pending::<()>().await;
+            })
+        };
+        runtime.run();
+        let second = {
+            let lock = Arc::clone(&lock);
+            runtime.scope().launch(async move {
+                acquire(&lock).await;
+                release(&lock);
+            })
+        };
+        runtime.run();
+        let other = runtime.start();
+        release(&lock);
+        runtime.run();
+        other.join().unwrap();
+        runtime.run();
+        assert!(second.is_completed());
+        assert!(lock.lock().free);
+        first.cancel();
     });
 }
 

@@ -14,26 +14,34 @@
 //! | word | what |
 //! | --- | --- |
 //! | null | nothing is linked |
-//! | a pointer and `LINKED` | the first of a ring of waits; those with an offer come first |
-//! | `OFFERED` set | as above, and the first has an offer |
+//! | a pointer and `LINKED` | the first of a ring of waits |
+//! | `ONE` set | as above, and there is no other |
 //! | `LOCKED` set | one thread changes the list; others spin |
+//!
+//! Those that have to be looked at are in *front*: who waits under the coroutine's own waker (few,
+//! for the code names each of them), and of the others (in a set of futures there may be thousands)
+//! those with an offer.
 //!
 //! # The life of a wait
 //!
 //! ```text
-//!           (1) begin              (2) offer               (3) seen
-//!   [out] ─────────────► [linked] ───────────► [offered] ────────────► [overdue]
+//!           (1) begin              (2) offer               (3) note
+//!   [out] ─────────────► [waiting] ──────────► [offered] ────────────► [overdue]
 //!     ▲                     │ ▲                    │  │                    │
-//!     │        (4) end      │ │   (5) retract      │  │                    │
-//!     ├─────────────────────┘ └────────────────────┴──┼────────────────────┘
-//!     └───────────────────────────────────────────────┘ (4) end
+//!     │        (4) end      │ │   (5) decline      │  │                    │
+//!     ├─────────────────────┘ └────────────────────┴──┼────────────────────┤
+//!     └───────────────────────────────────────────────┴────────────────────┘ (4)
 //! ```
 //!
 //! | edge | by | holding |
 //! | --- | --- | --- |
 //! | 1 [`Wait::begin`], 4 [`Wait::end`] | who polls or drops the waiting future | the primitive's lock, then the list's |
-//! | 2 [`Wait::offer`] | whoever has something to offer | the same |
-//! | 3, 5 [`after_poll`] | the thread that has polled the coroutine, or ended it | the list's lock; for 5 the primitive's too |
+//! | 2 [`Wait::offer`] | whoever has something to offer | the primitive's lock; the list's, to bring it to the front |
+//! | 3 [`after_poll`] | the thread that has polled the coroutine | the list's lock |
+//! | 5 [`Wait::decline`], [`Held::retract`] | its own future that queues again, or `after_poll` | both |
+//!
+//! Where the coroutine has polled one future that waits, and that is the only one in its list, the
+//! end of the poll takes no lock: that future was not passed over.
 //!
 //! # Locks
 //!
@@ -55,37 +63,46 @@
 //! # When an offer is let go
 //!
 //! At the end of a poll, unless the coroutine has been woken meanwhile: then the offer may be of
-//! after the waiting future's turn, and only such as the end of another poll has seen already are
+//! after the waiting future's turn, and only such as the end of another poll has noted already are
 //! let go. A future that was moved to where its coroutine does not see it is let go likewise.
 
 use std::panic::Location;
 use std::ptr::NonNull;
+use std::task::Waker;
 
 use super::Node;
 use super::state;
 use crate::current;
-use crate::prim::atomic::{AtomicPtr, Ordering};
+use crate::prim::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
 use crate::prim::{Backoff, UnsafeCell};
+use crate::waker_word::WakerWord;
 
 /// The place of a list's head.
 pub(super) type Word = AtomicPtr<()>;
 
 /// The low bits of the word. One that has none of them and is not null leads to a side.
-pub(super) const TAGS: usize = LINKED | OFFERED | LOCKED;
+pub(super) const TAGS: usize = LINKED | ONE | LOCKED;
 const LINKED: usize = 1;
-const OFFERED: usize = 2;
+const ONE: usize = 2;
 const LOCKED: usize = 4;
 const _: () = assert!(align_of::<Wait>() > TAGS);
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct What {
-    /// The kind of thing, as people call it.
-    pub name: &'static str,
     /// Its address, which tells it from others.
     pub object: usize,
     /// Where it is awaited.
     pub place: &'static Location<'static>,
+}
+
+/// What all waits in queues of one type have in common.
+#[derive(Debug)]
+pub struct Kind {
+    /// What is waited for, as people call it.
+    pub name: &'static str,
+    /// Lets go of an offer.
+    pub let_go: LetGo,
 }
 
 /// One wait in the queue of a primitive: a part of the pinned future that waits.
@@ -101,24 +118,26 @@ pub struct Wait {
     /// # Safety
     ///
     /// While linked, the list's lock; else the primitive's.
-    linked: UnsafeCell<Option<Linked>>,
-    let_go: LetGo,
+    linked: UnsafeCell<Linked>,
+    /// [`WAITING`], [`OFFERED`] or [`OVERDUE`].
+    stage: AtomicU8,
+    /// Whether it is always in front; set before it is linked.
+    in_front: AtomicBool,
+    kind: &'static Kind,
 }
 
-#[derive(Clone, Copy, Debug)]
+const WAITING: u8 = 0;
+const OFFERED: u8 = 1;
+/// The end of a poll has seen the offer.
+const OVERDUE: u8 = 2;
+
+#[derive(Debug)]
 struct Linked {
-    prev: NonNull<Wait>,
-    next: NonNull<Wait>,
-    stage: Stage,
-    what: What,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Waiting,
-    Offered,
-    /// The end of a poll has seen the offer.
-    Overdue,
+    /// Both are set while it is linked.
+    prev: Option<NonNull<Wait>>,
+    next: Option<NonNull<Wait>>,
+    /// Set when it is linked.
+    what: Option<What>,
 }
 
 /// Makes a wait let go of its offer: takes its primitive's lock if that is free, else answers
@@ -137,8 +156,15 @@ unsafe impl Sync for Wait {}
 
 impl Wait {
     /// One that is not linked.
-    pub fn new(let_go: LetGo) -> Self {
-        Self { unit: UnsafeCell::new(None), linked: UnsafeCell::new(None), let_go }
+    pub fn new(kind: &'static Kind) -> Self {
+        let linked = Linked { prev: None, next: None, what: None };
+        Self {
+            unit: UnsafeCell::new(None),
+            linked: UnsafeCell::new(linked),
+            stage: AtomicU8::new(WAITING),
+            in_front: AtomicBool::new(false),
+            kind,
+        }
     }
 
     /// Edge 1, if this is called in the poll of a coroutine, or of what a thread blocks on; else it
@@ -148,23 +174,32 @@ impl Wait {
     ///
     /// The caller holds the primitive's lock. The wait is pinned, and [ends](Self::end) before it
     /// or the primitive goes.
-    pub unsafe fn begin(this: NonNull<Self>, what: What) -> bool {
-        let here = current::unit();
+    #[inline]
+    pub unsafe fn begin(this: NonNull<Self>, waker: &Waker, what: What) -> bool {
+        let here = current::unit_that_waits(this);
         // SAFETY: the caller's promise.
-        if unsafe { Self::unit(this) } == here {
+        let before = unsafe { Self::unit(this) };
+        if before == here {
             return here.is_some();
         }
-        // SAFETY: as above.
-        unsafe { Self::end(this) };
+        if before.is_some() {
+            // SAFETY: as above.
+            unsafe { Self::end(this) };
+        }
         let Some(unit) = here else { return false };
         // SAFETY: as above.
         unsafe { Self::set_unit(this, here) };
+        let is_own = WakerWord::is_cell_of(unit.as_ptr().cast_const().cast(), waker);
         // SAFETY: it is being polled.
         let unit = unsafe { unit.as_ref() };
         if !unit.state.load().has(state::WAITS) {
             unit.state.set(state::WAITS);
         }
-        Held::lock(unit).link(this, Stage::Waiting, what);
+        // SAFETY: as above. Ordering: Relaxed; who reads it has one of the locks.
+        unsafe { this.as_ref() }.in_front.store(is_own, Ordering::Relaxed);
+        let mut held = Held::lock(unit);
+        held.with(this, |linked| linked.what = Some(what));
+        held.link(this, is_own);
         true
     }
 
@@ -173,11 +208,18 @@ impl Wait {
     /// # Safety
     ///
     /// The caller holds the primitive's lock, and wakes the one who waits.
+    #[inline]
     pub unsafe fn offer(this: NonNull<Self>) -> bool {
-        // SAFETY: the caller's promise, and invariant 2.
+        // SAFETY: the caller's promise.
         let Some(unit) = (unsafe { Self::unit(this) }) else { return false };
-        // SAFETY: invariant 2.
-        Held::lock(unsafe { unit.as_ref() }).restage(this, Stage::Offered);
+        // SAFETY: as above.
+        let wait = unsafe { this.as_ref() };
+        if !wait.is_in_front() {
+            // SAFETY: invariant 2.
+            Held::lock(unsafe { unit.as_ref() }).move_to(this, true);
+        }
+        // Ordering: Relaxed; the wake that follows publishes it to the poll at whose end it counts.
+        wait.stage.store(OFFERED, Ordering::Relaxed);
         true
     }
 
@@ -190,7 +232,7 @@ impl Wait {
         // SAFETY: the caller's promise.
         if let Some(unit) = unsafe { Self::unit(this) } {
             // SAFETY: invariant 2.
-            Held::lock(unsafe { unit.as_ref() }).restage(this, Stage::Waiting);
+            Held::lock(unsafe { unit.as_ref() }).decline(this);
         }
     }
 
@@ -203,10 +245,18 @@ impl Wait {
         // SAFETY: the caller's promise.
         if let Some(unit) = unsafe { Self::unit(this) } {
             // SAFETY: invariant 2.
-            Held::lock(unsafe { unit.as_ref() }).unlink(this);
+            let mut held = Held::lock(unsafe { unit.as_ref() });
+            held.unlink(this);
+            held.set_stage(this, WAITING);
+            drop(held);
             // SAFETY: the caller's promise.
             unsafe { Self::set_unit(this, None) };
         }
+    }
+
+    fn is_in_front(&self) -> bool {
+        // Ordering: Relaxed, as in `begin`.
+        self.in_front.load(Ordering::Relaxed)
     }
 
     /// # Safety
@@ -236,32 +286,43 @@ pub struct Held<'a> {
 }
 
 impl<'a> Held<'a> {
+    #[inline]
     fn lock(node: &'a Node) -> Self {
-        let unlocked = |word: *mut ()| word.map_addr(|addr| addr & !LOCKED);
-        let mut backoff = Backoff::new();
-        let mut word = node.side.list();
+        let word = node.side.list();
         // Ordering: Relaxed, for the exchange looks again.
-        let mut seen = unlocked(word.load(Ordering::Relaxed));
+        let seen = unlocked(word.load(Ordering::Relaxed));
+        Self::try_lock(word, seen).unwrap_or_else(|seen| Self::lock_slowly(node, word, seen))
+    }
+
+    /// Locks if the word is as it was `seen`, and there is no side, else it answers what it is.
+    #[inline]
+    fn try_lock(word: &'a Word, seen: *mut ()) -> Result<Self, *mut ()> {
+        if is_side(seen) {
+            return Err(seen);
+        }
+        let to = seen.map_addr(|addr| addr | LOCKED);
+        // Ordering: Acquire pairs with the Release in `drop`: the list is seen as it was left.
+        word.compare_exchange(seen, to, Ordering::Acquire, Ordering::Relaxed)?;
+        let head = NonNull::new(seen.map_addr(|addr| addr & !TAGS).cast());
+        Ok(Self { word, head, over: false })
+    }
+
+    #[cold]
+    fn lock_slowly(node: &'a Node, mut word: &'a Word, mut seen: *mut ()) -> Self {
+        let mut backoff = Backoff::new();
         loop {
+            if is_locked(seen) {
+                backoff.spin();
+            }
             if is_side(seen) {
                 // Published since; the list is in there.
                 word = node.side.list();
-                seen = unlocked(word.load(Ordering::Relaxed));
-                continue;
+                // Ordering: as in `lock`.
+                seen = word.load(Ordering::Relaxed);
             }
-            let to = seen.map_addr(|addr| addr | LOCKED);
-            // Ordering: Acquire pairs with the Release in `drop`: the list is seen as it was left.
-            match word.compare_exchange(seen, to, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => {
-                    let head = NonNull::new(seen.map_addr(|addr| addr & !TAGS).cast());
-                    return Self { word, head, over: false };
-                }
-                Err(now) => {
-                    if is_locked(now) {
-                        backoff.spin();
-                    }
-                    seen = unlocked(now);
-                }
+            match Self::try_lock(word, unlocked(seen)) {
+                Ok(held) => return held,
+                Err(now) => seen = now,
             }
         }
     }
@@ -274,101 +335,143 @@ impl<'a> Held<'a> {
     pub unsafe fn retract(mut self, wait: NonNull<Wait>) -> bool {
         if self.over {
             self.unlink(wait);
+            self.set_stage(wait, WAITING);
             // SAFETY: the caller's promise.
             unsafe { Wait::set_unit(wait, None) };
         } else {
-            self.restage(wait, Stage::Waiting);
+            self.decline(wait);
         }
         self.over
     }
 
-    /// Links `wait`, which is not linked: in front if it has an offer, else at the end.
-    fn link(&mut self, wait: NonNull<Wait>, stage: Stage, what: What) {
-        let (prev, next) = match self.head {
-            None => (wait, wait),
-            Some(head) => (self.linked(head).prev, head),
+    /// Links `wait`, which is not linked: in front, or at the end.
+    #[inline]
+    fn link(&mut self, wait: NonNull<Wait>, in_front: bool) {
+        let Some(head) = self.head else {
+            self.with(wait, |linked| (linked.prev, linked.next) = (Some(wait), Some(wait)));
+            self.head = Some(wait);
+            return;
         };
-        self.set(wait, Some(Linked { prev, next, stage, what }));
-        if self.head.is_some() {
-            self.change(prev, |linked| linked.next = wait);
-            self.change(next, |linked| linked.prev = wait);
+        let last = self.with(head, |head| head.prev.replace(wait));
+        self.with(wait, |linked| (linked.prev, linked.next) = (last, Some(head)));
+        if let Some(last) = last {
+            self.with(last, |last| last.next = Some(wait));
         }
-        if self.head.is_none() || stage != Stage::Waiting {
+        if in_front {
             self.head = Some(wait);
         }
     }
 
-    fn unlink(&mut self, wait: NonNull<Wait>) -> Linked {
-        let linked = self.linked(wait);
-        if linked.next == wait {
+    #[inline]
+    fn unlink(&mut self, wait: NonNull<Wait>) {
+        let (prev, next) = self.with(wait, |linked| (linked.prev.take(), linked.next.take()));
+        if next == Some(wait) {
             self.head = None;
-        } else {
-            self.change(linked.prev, |prev| prev.next = linked.next);
-            self.change(linked.next, |next| next.prev = linked.prev);
-            if self.head == Some(wait) {
-                self.head = Some(linked.next);
-            }
+            return;
         }
-        self.set(wait, None);
-        linked
+        if let Some(prev) = prev {
+            self.with(prev, |prev| prev.next = next);
+        }
+        if let Some(next) = next {
+            self.with(next, |next| next.prev = prev);
+        }
+        if self.head == Some(wait) {
+            self.head = next;
+        }
     }
 
-    /// Moves `wait` to where those of `stage` are.
-    fn restage(&mut self, wait: NonNull<Wait>, stage: Stage) {
-        let what = self.unlink(wait).what;
-        self.link(wait, stage, what);
+    fn move_to(&mut self, wait: NonNull<Wait>, front: bool) {
+        self.unlink(wait);
+        self.link(wait, front);
+    }
+
+    /// Edge 5.
+    fn decline(&mut self, wait: NonNull<Wait>) {
+        self.set_stage(wait, WAITING);
+        // SAFETY: linked here, so alive.
+        if !unsafe { wait.as_ref() }.is_in_front() {
+            self.move_to(wait, false);
+        }
     }
 
     /// The first that has to let go. Unless `all` have to, offers that are seen for the first time
     /// are noted; `noted` says whether there were any.
     fn first_due(&mut self, all: bool, noted: &mut bool) -> Option<NonNull<Wait>> {
-        let head = self.head?;
-        let mut wait = head;
+        let mut waits = self.iter();
         loop {
-            let linked = self.linked(wait);
-            match linked.stage {
-                _ if self.over => return Some(wait),
-                Stage::Waiting => return None,
-                Stage::Offered if !all => {
-                    *noted = true;
-                    self.change(wait, |linked| linked.stage = Stage::Overdue);
-                }
-                Stage::Offered | Stage::Overdue => return Some(wait),
+            let wait = waits.next()?;
+            if waits.held.over {
+                return Some(wait);
             }
-            wait = linked.next;
-            if wait == head {
-                return None;
+            // SAFETY: linked here, so alive.
+            let is_in_front = unsafe { wait.as_ref() }.is_in_front();
+            match waits.held.stage(wait) {
+                WAITING if !is_in_front => return None,
+                WAITING => {}
+                OFFERED if !all => {
+                    *noted = true;
+                    waits.held.set_stage(wait, OVERDUE);
+                }
+                _ => return Some(wait),
             }
         }
     }
 
-    fn linked(&self, wait: NonNull<Wait>) -> Linked {
-        // SAFETY: linked here, so alive; and this is the lock.
-        let linked = unsafe { wait.as_ref() }.linked.with(|linked| unsafe { *linked });
-        linked.expect("a wait in a list is linked")
+    fn stage(&self, wait: NonNull<Wait>) -> u8 {
+        // SAFETY: linked here, so alive. Ordering: Relaxed, as in `Wait::offer`.
+        unsafe { wait.as_ref() }.stage.load(Ordering::Relaxed)
     }
 
-    fn change(&mut self, wait: NonNull<Wait>, f: impl FnOnce(&mut Linked)) {
-        let mut linked = self.linked(wait);
-        f(&mut linked);
-        self.set(wait, Some(linked));
+    fn set_stage(&mut self, wait: NonNull<Wait>, to: u8) {
+        // SAFETY: alive. Ordering: Relaxed; who makes a new offer at the same time wakes afterwards,
+        // and the end of the poll that follows sees it, as overdue at worst.
+        unsafe { wait.as_ref() }.stage.store(to, Ordering::Relaxed);
     }
 
-    fn set(&mut self, wait: NonNull<Wait>, to: Option<Linked>) {
-        // SAFETY: alive, by invariant 1 or by the caller of `Wait::begin`; and this is the lock.
-        unsafe { wait.as_ref() }.linked.with_mut(|linked| unsafe { *linked = to });
+    fn iter<'b>(&'b mut self) -> Iter<'a, 'b> {
+        Iter { next: self.head, held: self }
+    }
+
+    /// Gives `f` what the list keeps of one that is linked, or is to be. One at a time: no `f` in
+    /// this file calls `with`.
+    #[inline]
+    fn with<R>(&mut self, wait: NonNull<Wait>, f: impl FnOnce(&mut Linked) -> R) -> R {
+        // SAFETY: alive, by invariant 1 or by the caller of `Wait::begin`.
+        let wait = unsafe { wait.as_ref() };
+        // SAFETY: this is the lock, and one at a time is touched.
+        wait.linked.with_mut(|linked| f(unsafe { &mut *linked }))
+    }
+}
+
+/// The waits in a list, from the first on.
+struct Iter<'a, 'b> {
+    held: &'b mut Held<'a>,
+    next: Option<NonNull<Wait>>,
+}
+
+impl Iterator for Iter<'_, '_> {
+    type Item = NonNull<Wait>;
+
+    fn next(&mut self) -> Option<NonNull<Wait>> {
+        let wait = self.next?;
+        let next = self.held.with(wait, |linked| linked.next);
+        self.next = next.filter(|_| next != self.held.head);
+        Some(wait)
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        let tags = self.head.map_or(0, |head| match self.linked(head).stage {
-            Stage::Waiting => LINKED,
-            Stage::Offered | Stage::Overdue => LINKED | OFFERED,
-        });
-        let head = self.head.map_or(std::ptr::null_mut(), |head| head.as_ptr().cast::<()>());
+        let word = match self.head {
+            None => std::ptr::null_mut(),
+            Some(head) => {
+                let is_one = self.with(head, |linked| linked.next) == Some(head);
+                let tags = if is_one { LINKED | ONE } else { LINKED };
+                head.as_ptr().cast::<()>().map_addr(|addr| addr | tags)
+            }
+        };
         // Ordering: Release pairs with the Acquire in `lock`.
-        self.word.store(head.map_addr(|addr| addr | tags), Ordering::Release);
+        self.word.store(word, Ordering::Release);
     }
 }
 
@@ -377,19 +480,27 @@ pub(super) fn is_side(word: *mut ()) -> bool {
     word.addr() & TAGS == 0 && !word.is_null()
 }
 
+/// A word as it is when the list is not locked.
+fn unlocked(word: *mut ()) -> *mut () {
+    word.map_addr(|addr| addr & !LOCKED)
+}
+
 /// Whether a word has been locked, and may not be replaced.
 pub(super) fn is_locked(word: *mut ()) -> bool {
     word.addr() & LOCKED != 0
 }
 
 /// Edges 3 and 5 at the end of a poll of `node`, which has `WAITS`: lets go of what was offered and
-/// not taken. `is_woken` says that it will be polled again anyway. True if it has to be, because it
-/// has noted offers that it may not have known.
+/// not taken. The `last` wait that was polled is compared, and not followed. `is_woken` says that
+/// the node will be polled again anyway. True if it has to be, because it has noted offers of which
+/// it may not have known.
 #[inline]
-pub(crate) fn after_poll(node: &Node, is_woken: bool) -> bool {
-    // Ordering: Relaxed; who offers something now, wakes later.
+pub(crate) fn after_poll(node: &Node, last: *const Wait, is_woken: bool) -> bool {
+    // Ordering: Relaxed; this thread has linked those that it polled, and who offers something to
+    // another one now, wakes later.
     let word = node.side.list().load(Ordering::Relaxed);
-    word.addr() & OFFERED != 0 && let_go(node, !is_woken, false)
+    let alone = last.map_addr(|addr| addr | LINKED | ONE);
+    !word.is_null() && word.addr() != alone.addr() && let_go(node, !is_woken, false)
 }
 
 /// Lets go of all that is left in the list of `node`, whose future is gone.
@@ -407,7 +518,7 @@ fn let_go(node: &Node, all: bool, over: bool) -> bool {
         held.over = over;
         let Some(wait) = held.first_due(all, &mut noted) else { return noted };
         // SAFETY: linked here, so alive.
-        let let_go = unsafe { wait.as_ref() }.let_go;
+        let let_go = unsafe { wait.as_ref() }.kind.let_go;
         // SAFETY: linked in this list.
         if !unsafe { let_go(wait, held) } {
             backoff.spin();
@@ -416,15 +527,17 @@ fn let_go(node: &Node, all: bool, over: bool) -> bool {
 }
 
 /// What `node` waits for in queues, for dumps.
-pub(crate) fn list(node: &Node) -> Vec<What> {
+pub(crate) fn list(node: &Node) -> Vec<(&'static str, What)> {
     if !node.state.load().has(state::WAITS) {
         return Vec::new();
     }
-    let held = Held::lock(node);
-    let Some(head) = held.head else { return Vec::new() };
-    let next = |wait: &NonNull<Wait>| {
-        let next = held.linked(*wait).next;
-        (next != head).then_some(next)
-    };
-    std::iter::successors(Some(head), next).map(|wait| held.linked(wait).what).collect()
+    let mut held = Held::lock(node);
+    let mut waits = held.iter();
+    let mut list = Vec::new();
+    while let Some(wait) = waits.next() {
+        // SAFETY: linked here, so alive.
+        let name = unsafe { wait.as_ref() }.kind.name;
+        list.extend(waits.held.with(wait, |linked| linked.what).map(|what| (name, what)));
+    }
+    list
 }

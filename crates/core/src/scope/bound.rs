@@ -93,7 +93,7 @@ impl<Fut: Future> Future for Bound<Fut> {
         // Whether this was woken meanwhile is not known here.
         if polled.is_pending()
             && this.region.state.load().has(state::WAITS)
-            && waits::after_poll(this.region, true)
+            && waits::after_poll(this.region, std::ptr::null(), true)
         {
             cx.waker().wake_by_ref();
         }

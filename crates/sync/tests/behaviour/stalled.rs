@@ -8,8 +8,8 @@ use std::task::Poll;
 
 use corymb::prelude::*;
 use corymb::testing::TestRuntime;
-use corymb_sync::Mutex;
 use corymb_sync::channel::{self, Receiver};
+use corymb_sync::{Mutex, oneshot};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
@@ -46,12 +46,21 @@ fn a_receiver_that_is_kept_in_what_a_thread_blocks_on() {
         let (tx, rx) = channel::bounded(1);
         let mut stalled = Box::pin(rx.recv());
         assert!(poll_once(stalled.as_mut()).await.is_pending());
+        let (queued, is_queued) = oneshot::channel();
         let second = s.spawn({
             let rx = rx.clone();
-            async move { rx.recv().await }
+            async move {
+                let mut second = Box::pin(rx.recv());
+                assert!(poll_once(second.as_mut()).await.is_pending());
+                queued.send(()).unwrap();
+                second.await
+            }
         });
-        s.spawn(async move { tx.send(7).await }).await.unwrap();
+        is_queued.await.unwrap();
+        let sender = tx.clone();
+        s.spawn(async move { sender.send(7).await }).await.unwrap();
         assert_eq!(second.await, Ok(7));
+        drop(tx); // not before: that wakes all
     }));
 }
 

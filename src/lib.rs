@@ -48,6 +48,7 @@
 //! | a limit of time, a pause, ticks | [`with_timeout`](time::with_timeout), [`sleep`](time::sleep()), [`interval`](time::interval()) |
 //! | a limit of time for what blocks | [`timeout_abandon`](time::timeout_abandon) |
 //! | to cancel a part | [`cancel_scope`]; from outside, [`Job::cancel`] |
+//! | whichever of several futures comes first | [`select!`], [`race`] |
 //! | to pass values | [`sync::channel`], [`sync::oneshot`] |
 //! | to await a callback | [`suspend_cancellable`] |
 //! | TCP | [`net::TcpListener`], [`net::TcpStream`] |
@@ -63,7 +64,7 @@
 //! # More
 //!
 //! The repository has chapters on scopes (`docs/scopes.md`), dispatchers (`docs/dispatchers.md`),
-//! cancellation and cleanup (`docs/cancellation.md`), failures (`docs/failures.md`), and the life of
+//! cancellation and cleanup (`docs/cancellation.md`), `select!` (`docs/select.md`), failures (`docs/failures.md`), and the life of
 //! a job (`docs/job-lifecycle.md`); for who comes from Kotlin (`docs/from-kotlin.md`), from JDK structured
 //! concurrency (`docs/from-jdk.md`) or from tokio (`docs/from-tokio.md`); what is not there yet
 //! (`docs/limits.md`), measurements (`docs/performance.md`), and a gateway over real sockets
@@ -91,6 +92,10 @@ mod scopes {}
 #[cfg(doctest)]
 #[doc = include_str!("../docs/failures.md")]
 mod failures {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/select.md")]
+mod select_chapter {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/cancellation.md")]
@@ -140,6 +145,8 @@ pub use corymb_macros::test;
 pub use corymb_net as net;
 #[doc(inline)]
 pub use corymb_sync as sync;
+#[doc(inline)]
+pub use corymb_sync::{race, select};
 
 #[cfg(feature = "testing")]
 #[doc(inline)]

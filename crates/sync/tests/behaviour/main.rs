@@ -5,5 +5,7 @@ mod channel;
 mod common;
 mod model;
 mod oneshot;
+mod race;
+mod select;
 mod stalled;
 mod stress;

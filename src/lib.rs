@@ -51,6 +51,7 @@
 //! | to hold a cancellation off | [`shield()`]; for so long at most, [`shield_for`] |
 //! | cleanup that suspends | [`finally()`], [`AsyncGuard`] |
 //! | values that what is called, and children, find | [`scoped_value!`] |
+//! | whichever of several futures comes first | [`select!`], [`race`] |
 //! | to pass values | [`sync::channel`], [`sync::oneshot`] |
 //! | one at a time | [`sync::Mutex`] |
 //! | to await a callback | [`suspend_cancellable`] |
@@ -67,7 +68,7 @@
 //! # More
 //!
 //! The repository has chapters on scopes (`docs/scopes.md`), dispatchers (`docs/dispatchers.md`),
-//! cancellation and cleanup (`docs/cancellation.md`), failures (`docs/failures.md`), and the life of
+//! cancellation and cleanup (`docs/cancellation.md`), `select!` (`docs/select.md`), failures (`docs/failures.md`), and the life of
 //! a job (`docs/job-lifecycle.md`); for who comes from Kotlin (`docs/from-kotlin.md`), from JDK structured
 //! concurrency (`docs/from-jdk.md`) or from tokio (`docs/from-tokio.md`); what is not there yet
 //! (`docs/limits.md`), measurements (`docs/performance.md`), and a gateway over real sockets
@@ -95,6 +96,10 @@ mod scopes {}
 #[cfg(doctest)]
 #[doc = include_str!("../docs/failures.md")]
 mod failures {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/select.md")]
+mod select_chapter {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/cancellation.md")]
@@ -144,6 +149,8 @@ pub use corymb_macros::test;
 pub use corymb_net as net;
 #[doc(inline)]
 pub use corymb_sync as sync;
+#[doc(inline)]
+pub use corymb_sync::{race, select};
 
 #[cfg(feature = "testing")]
 #[doc(inline)]

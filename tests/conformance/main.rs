@@ -10,6 +10,7 @@ mod joiner;
 mod pools;
 mod scope;
 mod scopedval;
+mod select;
 mod stress;
 mod timeout;
 mod timer;

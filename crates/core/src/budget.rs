@@ -36,7 +36,7 @@ thread_local! {
 
 /// How often a budget was used up on this thread: for what polls many futures, and is to end its
 /// own poll with the first of them that has.
-pub(crate) fn times_used_up() -> u32 {
+pub fn times_used_up() -> u32 {
     USED_UP.with(Cell::get)
 }
 

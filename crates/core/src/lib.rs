@@ -62,7 +62,7 @@ pub use with_context::{WithContext, blocking, spawn_on, with_context};
 /// For the crates of the workspace, not for users: no promise holds here.
 #[doc(hidden)]
 pub mod internal {
-    pub use crate::budget::{budgeted, poll_budget, spend_budget};
+    pub use crate::budget::{budgeted, poll_budget, spend_budget, times_used_up};
     pub use crate::continuation::slot;
     pub use crate::coroutine::{is_own_waker, unwind_cancelled};
     pub use crate::current::{may_block, runs_as};

@@ -184,7 +184,7 @@ impl Backoff {
     #[cfg(not(any(loom, miri)))]
     const SPINS: u32 = 64;
     #[cfg(any(loom, miri))]
-    const SPINS: u32 = 0;
+    const SPINS: u32 = 1;
 
     pub(crate) fn new() -> Self {
         Self::default()

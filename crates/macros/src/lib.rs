@@ -1,6 +1,6 @@
-//! The attributes of corymb: `#[corymb::main]` and `#[corymb::test]`.
+//! The attributes of corymb: `#[corymb::main]` and `#[corymb::test]`; and what `select!` is made of.
 //!
-//! Both turn an `async fn` without parameters into a plain one that runs its body.
+//! Both attributes turn an `async fn` without parameters into a plain one that runs its body.
 //!
 //! # The option `crate`
 //!
@@ -18,6 +18,7 @@
 mod args;
 mod function;
 mod main_attribute;
+mod select;
 mod test_attribute;
 
 use proc_macro::TokenStream;
@@ -123,4 +124,12 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn test(args: TokenStream, item: TokenStream) -> TokenStream {
     test_attribute::expand(args.into(), item.into()).into()
+}
+
+/// What `corymb::select!` expands to: see there. The tokens begin with the path of the crate that has
+/// its support, and a semicolon.
+#[doc(hidden)]
+#[proc_macro]
+pub fn select(tokens: TokenStream) -> TokenStream {
+    select::expand(tokens.into()).into()
 }

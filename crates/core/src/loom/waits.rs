@@ -114,6 +114,7 @@ impl Waiter {
     fn poll(self: Pin<&Self>, cx: &Context<'_>) -> Poll<()> {
         let this = NonNull::from(self.get_ref());
         let mut permit = self.lock.lock();
+        // SAFETY: this is the lock.
         let called = self.inner.with_mut(|inner| unsafe { std::mem::take(&mut (*inner).called) });
         if called || permit.free && permit.queue.is_empty() {
             permit.free = false;
@@ -124,6 +125,7 @@ impl Waiter {
         let what = What { object: 0, place: Location::caller() };
         // SAFETY: this is the lock, and `drop` ends it.
         assert!(unsafe { Wait::begin(this.cast(), cx.waker(), what) });
+        // SAFETY: this is the lock.
         let queued = self.inner.with_mut(|inner| unsafe {
             (*inner).waker = Some(cx.waker().clone());
             std::mem::replace(&mut (*inner).queued, true)
@@ -142,6 +144,7 @@ impl Drop for Waiter {
         // SAFETY: this is the lock.
         unsafe { Wait::end(this.cast()) };
         permit.queue.retain(|it| *it != this);
+        // SAFETY: this is the lock.
         permit.free |= self.inner.with(|inner| unsafe { (*inner).called });
         pass_on(permit);
     }

@@ -20,8 +20,8 @@ use std::task::{Poll, Waker};
 use corymb_core::internal::prim::atomic::{AtomicUsize, Ordering};
 
 use crate::monitor::{Monitor, Owner, State};
+use crate::waiters::Turn;
 use crate::waiters::{Queue, WaitList};
-use crate::waiting::Turn;
 
 const QUEUED: usize = 1;
 const ONE: usize = 1 << 1;

@@ -33,11 +33,12 @@
 //!
 //! # The contract of a waiter
 //!
-//! The unsafe methods ask for this: a waiter is given to one list only, that of its monitor; and
-//! it is `Out` when it is dropped or moved.
+//! The unsafe methods ask for this: a waiter was [made](Waiter::make); it is given to one list only,
+//! that of its monitor; and it is `Out` when it is dropped, moved or made anew.
 
 use std::fmt;
 use std::marker::PhantomPinned;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::Waker;
@@ -65,17 +66,24 @@ pub(crate) trait Queue: Sized {
     }
 }
 
-/// One who waits.
+/// One who waits, or may have to: most find what they want at once, so that the greater part is not
+/// made before the wait [begins](WaitList::begin).
 #[repr(C)]
 pub(crate) struct Waiter<Q: Queue> {
     /// First, so that its address is the waiter's.
-    wait: Wait,
-    /// Set before the wait is linked.
-    monitor: UnsafeCell<*const Monitor<Q::State>>,
-    node: UnsafeCell<Node<Q>>,
+    entry: MaybeUninit<Entry<Q>>,
     payload: UnsafeCell<Q::Payload>,
     /// Neighbours point here.
     _pinned: PhantomPinned,
+}
+
+/// What others know of one who waits.
+#[repr(C)]
+struct Entry<Q: Queue> {
+    /// First, so that its address is the waiter's.
+    wait: Wait,
+    monitor: *const Monitor<Q::State>,
+    node: UnsafeCell<Node<Q>>,
 }
 
 struct Node<Q: Queue> {
@@ -92,12 +100,22 @@ struct Node<Q: Queue> {
 
 /// Where a waiter is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
 pub(crate) enum Place {
     Out,
     Queued,
     Called,
     Declined,
     Done,
+}
+
+/// How it stands with one who comes to see whether it must wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// It was made an offer: what that reserves is there for it.
+    pub(crate) called: bool,
+    /// Nobody in the queue comes before it.
+    pub(crate) first: bool,
 }
 
 /// A waker's task, to compare.
@@ -147,19 +165,47 @@ impl<Q: Queue> Waiter<Q> {
 
     pub(crate) fn new(payload: Q::Payload) -> Self {
         Self {
-            wait: Wait::new(&Self::KIND),
-            monitor: UnsafeCell::new(std::ptr::null()),
-            node: UnsafeCell::new(Node {
-                place: Place::Out,
-                ticket: 0,
-                waker: None,
-                task: Task::NONE,
-                prev: None,
-                next: None,
-            }),
+            entry: MaybeUninit::uninit(),
             payload: UnsafeCell::new(payload),
             _pinned: PhantomPinned,
         }
+    }
+
+    /// Makes the part that others know.
+    ///
+    /// # Safety
+    ///
+    /// The waiter is `Out`; the monitor outlives it.
+    pub(crate) unsafe fn make(self: Pin<&mut Self>, monitor: &Monitor<Q::State>) {
+        let node = Node {
+            place: Place::Out,
+            ticket: 0,
+            waker: None,
+            task: Task::NONE,
+            prev: None,
+            next: None,
+        };
+        let (wait, node) = (Wait::new(&Self::KIND), UnsafeCell::new(node));
+        // SAFETY: nothing is moved out, and nobody else knows it.
+        unsafe { self.get_unchecked_mut() }.entry.write(Entry { wait, monitor, node });
+    }
+}
+
+impl<Q: Queue> Handle<Q> {
+    /// # Safety
+    ///
+    /// The contract of a waiter.
+    unsafe fn new(waiter: Pin<&Waiter<Q>>) -> Self {
+        Self(NonNull::from(waiter.get_ref()))
+    }
+
+    fn wait(self) -> NonNull<Wait> {
+        self.0.cast()
+    }
+
+    fn entry<'a>(self) -> &'a Entry<Q> {
+        // SAFETY: a handle is of a waiter that is alive and was made.
+        unsafe { self.0.as_ref().entry.assume_init_ref() }
     }
 }
 
@@ -170,8 +216,8 @@ impl<Q: Queue> Waiter<Q> {
 /// `wait` is that of a `Waiter<Q>`, linked in the list that is held.
 unsafe fn let_go<Q: Queue>(wait: NonNull<Wait>, held: Held<'_>) -> bool {
     let waiter = Handle::<Q>(wait.cast());
-    // SAFETY: linked, so alive; and so is its monitor, which was set before.
-    let monitor = unsafe { &*waiter.0.as_ref().monitor.with(|monitor| *monitor) };
+    // SAFETY: linked, so alive; and so is its monitor.
+    let monitor = unsafe { &*waiter.entry().monitor };
     let Some(mut locked) = monitor.try_lock() else { return false };
     // SAFETY: linked there, and this is the lock.
     let is_over = unsafe { held.retract(wait) };
@@ -221,21 +267,22 @@ impl<Q: Queue> WaitList<Q> {
         self.len
     }
 
-    /// Where `waiter` is, and whether nobody in the list comes before it.
+    /// How it stands with `waiter`, which is not `Out`.
     ///
     /// # Safety
     ///
     /// The contract of a waiter, with this list.
     #[inline]
-    pub(crate) unsafe fn turn(&mut self, waiter: Pin<&Waiter<Q>>) -> (Place, bool) {
-        let this = Handle(NonNull::from(waiter.get_ref()));
+    pub(crate) unsafe fn turn(&mut self, waiter: Pin<&Waiter<Q>>) -> Turn {
+        // SAFETY: as the caller owes.
+        let this = unsafe { Handle::new(waiter) };
         let (place, ticket) = self.with(this, |node| (node.place, node.ticket));
-        let is_first = match self.queued.head {
+        let first = match self.queued.head {
             None => true,
-            Some(_) if place == Place::Out => false,
+            Some(_) if matches!(place, Place::Out | Place::Done) => false,
             Some(head) => head == this || self.with(head, |node| node.ticket > ticket),
         };
-        (place, is_first)
+        Turn { called: place == Place::Called, first }
     }
 
     /// Gives `f` the payload of `waiter`; `f` may do to this list what does not reach that one's.
@@ -259,30 +306,20 @@ impl<Q: Queue> WaitList<Q> {
     /// The contract of a waiter, with this list.
     #[inline]
     pub(crate) unsafe fn would_wake(&mut self, waiter: Pin<&Waiter<Q>>, waker: &Waker) -> bool {
-        let this = Handle(NonNull::from(waiter.get_ref()));
+        // SAFETY: as the caller owes.
+        let this = unsafe { Handle::new(waiter) };
         self.with(this, |node| node.waker.as_ref().is_some_and(|it| it.will_wake(waker)))
     }
 
-    /// Makes `waiter` known to the coroutine that polls it; false if there is none. It `is_new`
-    /// unless this was called since it was `Out`.
+    /// Makes `waiter` known to the coroutine that polls it; false if there is none.
     ///
     /// # Safety
     ///
-    /// The contract of a waiter, and the caller holds the lock of `monitor`.
-    pub(crate) unsafe fn begin(
-        waiter: Pin<&Waiter<Q>>,
-        monitor: &Monitor<Q::State>,
-        waker: &Waker,
-        what: What,
-        is_new: bool,
-    ) -> bool {
-        if is_new {
-            // SAFETY: nobody reads it before the wait is linked, below.
-            waiter.get_ref().monitor.with_mut(|it| unsafe { *it = monitor });
-        }
-        let this = Handle(NonNull::from(waiter.get_ref()));
+    /// The contract of a waiter, and the caller holds the lock of its list.
+    #[inline]
+    pub(crate) unsafe fn begin(waiter: Pin<&Waiter<Q>>, waker: &Waker, what: What) -> bool {
         // SAFETY: the contract, which comes down to the wait.
-        unsafe { Wait::begin(this.wait(), waker, what) }
+        unsafe { Wait::begin(Handle::new(waiter).wait(), waker, what) }
     }
 
     /// (1) Queues `waiter`, to be woken by `waker`; gives the waker that it had, to be dropped when
@@ -296,7 +333,8 @@ impl<Q: Queue> WaitList<Q> {
         waiter: Pin<&Waiter<Q>>,
         waker: Waker,
     ) -> Option<Waker> {
-        let this = Handle(NonNull::from(waiter.get_ref()));
+        // SAFETY: as the caller owes.
+        let this = unsafe { Handle::new(waiter) };
         let (place, old) = self.with(this, |node| {
             (std::mem::replace(&mut node.place, Place::Queued), node.waker.replace(waker))
         });
@@ -427,7 +465,8 @@ impl<Q: Queue> WaitList<Q> {
     ///
     /// The contract of a waiter, with this list.
     pub(crate) unsafe fn leave(&mut self, waiter: Pin<&Waiter<Q>>) -> (Place, Option<Waker>) {
-        let this = Handle(NonNull::from(waiter.get_ref()));
+        // SAFETY: as the caller owes.
+        let this = unsafe { Handle::new(waiter) };
         // SAFETY: alive, and this is the lock.
         unsafe { Wait::end(this.wait()) };
         let place = self.with(this, |node| node.place);
@@ -497,18 +536,9 @@ impl<Q: Queue> Chain<Q> {
 
     /// Gives `f` the node of a waiter. One node at a time: no `f` in this file calls `with`.
     fn with<R>(&mut self, waiter: Handle<Q>, f: impl FnOnce(&mut Node<Q>) -> R) -> R {
-        // SAFETY: the waiter is alive, by what a handle is; only shared references to it are made,
-        // here and by its owner.
-        let waiter = unsafe { waiter.0.as_ref() };
         // SAFETY: `&mut self` is the lock that all who touch the node hold, and one at a time is
         // touched.
-        waiter.node.with_mut(|node| f(unsafe { &mut *node }))
-    }
-}
-
-impl<Q: Queue> Handle<Q> {
-    fn wait(self) -> NonNull<Wait> {
-        self.0.cast()
+        waiter.entry().node.with_mut(|node| f(unsafe { &mut *node }))
     }
 }
 

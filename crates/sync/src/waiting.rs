@@ -9,7 +9,7 @@ use corymb_core::internal::{What, is_own_waker, poll_budget, spend_budget};
 use pin_project::{pin_project, pinned_drop};
 
 use crate::monitor::{Locked, Owner};
-use crate::waiters::{Place, Queue, WaitList, Waiter};
+use crate::waiters::{Place, Queue, Turn, WaitList, Waiter};
 
 /// A waiter, its place in a queue of the monitor of `M`, and where in the program that is.
 #[pin_project(PinnedDrop)]
@@ -24,15 +24,6 @@ where
     begun: bool,
     #[pin]
     waiter: Waiter<Q>,
-}
-
-/// How it stands with one who comes to see whether it must wait.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Turn {
-    /// It was made an offer: what that reserves is there for it.
-    pub(crate) called: bool,
-    /// Nobody in the queue comes before it.
-    pub(crate) first: bool,
 }
 
 impl<M, Q> Waiting<M, Q>
@@ -64,38 +55,43 @@ where
         mut attempt: impl FnMut(&mut Locked<'_, Q::State>, Turn, &mut Q::Payload) -> Poll<R>,
     ) -> Poll<R> {
         ready!(poll_budget(cx));
-        let this = self.project();
-        let waiter = this.waiter.as_ref();
+        let mut this = self.project();
         let monitor = this.owner.monitor();
         let mut waker = None;
         loop {
             let mut locked = monitor.lock();
-            // SAFETY: the waiter is given to this monitor alone, and leaves when it is dropped.
-            let (place, first) = unsafe { Q::waiters(&mut locked).turn(waiter) };
-            let turn = Turn { called: place == Place::Called, first };
+            let turn = match *this.begun {
+                // SAFETY: the waiter was made for this monitor alone, and leaves when it is dropped.
+                true => unsafe { Q::waiters(&mut locked).turn(this.waiter.as_ref()) },
+                false => Turn { called: false, first: Q::waiters(&mut locked).is_empty() },
+            };
             // SAFETY: as above.
             let attempted = unsafe {
-                WaitList::<Q>::with_payload(waiter, |payload| attempt(&mut locked, turn, payload))
+                WaitList::<Q>::with_payload(this.waiter.as_ref(), |payload| {
+                    attempt(&mut locked, turn, payload)
+                })
             };
             if attempted.is_ready() {
-                if *this.begun {
-                    *this.begun = false;
+                if std::mem::take(this.begun) {
                     // SAFETY: as above.
-                    let (_, old) = unsafe { Q::waiters(&mut locked).leave(waiter) };
+                    let (_, old) = unsafe { Q::waiters(&mut locked).leave(this.waiter.as_ref()) };
                     locked.drop_later(old);
                 }
                 drop(locked);
                 spend_budget();
                 return attempted;
             }
-            let what = What { object: std::ptr::from_ref(monitor).addr(), place: this.place };
-            // SAFETY: as above.
-            let is_known =
-                unsafe { WaitList::<Q>::begin(waiter, monitor, cx.waker(), what, !*this.begun) };
-            let has_begun = std::mem::replace(this.begun, true);
-            // SAFETY: as above.
-            if has_begun && unsafe { Q::waiters(&mut locked).would_wake(waiter, cx.waker()) } {
-                return Poll::Pending;
+            let object = std::ptr::from_ref(monitor).addr();
+            let what = What { object, place: this.place };
+            if *this.begun {
+                let waiter = this.waiter.as_ref();
+                // SAFETY: as above.
+                if unsafe { Q::waiters(&mut locked).would_wake(waiter, cx.waker()) } {
+                    // It may be another coroutine that polls it now.
+                    // SAFETY: as above.
+                    unsafe { WaitList::<Q>::begin(waiter, cx.waker(), what) };
+                    return Poll::Pending;
+                }
             }
             // A clone of a foreign waker runs foreign code.
             if waker.is_none() && !is_own_waker(cx.waker()) {
@@ -103,6 +99,13 @@ where
                 waker = Some(cx.waker().clone());
                 continue;
             }
+            if !std::mem::replace(this.begun, true) {
+                // SAFETY: it is `Out`, and dropped before the owner of the monitor.
+                unsafe { this.waiter.as_mut().make(monitor) };
+            }
+            let waiter = this.waiter.as_ref();
+            // SAFETY: as above.
+            let is_known = unsafe { WaitList::<Q>::begin(waiter, cx.waker(), what) };
             let waker = waker.take().unwrap_or_else(|| cx.waker().clone());
             // SAFETY: as above.
             let old = unsafe { Q::waiters(&mut locked).enqueue(waiter, waker) };

@@ -55,6 +55,14 @@ impl<T> TrySendError<T> {
             Self::Full(value) | Self::Closed(value) => value,
         }
     }
+
+    /// The same of another value.
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> TrySendError<U> {
+        match self {
+            Self::Full(value) => TrySendError::Full(f(value)),
+            Self::Closed(value) => TrySendError::Closed(f(value)),
+        }
+    }
 }
 
 impl<T> fmt::Debug for TrySendError<T> {

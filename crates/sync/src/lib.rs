@@ -5,6 +5,7 @@
 //! | you want | use |
 //! | --- | --- |
 //! | a stream of values, with back-pressure | [`channel::bounded`] |
+//! | a stream of values, in other ways | [`channel`](channel) |
 //! | one coroutine at a time to reach a value | [`Mutex`] |
 //! | one value, once | [`oneshot::channel`] |
 //! | one value from a callback | `corymb::suspend_cancellable` |

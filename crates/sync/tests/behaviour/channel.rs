@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Poll;
 
-use corymb_sync::channel::bounded;
+use corymb_sync::channel::{Overflow, bounded, with_overflow};
 use corymb_sync::{RecvError, SendError, TryRecvError, TrySendError};
 use futures::executor::{LocalPool, ThreadPool, block_on};
 use futures::task::{LocalSpawnExt as _, SpawnExt as _};
@@ -210,9 +210,9 @@ fn a_channel_frees_its_values() {
 
 #[test]
 fn misuse_is_named() {
-    let payload = catch_unwind(|| drop(bounded::<()>(0))).unwrap_err();
-    let message = payload.downcast_ref::<&str>().unwrap();
-    assert!(message.contains("channel::bounded(0)"), "{message}");
+    let payload = catch_unwind(|| drop(with_overflow::<()>(0, Overflow::DropOldest))).unwrap_err();
+    let message = payload.downcast_ref::<String>().unwrap();
+    assert!(message.contains("channel::with_overflow(0, DropOldest)"), "{message}");
 
     let (tx, _rx) = bounded(1);
     let payload = catch_unwind(|| {

@@ -3,7 +3,9 @@
 mod cancel;
 mod channel;
 mod common;
+mod kinds;
 mod model;
 mod oneshot;
+mod reserve;
 mod stalled;
 mod stress;

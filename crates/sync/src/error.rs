@@ -1,6 +1,7 @@
 //! The errors of all channels.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A value that could not be sent, because the channel is closed.
 ///
@@ -19,6 +20,13 @@ pub struct SendError<T>(
     /// The value, unsent.
     pub T,
 );
+
+impl<T> SendError<T> {
+    /// Of a value that nobody else has seen.
+    pub(crate) fn of(value: Arc<T>) -> Self {
+        Self(Arc::into_inner(value).expect("it has one owner"))
+    }
+}
 
 impl<T> fmt::Debug for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

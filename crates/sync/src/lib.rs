@@ -6,6 +6,8 @@
 //! | --- | --- |
 //! | a stream of values, with back-pressure | [`channel::bounded`] |
 //! | a stream of values, in other ways | [`channel`](channel) |
+//! | values that every receiver gets | [`broadcast::channel`] |
+//! | the latest of a value, and to be told when it changes | [`watch::channel`] |
 //! | one coroutine at a time to reach a value | [`Mutex`] |
 //! | one value, once | [`oneshot::channel`] |
 //! | one value from a callback | `corymb::suspend_cancellable` |
@@ -15,6 +17,7 @@
 //! receiver that is dropped passes it on.
 
 mod blocking;
+pub mod broadcast;
 pub mod channel;
 mod error;
 #[cfg(all(test, loom))]
@@ -25,6 +28,7 @@ pub mod oneshot;
 mod permits;
 mod waiters;
 mod waiting;
+pub mod watch;
 
 pub use error::{RecvError, SendError, TryRecvError, TrySendError};
 pub use mutex::{Mutex, MutexGuard, MutexLock};

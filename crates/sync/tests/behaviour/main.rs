@@ -1,5 +1,6 @@
 //! What the primitives promise, under executors that know nothing of corymb.
 
+mod broadcast;
 mod cancel;
 mod channel;
 mod common;
@@ -9,3 +10,4 @@ mod oneshot;
 mod reserve;
 mod stalled;
 mod stress;
+mod watch;

@@ -9,5 +9,6 @@ mod model;
 mod oneshot;
 mod reserve;
 mod stalled;
+mod stalled_channels;
 mod stress;
 mod watch;

@@ -4,7 +4,8 @@
 //! behind has lost those before, is told [how many](Lagged), and goes on with the oldest there is.
 //! A value is dropped as soon as each receiver has got it, and given to the last one without being
 //! cloned; a channel [with a replay](with_replay) also keeps the last few for those who subscribe
-//! later.
+//! later. As receivers share them, values have to be `Sync` for the channel to be used by several
+//! threads.
 //!
 //! The channel closes by [`Sender::close`], or when all senders are gone. Then receivers get what
 //! they have not got yet.

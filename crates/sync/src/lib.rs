@@ -5,7 +5,7 @@
 //! | you want | use |
 //! | --- | --- |
 //! | a stream of values, with back-pressure | [`channel::bounded`] |
-//! | a stream of values, in other ways | [`channel`](channel) |
+//! | a stream of values, in other ways | [`channel`] |
 //! | values that every receiver gets | [`broadcast::channel`] |
 //! | the latest of a value, and to be told when it changes | [`watch::channel`] |
 //! | one coroutine at a time to reach a value | [`Mutex`] |

@@ -7,7 +7,8 @@
 //!
 //! What a receiver gets is a *snapshot*, an [`Arc`] of the value. It is not a lock: a coroutine may
 //! keep it as long as it likes, across suspensions too, and hold up neither senders nor receivers.
-//! Those who change the value in place change a copy of it.
+//! Those who change the value in place change a copy of it. As a value is shared, it has to be `Sync`
+//! for the channel to be used by several threads.
 //!
 //! # Examples
 //!

@@ -91,7 +91,7 @@ impl<T> Receiver<T> {
     ///
     /// # Ordering
     ///
-    /// As for [`Sender::send`]. What happens before the `n`th value is received is visible to
+    /// As for [`Sender::send`](super::Sender::send). What happens before the `n`th value is received is visible to
     /// whoever sent the value `capacity` after it.
     #[track_caller]
     pub fn recv(&self) -> Recv<'_, T> {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use std::task::Poll;
 
 use corymb_sync::channel::{Overflow, bounded, with_overflow};
-use corymb_sync::{RecvError, SendError, TryRecvError, TrySendError};
+use corymb_sync::{RecvError, SendError, TryRecvError, TrySendError, broadcast, watch};
 use futures::executor::{LocalPool, ThreadPool, block_on};
 use futures::task::{LocalSpawnExt as _, SpawnExt as _};
 use futures::{StreamExt as _, future};
@@ -233,7 +233,24 @@ fn handles_and_futures_change_threads() {
     check(&tx);
     check(&rx);
     check(&tx.send(Cell::new(1)));
+    check(&tx.reserve());
+    check(&tx.try_reserve());
+    check(&tx.clone().reserve_owned());
+    check(&tx.downgrade());
+    check(&tx.clone().into_sink());
     check(&rx.recv());
+    check(&rx.stream());
+    check(&rx.into_stream());
+
+    // These are shared between receivers.
+    let (tx, mut rx) = broadcast::channel::<u32>(1);
+    check(&tx);
+    check(&rx.recv());
+    check(&rx.into_stream());
+    let (tx, mut rx) = watch::channel(1);
+    check(&tx);
+    check(&rx.changed());
+    check(&rx.wait_for(|_| true));
     check(&rx.into_stream());
 }
 

@@ -1,4 +1,5 @@
 //! What the primitives promise, under executors that know nothing of corymb.
+#![cfg(not(loom))]
 
 mod broadcast;
 mod cancel;

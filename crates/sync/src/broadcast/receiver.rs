@@ -111,6 +111,18 @@ impl<T: Clone> Receiver<T> {
 
     /// As [`recv`](Self::recv), and blocks the thread meanwhile: for code that is not asynchronous.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::sync::broadcast;
+    ///
+    /// let (tx, mut rx) = broadcast::channel(1);
+    /// std::thread::scope(|s| {
+    ///     s.spawn(move || tx.send(7));
+    ///     assert_eq!(rx.recv_blocking(), Ok(7));
+    /// });
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for [`recv`](Self::recv).

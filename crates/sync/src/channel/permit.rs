@@ -45,6 +45,18 @@ impl<'a, T> Permit<'a, T> {
 
     /// Sends `value` into the place. Never waits.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::sync::{SendError, channel};
+    ///
+    /// let (tx, rx) = channel::bounded(2);
+    /// let [one, other] = [(); 2].map(|()| tx.try_reserve().unwrap());
+    /// assert_eq!(one.send(1), Ok(()));
+    /// drop(rx);
+    /// assert_eq!(other.send(2), Err(SendError(2)));
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`SendError`] gives the value back if no receiver is left. A close alone does not fail it.
@@ -70,6 +82,18 @@ impl<T> fmt::Debug for Permit<'_, T> {
 /// A place in a channel, and the sender: of [`Sender::reserve_owned`].
 ///
 /// As a [`Permit`], and a sender as long as it is there.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::sync::channel;
+///
+/// let (tx, rx) = channel::bounded(1);
+/// let permit = tx.try_reserve_owned().unwrap();
+/// assert_eq!(rx.sender_count(), 1);
+/// let tx = permit.send(1).unwrap();
+/// assert_eq!((rx.try_recv(), tx.try_send(2)), (Ok(1), Ok(())));
+/// ```
 #[must_use = "dropped at once, it reserves nothing"]
 pub struct OwnedPermit<T> {
     /// `None` only when it is used up.
@@ -94,6 +118,16 @@ impl<T> OwnedPermit<T> {
     }
 
     /// Gives the place to the next in line, and the sender back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::sync::channel;
+    ///
+    /// let (tx, _rx) = channel::bounded(1);
+    /// let tx = tx.try_reserve_owned().unwrap().release();
+    /// assert_eq!(tx.try_send(1), Ok(()));
+    /// ```
     #[must_use = "the sender keeps the channel open"]
     pub fn release(mut self) -> Sender<T> {
         let sender = self.sender();

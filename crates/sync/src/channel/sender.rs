@@ -247,6 +247,19 @@ impl<T> Sender<T> {
 
     /// As [`try_reserve`](Self::try_reserve), with a permit that has the sender in it.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::sync::{TrySendError, channel};
+    ///
+    /// let (tx, rx) = channel::bounded(1);
+    /// let other = tx.clone();
+    /// let permit = tx.try_reserve_owned().unwrap();
+    /// assert!(matches!(other.try_reserve_owned(), Err(TrySendError::Full(_))));
+    /// assert!(permit.send(1).is_ok());
+    /// assert_eq!(rx.try_recv(), Ok(1));
+    /// ```
+    ///
     /// # Errors
     ///
     /// The sender, if there is no free place or the channel is closed.
@@ -326,6 +339,17 @@ pub struct WeakSender<T> {
 
 impl<T> WeakSender<T> {
     /// A sender, if there still is one. The channel may be closed all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::sync::{SendError, channel};
+    ///
+    /// let (tx, rx) = channel::bounded(1);
+    /// rx.close();
+    /// let other = tx.downgrade().upgrade().expect("`tx` is there");
+    /// assert_eq!(corymb::run_blocking(other.send(1)), Err(SendError(1)));
+    /// ```
     #[must_use]
     pub fn upgrade(&self) -> Option<Sender<T>> {
         let channel = self.channel.upgrade()?;

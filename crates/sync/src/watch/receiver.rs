@@ -121,6 +121,19 @@ impl<T> Receiver<T> {
     /// As [`changed`](Self::changed), and blocks the thread meanwhile: for code that is not
     /// asynchronous.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::sync::watch;
+    ///
+    /// let (tx, mut rx) = watch::channel(1);
+    /// std::thread::scope(|s| {
+    ///     s.spawn(move || tx.send(2));
+    ///     assert_eq!(rx.changed_blocking(), Ok(()));
+    /// });
+    /// assert_eq!(*rx.borrow(), 2);
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for [`changed`](Self::changed).

@@ -2,6 +2,7 @@
 
 mod builder;
 mod cancel;
+mod channel;
 mod common;
 mod context;
 mod dispatch;

@@ -5,6 +5,14 @@
 //! sent before, waiting sends included, can still be received then; only when no receiver is left
 //! are elements dropped.
 //!
+//! | channel | holds | a sender that finds no place |
+//! | --- | --- | --- |
+//! | [`bounded(n)`](bounded) | `n` values | waits |
+//! | [`rendezvous()`](rendezvous) | none but those on their way to a receiver | waits for a receiver |
+//! | [`unbounded()`](unbounded) | any number | |
+//! | [`conflated()`](conflated) | the latest | replaces it |
+//! | [`with_overflow(n, ..)`](with_overflow) | `n` values | does as [`Overflow`] says |
+//!
 //! # Examples
 //!
 //! ```
@@ -27,25 +35,39 @@
 //! }));
 //! assert_eq!(got, Ok(vec![0, 1, 2]));
 //! ```
+//!
+//! # What "sent" means
+//!
+//! A value that was sent is in the channel: no failure of a receiver loses it, and it goes to
+//! whichever receiver is polled first. A send to a [`rendezvous()`] is done when a receiver takes
+//! the value out of its hands, or *waits* for one and nobody else has promised it anything; the
+//! value is then on its way to that receiver. If this one gives up meanwhile, the value goes to
+//! the next, or stays until one comes: a rendezvous says that a receiver was there, and not that it
+//! is done with the value. For that, send a [`oneshot::Sender`](crate::oneshot::Sender) along.
 
+mod handle;
+mod permit;
+mod receiver;
+mod sender;
+mod sink;
 mod state;
 
+use std::error::Error;
 use std::fmt;
-use std::panic::Location;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use futures_core::Stream;
-use pin_project::pin_project;
-
-use self::state::{Channel, Core, Receivers, Senders};
+pub use self::permit::{OwnedPermit, Permit, Reserve, ReserveOwned};
+pub use self::receiver::{IntoStream, Receiver, Recv, RecvMany, RecvStream};
+pub use self::sender::{Send, Sender, WeakSender};
+pub use self::sink::IntoSink;
+use self::state::{Channel, Core};
 use crate::monitor::{Busy, Monitor};
-use crate::waiting::Waiting;
-use crate::{RecvError, SendError, TryRecvError, TrySendError};
+
+/// A reason for which a channel was closed.
+type Cause = Arc<dyn Error + std::marker::Send + Sync>;
 
 /// A channel that holds up to `capacity` values that were sent and not yet received; a sender that
-/// finds it full waits.
+/// finds it full waits. With a capacity of 0 it is a [`rendezvous()`].
 ///
 /// The memory for all of them is allocated here, and none later.
 ///
@@ -62,418 +84,164 @@ use crate::{RecvError, SendError, TryRecvError, TrySendError};
 ///
 /// # Panics
 ///
-/// If `capacity` is 0, or more than can be allocated.
+/// If `capacity` is more than can be allocated.
 #[must_use]
-#[track_caller]
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    assert!(
-        capacity > 0,
-        "`channel::bounded(0)`: a channel with no place can hold nothing; give it a capacity of 1, \
-         or more"
-    );
-    let channel = Arc::new(Channel(Monitor::new(Core::new(capacity), ())));
-    (Sender { channel: Arc::clone(&channel) }, Receiver { channel })
+    new(Core::new(capacity, Overflow::Suspend))
 }
 
-/// The end of a channel that sends. Clones send into the same channel.
+/// A channel without places: a sender and a receiver meet.
+///
+/// A send waits for a receiver; a [`try_send`](Sender::try_send) succeeds if one waits that nobody
+/// has met yet. [What "sent" means](self#what-sent-means) is said above.
 ///
 /// # Examples
-///
-/// ```
-/// use corymb::sync::channel;
-///
-/// let (tx, rx) = channel::bounded(2);
-/// let other = tx.clone();
-/// assert_eq!((tx.try_send(1), other.try_send(2)), (Ok(()), Ok(())));
-/// assert_eq!((rx.len(), rx.capacity()), (2, 2));
-/// drop(tx);
-/// assert!(!rx.is_closed()); // `other` is there
-/// drop(other);
-/// assert!(rx.is_closed());
-/// ```
-pub struct Sender<T> {
-    channel: Arc<Channel<T>>,
-}
-
-impl<T> Sender<T> {
-    /// Sends `value`, waiting for a free place.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use corymb::sync::{SendError, channel};
-    /// # corymb::run_blocking(async {
-    /// let (tx, rx) = channel::bounded(8);
-    /// tx.send(1).await?;
-    /// drop(rx);
-    /// assert_eq!(tx.send(2).await, Err(SendError(2)));
-    /// # Ok::<(), SendError<i32>>(())
-    /// # }).unwrap();
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`SendError`] gives the value back if the channel was closed before the call, or if the
-    /// last receiver went while it waited. A close alone does not fail a send that waits already:
-    /// its value is received after those before it.
-    ///
-    /// # Panics
-    ///
-    /// Polling the future again after it was done panics.
-    ///
-    /// # Cancel safety
-    ///
-    /// A future dropped before it is done drops the value: undelivered, unless a place became free
-    /// since the last poll, for then the value is in the channel already. Its place in the queue
-    /// is lost. A send that needs no waiting does not check for cancellation. Where the value must
-    /// not be lost, keep it, and use [`try_send`](Self::try_send), which gives it back.
-    ///
-    /// # Fairness
-    ///
-    /// Senders that wait are served in the order they came, and no later send, waiting or not,
-    /// gets ahead of them.
-    ///
-    /// # Ordering
-    ///
-    /// Values are received in the order in which they were sent. What happens before a send is
-    /// visible to whoever received its value.
-    #[track_caller]
-    pub fn send(&self, value: T) -> Send<'_, T> {
-        let waiting = Waiting::new(&*self.channel, Some(value), Location::caller());
-        Send { waiting, done: false }
-    }
-
-    /// Sends `value` if there is a free place at present.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use corymb::sync::{TrySendError, channel};
-    ///
-    /// let (tx, rx) = channel::bounded(1);
-    /// assert_eq!(tx.try_send(1), Ok(()));
-    /// assert_eq!(tx.try_send(2), Err(TrySendError::Full(2)));
-    /// rx.close();
-    /// assert_eq!(tx.try_send(3), Err(TrySendError::Closed(3)));
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Gives the value back: [`TrySendError::Full`] if there is no free place,
-    /// [`TrySendError::Closed`] if the channel is closed.
-    pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        self.channel.0.lock().push(value)
-    }
-
-    /// Closes the channel: no send is accepted any more. What was sent, waiting sends included,
-    /// can be received.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use corymb::sync::{TryRecvError, TrySendError, channel};
-    ///
-    /// let (tx, rx) = channel::bounded(2);
-    /// assert_eq!(tx.try_send(1), Ok(()));
-    /// tx.close();
-    /// assert_eq!(tx.try_send(2), Err(TrySendError::Closed(2)));
-    /// assert_eq!(rx.try_recv(), Ok(1)); // sent before
-    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Closed));
-    /// ```
-    pub fn close(&self) {
-        self.channel.0.lock().closed = true;
-    }
-
-    /// Whether the channel is closed, so that a send fails.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.channel.0.lock().closed
-    }
-
-    /// How many values the channel holds at present.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.channel.0.lock().len()
-    }
-
-    /// Whether the channel holds no value at present.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How many values the channel can hold.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.channel.0.lock().capacity()
-    }
-}
-
-impl<T> Clone for Sender<T> {
-    fn clone(&self) -> Self {
-        self.channel.0.lock().senders += 1;
-        Self { channel: Arc::clone(&self.channel) }
-    }
-}
-
-impl<T> Drop for Sender<T> {
-    fn drop(&mut self) {
-        let mut core = self.channel.0.lock();
-        core.senders -= 1;
-        core.closed |= core.senders == 0;
-    }
-}
-
-/// The end of a channel that receives. Clones share the values: each goes to one of them.
-///
-/// # Examples
-///
-/// Two workers that share the values:
 ///
 /// ```
 /// use corymb::prelude::*;
+/// use corymb::sync::{TrySendError, channel};
+///
+/// let (tx, rx) = channel::rendezvous();
+/// assert_eq!(tx.try_send(1), Err(TrySendError::Full(1)));
+/// let got = run_blocking(scope(async |s| {
+///     s.launch(async move { tx.send(2).await.expect("it is received") });
+///     rx.recv().await
+/// }));
+/// assert_eq!(got, Ok(2));
+/// ```
+#[must_use]
+pub fn rendezvous<T>() -> (Sender<T>, Receiver<T>) {
+    bounded(0)
+}
+
+/// A channel that holds any number of values: no sender waits.
+///
+/// Nothing slows a sender down that is faster than the receivers, and memory is given back with
+/// the channel; where that is not known to be harmless, take a [`bounded`] one.
+///
+/// # Examples
+///
+/// ```
 /// use corymb::sync::channel;
 ///
-/// let sum = run_blocking(scope(async |s| {
-///     let (tx, rx) = channel::bounded(4);
-///     let workers = [(); 2].map(|()| {
-///         let rx = rx.clone();
-///         s.spawn(async move {
-///             let mut sum = 0;
-///             while let Ok(n) = rx.recv().await {
-///                 sum += n;
-///             }
-///             sum
-///         })
-///     });
-///     for n in 1..=10 {
-///         tx.send(n).await.expect("a worker is there");
-///     }
-///     tx.close();
-///     let [one, other] = workers;
-///     one.await + other.await
-/// }));
-/// assert_eq!(sum, 55);
+/// let (tx, rx) = channel::unbounded();
+/// for n in 0..1000 {
+///     assert_eq!(tx.try_send(n), Ok(()));
+/// }
+/// assert_eq!((rx.len(), rx.capacity()), (1000, usize::MAX));
 /// ```
-pub struct Receiver<T> {
-    channel: Arc<Channel<T>>,
+#[must_use]
+pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
+    new(Core::new(usize::MAX, Overflow::Suspend))
 }
 
-impl<T> Receiver<T> {
-    /// Receives the oldest value, waiting for one.
-    ///
-    /// It answers with a `Result` and not with an `Option`, so that `?` leaves a loop whose channel
-    /// was closed too early.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use corymb::sync::{RecvError, channel};
-    /// # corymb::run_blocking(async {
-    /// let (tx, rx) = channel::bounded(8);
-    /// assert_eq!(tx.try_send("last"), Ok(()));
-    /// drop(tx);
-    /// assert_eq!(rx.recv().await?, "last");
-    /// assert_eq!(rx.recv().await, Err(RecvError::Closed));
-    /// # Ok::<(), RecvError>(())
-    /// # }).unwrap();
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`RecvError::Closed`] if the channel is closed and everything sent has been received.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is lost: a value stays in the channel until a poll returns it, and a future that is
-    /// dropped after it was woken passes the wake-up on. Its place in the queue is lost. A receive
-    /// that needs no waiting does not check for cancellation.
-    ///
-    /// # Fairness
-    ///
-    /// Receivers that wait are woken in the order they came, one for each value. A wake-up is an
-    /// offer and reserves nothing: a receiver that is polled in between can take the value, and
-    /// the one that was woken in vain waits on in its old place.
-    ///
-    /// # Ordering
-    ///
-    /// As for [`Sender::send`]. What happens before the `n`th value is received is visible to
-    /// whoever sent the value `capacity` after it.
-    #[track_caller]
-    pub fn recv(&self) -> Recv<'_, T> {
-        Recv { waiting: Waiting::new(&*self.channel, (), Location::caller()) }
-    }
-
-    /// Receives the oldest value if there is one at present.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use corymb::sync::{TryRecvError, channel};
-    ///
-    /// let (tx, rx) = channel::bounded(1);
-    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
-    /// assert_eq!(tx.try_send(1), Ok(()));
-    /// drop(tx);
-    /// assert_eq!(rx.try_recv(), Ok(1));
-    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Closed));
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`TryRecvError::Empty`] if there is none, [`TryRecvError::Closed`] if there never will be.
-    pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.channel.0.lock().pop()
-    }
-
-    /// The values as a stream, which ends when the channel is closed and everything sent has been
-    /// received.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use corymb::sync::channel;
-    /// use futures::StreamExt as _;
-    ///
-    /// let (tx, rx) = channel::bounded(2);
-    /// assert_eq!((tx.try_send(1), tx.try_send(2)), (Ok(()), Ok(())));
-    /// drop(tx);
-    /// let got: Vec<i32> = corymb::run_blocking(rx.into_stream().collect());
-    /// assert_eq!(got, [1, 2]);
-    /// ```
-    ///
-    /// # Cancel safety
-    ///
-    /// As for [`recv`](Self::recv), except that the place in the queue is the stream's: it is kept
-    /// when what polled the stream is dropped.
-    #[track_caller]
-    pub fn into_stream(self) -> IntoStream<T> {
-        let waiting = Waiting::new(Arc::clone(&self.channel), (), Location::caller());
-        IntoStream { waiting, receiver: self }
-    }
-
-    /// Closes the channel: no send is accepted any more. What was sent, waiting sends included,
-    /// can be received; to drop it, drop the receivers.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use corymb::sync::{TrySendError, channel};
-    ///
-    /// let (tx, rx) = channel::bounded(2);
-    /// assert_eq!(tx.try_send(1), Ok(()));
-    /// rx.close();
-    /// assert_eq!(tx.try_send(2), Err(TrySendError::Closed(2)));
-    /// assert_eq!(rx.try_recv(), Ok(1)); // sent before
-    /// ```
-    pub fn close(&self) {
-        self.channel.0.lock().closed = true;
-    }
-
-    /// Whether the channel is closed. What was sent before can still be received.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.channel.0.lock().closed
-    }
-
-    /// How many values the channel holds at present.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.channel.0.lock().len()
-    }
-
-    /// Whether the channel holds no value at present.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How many values the channel can hold.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.channel.0.lock().capacity()
-    }
+/// A channel that holds the latest value: a new one replaces one that was not received.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::sync::{TryRecvError, channel};
+///
+/// let (tx, rx) = channel::conflated();
+/// assert_eq!((tx.try_send(1), tx.try_send(2)), (Ok(()), Ok(())));
+/// assert_eq!(rx.try_recv(), Ok(2));
+/// assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+/// ```
+#[must_use]
+pub fn conflated<T>() -> (Sender<T>, Receiver<T>) {
+    new(Core::new(1, Overflow::DropOldest))
 }
 
-impl<T> Clone for Receiver<T> {
-    fn clone(&self) -> Self {
-        self.channel.0.lock().receivers += 1;
-        Self { channel: Arc::clone(&self.channel) }
-    }
+/// A channel that holds up to `capacity` values, and does with more as `overflow` says.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::sync::channel::{self, Overflow};
+///
+/// let (tx, rx) = channel::with_overflow(2, Overflow::DropLatest);
+/// for n in 1..=3 {
+///     assert_eq!(tx.try_send(n), Ok(()));
+/// }
+/// assert_eq!((rx.try_recv(), rx.try_recv()), (Ok(1), Ok(2)));
+/// assert_eq!(rx.statistics().dropped, 1);
+/// ```
+///
+/// # Panics
+///
+/// If values are to be dropped and `capacity` is 0: there would be none left. If `capacity` is more
+/// than can be allocated.
+#[must_use]
+#[track_caller]
+pub fn with_overflow<T>(capacity: usize, overflow: Overflow) -> (Sender<T>, Receiver<T>) {
+    assert!(
+        capacity > 0 || overflow == Overflow::Suspend,
+        "`channel::with_overflow(0, {overflow:?})`: a channel with no place would drop everything; \
+         give it a capacity of 1, or more"
+    );
+    new(Core::new(capacity, overflow))
 }
 
-impl<T> Drop for Receiver<T> {
-    fn drop(&mut self) {
-        let mut core = self.channel.0.lock();
-        core.receivers -= 1;
-        if core.receivers == 0 {
-            core.closed = true;
-            let unreceived = core.take_all();
-            drop(core);
-            drop(unreceived);
-        }
-    }
+fn new<T>(core: Core<T>) -> (Sender<T>, Receiver<T>) {
+    let channel = Arc::new(Channel(Monitor::new(core, ())));
+    (Sender::new(Arc::clone(&channel)), Receiver::new(channel))
 }
 
-/// The future of [`Sender::send`].
-#[must_use = "futures do nothing unless polled"]
-#[derive(Debug)]
-#[pin_project]
-pub struct Send<'a, T> {
-    #[pin]
-    waiting: Waiting<&'a Channel<T>, Senders<T>>,
-    done: bool,
+/// What a send does that finds no free place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// It waits for one.
+    #[default]
+    Suspend,
+    /// It drops the oldest value of the channel, and succeeds.
+    DropOldest,
+    /// It drops its own value, and succeeds.
+    DropLatest,
 }
 
-impl<T> Future for Send<'_, T> {
-    type Output = Result<(), SendError<T>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        assert!(
-            !*this.done,
-            "the future of `Sender::send` at {} was polled after it was done",
-            this.waiting.place()
-        );
-        let waits = this.waiting.has_begun();
-        let polled = this.waiting.poll(cx, |core, _, value| core.poll_push(waits, value));
-        *this.done = polled.is_ready();
-        polled
-    }
+/// The figures of a channel at one moment.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::sync::channel;
+///
+/// let (tx, _rx) = channel::conflated();
+/// assert_eq!((tx.try_send(1), tx.try_send(2)), (Ok(()), Ok(())));
+/// let now = tx.statistics();
+/// assert_eq!((now.len, now.capacity, now.dropped), (1, 1, 1));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Values in the channel.
+    pub len: usize,
+    /// Places; `usize::MAX` if there is no limit.
+    pub capacity: usize,
+    /// Permits that are out, or offered to one who waits for it.
+    pub reserved: usize,
+    /// Values that were dropped since the beginning because they did not fit.
+    pub dropped: u64,
+    /// Handles that send.
+    pub senders: usize,
+    /// Handles that receive.
+    pub receivers: usize,
+    /// Sends and reservations that wait.
+    pub waiting_senders: usize,
+    /// The most that ever waited at once.
+    pub max_waiting_senders: usize,
+    /// Receives that wait and were not called yet.
+    pub waiting_receivers: usize,
+    /// The most that ever waited at once.
+    pub max_waiting_receivers: usize,
 }
 
-/// The future of [`Receiver::recv`].
-#[must_use = "futures do nothing unless polled"]
-#[derive(Debug)]
-#[pin_project]
-pub struct Recv<'a, T> {
-    #[pin]
-    waiting: Waiting<&'a Channel<T>, Receivers<T>>,
-}
-
-impl<T> Future for Recv<'_, T> {
-    type Output = Result<T, RecvError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().waiting.poll(cx, |core, _, ()| core.poll_pop())
-    }
-}
-
-/// The stream of [`Receiver::into_stream`].
-#[must_use = "streams do nothing unless polled"]
-#[derive(Debug)]
-#[pin_project]
-pub struct IntoStream<T> {
-    #[pin]
-    waiting: Waiting<Arc<Channel<T>>, Receivers<T>>,
-    receiver: Receiver<T>,
-}
-
-impl<T> Stream for IntoStream<T> {
-    type Item = T;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        self.project().waiting.poll(cx, |core, _, ()| core.poll_pop()).map(Result::ok)
+impl<T> Channel<T> {
+    /// Closes; true if it was open.
+    fn close(&self, cause: Option<Cause>) -> bool {
+        let closed = self.0.lock().close(cause);
+        closed.is_ok()
     }
 }
 
@@ -488,17 +256,5 @@ impl<T> fmt::Debug for Channel<T> {
             None => out.field("state", &Busy),
         };
         out.finish()
-    }
-}
-
-impl<T> fmt::Debug for Sender<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Sender").field(&self.channel).finish()
-    }
-}
-
-impl<T> fmt::Debug for Receiver<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Receiver").field(&self.channel).finish()
     }
 }

@@ -1,6 +1,7 @@
 //! The errors of all channels.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A value that could not be sent, because the channel is closed.
 ///
@@ -19,6 +20,13 @@ pub struct SendError<T>(
     /// The value, unsent.
     pub T,
 );
+
+impl<T> SendError<T> {
+    /// Of a value that nobody else has seen.
+    pub(crate) fn of(value: Arc<T>) -> Self {
+        Self(Arc::into_inner(value).expect("it has one owner"))
+    }
+}
 
 impl<T> fmt::Debug for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,6 +61,14 @@ impl<T> TrySendError<T> {
     pub fn into_inner(self) -> T {
         match self {
             Self::Full(value) | Self::Closed(value) => value,
+        }
+    }
+
+    /// The same of another value.
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> TrySendError<U> {
+        match self {
+            Self::Full(value) => TrySendError::Full(f(value)),
+            Self::Closed(value) => TrySendError::Closed(f(value)),
         }
     }
 }

@@ -5,6 +5,9 @@
 //! | you want | use |
 //! | --- | --- |
 //! | a stream of values, with back-pressure | [`channel::bounded`] |
+//! | a stream of values, in other ways | [`channel`] |
+//! | values that every receiver gets | [`broadcast::channel`] |
+//! | the latest of a value, and to be told when it changes | [`watch::channel`] |
 //! | one coroutine at a time to reach a value | [`Mutex`] |
 //! | one value, once | [`oneshot::channel`] |
 //! | one value from a callback | `corymb::suspend_cancellable` |
@@ -15,6 +18,7 @@
 //! receiver that is dropped passes it on.
 
 mod blocking;
+pub mod broadcast;
 pub mod channel;
 mod error;
 #[cfg(all(test, loom))]
@@ -27,6 +31,7 @@ mod race;
 mod select;
 mod waiters;
 mod waiting;
+pub mod watch;
 
 pub use error::{RecvError, SendError, TryRecvError, TrySendError};
 pub use mutex::{Mutex, MutexGuard, MutexLock};

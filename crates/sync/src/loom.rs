@@ -1,4 +1,8 @@
-//! Models of the channel under its lock: no wake-up is lost, whoever comes first.
+//! Models of the primitives under their locks: no wake-up is lost, whoever comes first.
+
+mod broadcast;
+mod channel;
+mod watch;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -6,7 +10,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use loom::thread::{self, Thread};
 
-use crate::{RecvError, SendError, channel};
+use crate::channel as channels;
+use crate::{RecvError, SendError};
 
 struct Unpark(Thread);
 
@@ -38,7 +43,7 @@ fn value(n: usize) -> Value {
 #[test]
 fn send_against_recv() {
     loom::model(|| {
-        let (tx, rx) = channel::bounded(1);
+        let (tx, rx) = channels::bounded(1);
         let sender = thread::spawn(move || {
             for n in 0..2 {
                 assert!(block_on(tx.send(value(n))).is_ok());
@@ -55,7 +60,7 @@ fn send_against_recv() {
 #[test]
 fn cancel_of_a_called_receiver_against_send() {
     loom::model(|| {
-        let (tx, rx) = channel::bounded(1);
+        let (tx, rx) = channels::bounded(1);
         let sender = thread::spawn(move || assert!(tx.try_send(value(7)).is_ok()));
         let first = rx.clone();
         let quitter = thread::spawn(move || {
@@ -74,7 +79,7 @@ fn cancel_of_a_called_receiver_against_send() {
 #[test]
 fn cancel_of_a_waiting_sender_against_recv() {
     loom::model(|| {
-        let (tx, rx) = channel::bounded(1);
+        let (tx, rx) = channels::bounded(1);
         assert!(tx.try_send(value(0)).is_ok());
         let receiver = thread::spawn(move || {
             let first = rx.try_recv();
@@ -95,7 +100,7 @@ fn cancel_of_a_waiting_sender_against_recv() {
 #[test]
 fn close_against_recv() {
     loom::model(|| {
-        let (tx, rx) = channel::bounded::<Value>(1);
+        let (tx, rx) = channels::bounded::<Value>(1);
         let closer = rx.clone();
         let closer = thread::spawn(move || closer.close());
         assert!(matches!(block_on(rx.recv()), Err(RecvError::Closed)));
@@ -107,7 +112,7 @@ fn close_against_recv() {
 #[test]
 fn drop_of_the_last_sender_against_recv() {
     loom::model(|| {
-        let (tx, rx) = channel::bounded(1);
+        let (tx, rx) = channels::bounded(1);
         let sender = thread::spawn(move || assert!(tx.try_send(value(0)).is_ok()));
         assert_eq!(block_on(rx.recv()).as_deref(), Ok(&0));
         assert!(matches!(block_on(rx.recv()), Err(RecvError::Closed)));
@@ -118,7 +123,7 @@ fn drop_of_the_last_sender_against_recv() {
 #[test]
 fn drop_of_the_last_receiver_against_send() {
     loom::model(|| {
-        let (tx, rx) = channel::bounded(1);
+        let (tx, rx) = channels::bounded(1);
         assert!(tx.try_send(value(0)).is_ok());
         let receiver = thread::spawn(move || drop(rx));
         let refused = block_on(tx.send(value(1)));

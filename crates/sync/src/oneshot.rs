@@ -26,6 +26,7 @@ use std::task::{Context, Poll};
 use corymb_core::internal::slot::{Consumer, Producer, slot};
 use corymb_core::internal::{WaitKind, WakerWord, budgeted, waiting_on};
 
+use crate::blocking::block_on;
 use crate::{RecvError, TryRecvError};
 
 /// A sender and the receiver of its value.
@@ -204,6 +205,32 @@ pub struct Receiver<T> {
 }
 
 impl<T> Receiver<T> {
+    /// Waits for the value by blocking the thread: for code that is not asynchronous.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::sync::oneshot;
+    ///
+    /// let (tx, rx) = oneshot::channel();
+    /// std::thread::scope(|s| {
+    ///     s.spawn(|| tx.send(7));
+    ///     assert_eq!(rx.recv_blocking(), Ok(7));
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As if it were awaited.
+    ///
+    /// # Panics
+    ///
+    /// In a coroutine, but in `blocking(..)`: the thread may be the one that the sender needs.
+    #[track_caller]
+    pub fn recv_blocking(self) -> Result<T, RecvError> {
+        block_on("recv", self)
+    }
+
     /// Takes the value if it is there.
     ///
     /// # Examples

@@ -243,11 +243,20 @@ pub(crate) struct WaitList<Q: Queue> {
     called: usize,
     /// How many are `Queued`.
     len: usize,
+    /// The most that ever were.
+    max_len: usize,
 }
 
 impl<Q: Queue> WaitList<Q> {
     pub(crate) const fn new() -> Self {
-        Self { queued: Chain::EMPTY, strays: Chain::EMPTY, tickets: 0, called: 0, len: 0 }
+        Self {
+            queued: Chain::EMPTY,
+            strays: Chain::EMPTY,
+            tickets: 0,
+            called: 0,
+            len: 0,
+            max_len: 0,
+        }
     }
 
     /// Whether nobody is `Queued`.
@@ -265,6 +274,11 @@ impl<Q: Queue> WaitList<Q> {
     /// How many are queued.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// The most that were ever queued at once.
+    pub(crate) fn max_len(&self) -> usize {
+        self.max_len
     }
 
     /// How it stands with `waiter`, which is not `Out`.
@@ -404,6 +418,24 @@ impl<Q: Queue> WaitList<Q> {
         self.pop(first, Place::Done).map(|waker| (waker, result))
     }
 
+    /// As [`release`](Self::release), of the first in the list for whom `is_over`.
+    pub(crate) fn release_if(
+        &mut self,
+        mut is_over: impl FnMut(&mut Q::Payload) -> bool,
+    ) -> Option<Waker> {
+        let mut next = self.queued.head;
+        while let Some(waiter) = next {
+            // SAFETY: linked, so alive; and `&mut self` is the lock.
+            let payload = unsafe { &waiter.0.as_ref().payload };
+            // SAFETY: as above, and one payload at a time is reached.
+            if payload.with_mut(|payload| is_over(unsafe { &mut *payload })) {
+                return self.pop(waiter, Place::Done);
+            }
+            next = self.with(waiter, |node| node.next);
+        }
+        None
+    }
+
     fn pop(&mut self, first: Handle<Q>, to: Place) -> Option<Waker> {
         self.unlink(first);
         self.with(first, |node| {
@@ -493,6 +525,7 @@ impl<Q: Queue> WaitList<Q> {
     fn link_before(&mut self, next: Link<Q>, this: Handle<Q>) {
         self.queued.link_before(next, this);
         self.len += 1;
+        self.max_len = self.max_len.max(self.len);
     }
 
     fn unlink(&mut self, this: Handle<Q>) {

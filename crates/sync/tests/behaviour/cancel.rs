@@ -1,11 +1,13 @@
 //! What is promised to, and of, a future that is dropped at any poll.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
-use corymb_sync::channel::bounded;
-use corymb_sync::{RecvError, TryRecvError, oneshot};
+use corymb::prelude::*;
+use corymb::testing::drop_at_every_poll;
+use corymb_sync::channel::{bounded, conflated, rendezvous, unbounded};
+use corymb_sync::{RecvError, TryRecvError, broadcast, oneshot, watch};
 
 use crate::common::{Task, Tracked, drops};
 
@@ -171,4 +173,130 @@ fn a_receiver_that_outlives_the_sender_is_told() {
     drop(tx);
     assert!(recv.woken());
     assert_eq!(recv.poll(), Poll::Ready(Err(RecvError::Closed)));
+}
+
+/// Both kinds of receive, in a coroutine, with a send from another.
+#[test]
+fn a_value_is_received_or_left_wherever_a_coroutine_is_dropped() {
+    for (tx, rx) in [bounded(1), unbounded(), conflated()] {
+        for many in [false, true] {
+            let got = Arc::new(AtomicUsize::new(0));
+            let polls = drop_at_every_poll(
+                |scope| {
+                    let (tx, rx, got) = (tx.clone(), rx.clone(), Arc::clone(&got));
+                    scope.launch(async move {
+                        yield_now().await;
+                        tx.try_send(7).unwrap();
+                    });
+                    async move {
+                        let mut into = Vec::new();
+                        match many {
+                            false => into.push(rx.recv().await.unwrap()),
+                            true => assert_eq!(rx.recv_many(&mut into, 9).await, Ok(1)),
+                        }
+                        got.fetch_add(into[0], Ordering::SeqCst);
+                    }
+                },
+                |_| {
+                    let got = got.swap(0, Ordering::SeqCst);
+                    assert_eq!(got + rx.try_recv().unwrap_or_default(), 7);
+                    assert_eq!(rx.statistics().waiting_receivers, 0);
+                },
+            );
+            assert_eq!(polls, 2);
+        }
+    }
+}
+
+#[test]
+fn a_value_is_sent_or_dropped_wherever_a_coroutine_is_dropped() {
+    for (tx, rx) in [bounded(1), rendezvous()] {
+        let (sent, gone) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+        let fill = tx.capacity();
+        drop_at_every_poll(
+            |scope| {
+                let (tx, rx) = (tx.clone(), rx.clone());
+                let value = Tracked(1, Arc::clone(&gone));
+                if fill > 0 {
+                    assert!(tx.try_send(Tracked(0, Arc::default())).is_ok());
+                }
+                scope.launch(async move {
+                    yield_now().await;
+                    let _first = rx.try_recv();
+                });
+                async move { assert!(tx.send(value).await.is_ok()) }
+            },
+            |_| {
+                sent.fetch_add(1, Ordering::SeqCst);
+                drop(std::iter::from_fn(|| rx.try_recv().ok()).collect::<Vec<_>>());
+                assert_eq!(drops(&gone), drops(&sent), "each value once");
+                assert_eq!(tx.statistics().waiting_senders, 0);
+            },
+        );
+    }
+}
+
+#[test]
+fn an_owned_reservation_goes_wherever_a_coroutine_is_dropped() {
+    let (tx, rx) = bounded::<u32>(1);
+    drop_at_every_poll(
+        |scope| {
+            let (tx, rx) = (tx.clone(), rx.clone());
+            tx.try_send(7).unwrap();
+            scope.launch(async move {
+                yield_now().await;
+                rx.try_recv().unwrap();
+            });
+            async move {
+                let permit = tx.reserve_owned().await.unwrap();
+                yield_now().await;
+                permit.send(8).unwrap();
+            }
+        },
+        |_| {
+            while rx.try_recv().is_ok() {}
+            let now = tx.statistics();
+            assert_eq!((now.reserved, now.waiting_senders, now.senders), (0, 0, 1));
+        },
+    );
+}
+
+#[test]
+fn a_broadcast_receiver_dropped_wherever_leaves_nothing_behind() {
+    let (tx, mut rx) = broadcast::channel(4);
+    drop_at_every_poll(
+        |scope| {
+            let (tx, mut rx) = (tx.clone(), tx.subscribe());
+            scope.launch(async move {
+                yield_now().await;
+                tx.send(7).unwrap();
+            });
+            async move { assert_eq!(rx.recv().await, Ok(7)) }
+        },
+        |_| {
+            assert_eq!(rx.try_recv(), Ok(7));
+            let now = tx.statistics();
+            assert_eq!((now.waiting, now.receivers, now.len), (0, 1, 0));
+        },
+    );
+}
+
+#[test]
+fn nobody_waits_any_more_wherever_a_coroutine_that_watches_is_dropped() {
+    let (tx, rx) = watch::channel(0);
+    drop_at_every_poll(
+        |scope| {
+            let (tx, mut rx) = (tx.clone(), rx.clone());
+            scope.launch(async move {
+                yield_now().await;
+                tx.send_modify(|n| *n += 1).unwrap();
+            });
+            async move {
+                let before = *rx.borrow();
+                rx.changed().await.unwrap();
+                rx.wait_for(|&n| n > before).await.unwrap();
+            }
+        },
+        |_| assert_eq!((tx.statistics().waiting, tx.receiver_count()), (0, 1)),
+    );
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Poll;
 
-use corymb_sync::channel::bounded;
-use corymb_sync::{RecvError, SendError, TryRecvError, TrySendError};
+use corymb_sync::channel::{Overflow, bounded, with_overflow};
+use corymb_sync::{RecvError, SendError, TryRecvError, TrySendError, broadcast, watch};
 use futures::executor::{LocalPool, ThreadPool, block_on};
 use futures::task::{LocalSpawnExt as _, SpawnExt as _};
 use futures::{StreamExt as _, future};
@@ -210,9 +210,9 @@ fn a_channel_frees_its_values() {
 
 #[test]
 fn misuse_is_named() {
-    let payload = catch_unwind(|| drop(bounded::<()>(0))).unwrap_err();
-    let message = payload.downcast_ref::<&str>().unwrap();
-    assert!(message.contains("channel::bounded(0)"), "{message}");
+    let payload = catch_unwind(|| drop(with_overflow::<()>(0, Overflow::DropOldest))).unwrap_err();
+    let message = payload.downcast_ref::<String>().unwrap();
+    assert!(message.contains("channel::with_overflow(0, DropOldest)"), "{message}");
 
     let (tx, _rx) = bounded(1);
     let payload = catch_unwind(|| {
@@ -233,7 +233,24 @@ fn handles_and_futures_change_threads() {
     check(&tx);
     check(&rx);
     check(&tx.send(Cell::new(1)));
+    check(&tx.reserve());
+    check(&tx.try_reserve());
+    check(&tx.clone().reserve_owned());
+    check(&tx.downgrade());
+    check(&tx.clone().into_sink());
     check(&rx.recv());
+    check(&rx.stream());
+    check(&rx.into_stream());
+
+    // These are shared between receivers.
+    let (tx, mut rx) = broadcast::channel::<u32>(1);
+    check(&tx);
+    check(&rx.recv());
+    check(&rx.into_stream());
+    let (tx, mut rx) = watch::channel(1);
+    check(&tx);
+    check(&rx.changed());
+    check(&rx.wait_for(|_| true));
     check(&rx.into_stream());
 }
 

@@ -15,7 +15,7 @@ use executors::{Executor, run};
 
 /// What miri can do in its time.
 const fn times(n: usize) -> usize {
-    if cfg!(miri) { n.div_ceil(20) } else { n }
+    if cfg!(miri) { n.div_ceil(60) } else { n }
 }
 
 /// Runs a scenario in which an offer is not taken by one task, and another one waits for it.

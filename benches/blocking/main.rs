@@ -10,7 +10,7 @@ use std::time::Duration;
 
 mod corymb;
 mod goals;
-#[path = "../peers/measure.rs"]
+#[path = "../harness/measure.rs"]
 #[expect(dead_code, reason = "what only the other benchmark needs")]
 mod measure;
 mod table;

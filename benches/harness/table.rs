@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
-use crate::PEERS;
-use crate::budget::{Budget, Measure, Row};
-use crate::measure::{Line, Numbers, median};
+use super::measure::{Line, Numbers, median};
+use super::{Budget, Measure, Row, Suite};
 
 /// What was measured: for a peer and a workload, the numbers of each round.
 #[derive(Default)]
-pub(crate) struct Results {
+pub(super) struct Results {
     numbers: BTreeMap<(String, String), Vec<Numbers>>,
     versions: BTreeMap<String, String>,
 }
 
 impl Results {
-    pub(crate) fn add(&mut self, line: Line) {
+    pub(super) fn add(&mut self, line: Line) {
         let Ok(numbers) = line.result else { return };
         self.versions.insert(line.peer.clone(), line.version);
         self.numbers.entry((line.peer, line.workload)).or_default().push(numbers);
@@ -34,60 +34,69 @@ impl Results {
     }
 
     /// How far the rounds are apart, as a part of their median, for the peer that is worst.
-    fn spread(&self, row: &Row) -> Option<f64> {
+    fn spread(&self, peers: &[&str], row: &Row) -> Option<f64> {
         let of = |peer: &&str| {
             let mut values = self.values(peer, row, row.measure.field);
             values.sort_by(f64::total_cmp);
             let apart = values.last()? - values.first()?;
             (values.len() > 1).then(|| apart / median(values))
         };
-        PEERS.iter().filter_map(of).max_by(f64::total_cmp)
+        peers.iter().filter_map(of).max_by(f64::total_cmp)
     }
 
     /// The share of the machine that others took meanwhile, for the peer that is worst off.
-    fn foreign(&self, row: &Row) -> Option<f64> {
+    fn foreign(&self, peers: &[&str], row: &Row) -> Option<f64> {
         let of = |peer: &&str| {
             let shares = self.values(peer, row, "foreign_cpu");
             (!shares.is_empty()).then(|| median(shares))
         };
-        PEERS.iter().filter_map(of).max_by(f64::total_cmp)
+        peers.iter().filter_map(of).max_by(f64::total_cmp)
     }
 }
 
 /// The table of `rows`.
-pub(crate) struct Table<'a> {
-    pub(crate) results: &'a Results,
-    pub(crate) rows: &'a [&'a Row],
+pub(super) struct Table<'a, S> {
+    results: &'a Results,
+    rows: &'a [&'a Row],
+    suite: PhantomData<S>,
 }
 
-impl fmt::Display for Table<'_> {
+impl<S: Suite> fmt::Display for Table<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:<22} {:<8}", "workload", "unit")?;
-        PEERS.iter().try_for_each(|peer| write!(f, " {peer:>10}"))?;
-        writeln!(f, " {:>7} {:>7} {:>7} {:>7}  budget", "ratio", "to ct", "spread", "foreign")?;
+        S::PEERS.iter().try_for_each(|peer| write!(f, " {peer:>10}"))?;
+        let [first, second] = S::RATIOS.map(|ratio| ratio.name);
+        writeln!(f, " {first:>7} {second:>7} {:>7} {:>7}  budget", "spread", "foreign")?;
         self.rows.iter().try_for_each(|row| self.row(f, row))?;
         writeln!(f)?;
         let mut versions = self.results.versions.iter();
         versions.try_for_each(|(peer, version)| writeln!(f, "{peer}: {version}"))?;
-        f.write_str(
-            "ratio: corymb to the better one of tokio and smol; to ct: to tokio-ct; lower is \
-             better.\nspread: largest less smallest of a peer's rounds, of their median. \
+        write!(
+            f,
+            "{}; lower is better.\n\
+             spread: largest less smallest of a peer's rounds, of their median. \
              foreign: the share of the machine that\nothers took; above 0.1 the row is disturbed.",
+            S::LEGEND
         )
     }
 }
 
-impl Table<'_> {
+impl<'a, S: Suite> Table<'a, S> {
+    pub(super) fn new(results: &'a Results, rows: &'a [&'a Row]) -> Self {
+        Self { results, rows, suite: PhantomData }
+    }
+
     fn row(&self, f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {
         write!(f, "{:<22} {:<8}", row.ours, row.measure.unit)?;
-        for peer in PEERS {
+        for peer in S::PEERS {
             write!(f, " {:>10}", Cell(self.results.value(peer, row), digits))?;
         }
         let corymb = self.results.value("corymb", row);
-        let ratio = relative(corymb, best(self.results, row), &row.measure);
-        let to_ct = relative(corymb, self.results.value("tokio-ct", row), &row.measure);
-        let [spread, foreign] = [self.results.spread(row), self.results.foreign(row)];
-        write!(f, " {:>7} {:>7}", Cell(ratio, part), Cell(to_ct, part))?;
+        let [ratio, other] =
+            S::RATIOS.map(|to| relative(corymb, self.best(to.peers, row), &row.measure));
+        let spread = self.results.spread(S::PEERS, row);
+        let foreign = self.results.foreign(S::PEERS, row);
+        write!(f, " {:>7} {:>7}", Cell(ratio, part), Cell(other, part))?;
         write!(f, " {:>7} {:>7}", Cell(spread, |_| 2), Cell(foreign, |_| 2))?;
         for (i, budget) in row.budgets.iter().enumerate() {
             let between = if i == 0 { "  " } else { ", " };
@@ -95,12 +104,12 @@ impl Table<'_> {
         }
         writeln!(f)
     }
-}
 
-/// The better one of tokio and smol.
-fn best(results: &Results, row: &Row) -> Option<f64> {
-    let both = ["tokio", "smol"].into_iter().filter_map(|peer| results.value(peer, row));
-    both.reduce(if row.measure.higher_is_better { f64::max } else { f64::min })
+    /// The number of the best one of `peers`.
+    fn best(&self, peers: &[&str], row: &Row) -> Option<f64> {
+        let all = peers.iter().filter_map(|peer| self.results.value(peer, row));
+        all.reduce(if row.measure.higher_is_better { f64::max } else { f64::min })
+    }
 }
 
 /// Lower is better, whatever is measured.

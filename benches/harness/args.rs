@@ -1,0 +1,136 @@
+//! What the command line asks for.
+
+use std::collections::VecDeque;
+use std::str::FromStr;
+
+use super::{Bench, Suite, names};
+
+pub(crate) fn usage<S: Suite>() -> String {
+    let (name, peers) = (S::NAME, S::PEERS.join(", "));
+    format!(
+        "\
+usage: cargo bench --bench {name} -- [WORKLOADS..] [OPTIONS]
+
+  --json          a line of JSON for each measurement, and no table
+  --quick         a fifth of the size, fewer rounds
+  --scale X       sizes times X
+  --reps N        repetitions that a process measures
+  --rounds N      processes for each peer and workload
+  --peers a,b     only these of {peers}
+  --names         what workloads there are
+  --one PEER WORKLOAD
+                  a single process, for a profiler"
+    )
+}
+
+/// What this process does.
+pub(super) enum Mode {
+    Table(Settings),
+    Names,
+    /// Nothing, for who asks for a list of tests.
+    Nothing,
+    One {
+        peer: String,
+        bench: Bench,
+    },
+}
+
+/// How a table is made.
+pub(crate) struct Settings {
+    pub(super) workloads: Vec<String>,
+    peers: Vec<String>,
+    pub(super) json: bool,
+    pub(crate) size: Size,
+    pub(super) scale: f64,
+    pub(super) reps: usize,
+    pub(crate) rounds: usize,
+}
+
+/// How thoroughly it is made, in all that the command line does not say.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Size {
+    Full,
+    Quick,
+    /// As a test: whether everything runs, and gives the right results.
+    Test,
+}
+
+impl Settings {
+    fn new(size: Size) -> Self {
+        let (scale, reps, rounds) = match size {
+            Size::Full => (1.0, 2, 3),
+            Size::Quick => (0.2, 2, 2),
+            Size::Test => (0.01, 1, 1),
+        };
+        Self { workloads: Vec::new(), peers: Vec::new(), json: false, size, scale, reps, rounds }
+    }
+
+    pub(super) fn measures(&self, peer: &str) -> bool {
+        self.peers.is_empty() || self.peers.iter().any(|wanted| wanted == peer)
+    }
+}
+
+/// Reads the arguments. Without `--bench`, which `cargo bench` passes, this is a test.
+pub(super) fn parse<S: Suite>(args: impl Iterator<Item = String>) -> Result<Mode, String> {
+    let mut args: VecDeque<String> = args.collect();
+    if args.front().is_some_and(|arg| arg == "--one") {
+        return one::<S>(args);
+    }
+    if args.iter().any(|arg| arg == "--list") {
+        return Ok(Mode::Nothing);
+    }
+    let has = |flag: &str| args.iter().any(|arg| arg == flag);
+    let mut settings = Settings::new(match (has("--bench"), has("--quick")) {
+        (_, true) => Size::Quick,
+        (true, false) => Size::Full,
+        (false, false) => Size::Test,
+    });
+    while let Some(arg) = args.pop_front() {
+        match arg.as_str() {
+            "--bench" | "--quick" => {}
+            "--names" => return Ok(Mode::Names),
+            "--json" => settings.json = true,
+            "--scale" => settings.scale = number(&mut args)?,
+            "--reps" => settings.reps = number(&mut args)?,
+            "--rounds" => settings.rounds = number(&mut args)?,
+            "--peers" => {
+                let peers = argument(&mut args, 0)?;
+                let peers = peers.split(',').map(|name| peer::<S>(name.to_owned()));
+                settings.peers = peers.collect::<Result<_, _>>()?;
+            }
+            name if names::<S>().contains(&name) => settings.workloads.push(arg),
+            _ => return Err(format!("unknown argument {arg}")),
+        }
+    }
+    Ok(Mode::Table(settings))
+}
+
+fn one<S: Suite>(mut args: VecDeque<String>) -> Result<Mode, String> {
+    let peer = peer::<S>(argument(&mut args, 1)?)?;
+    let workload = argument(&mut args, 0)?;
+    let mut bench = Bench { workload, scale: 1.0, reps: 5 };
+    while let Some(arg) = args.pop_front() {
+        match arg.as_str() {
+            "--bench" => {}
+            "--scale" => bench.scale = number(&mut args)?,
+            "--reps" => bench.reps = number(&mut args)?,
+            _ => return Err(format!("unknown argument {arg}")),
+        }
+    }
+    Ok(Mode::One { peer, bench })
+}
+
+fn peer<S: Suite>(name: String) -> Result<String, String> {
+    if S::PEERS.contains(&name.as_str()) { Ok(name) } else { Err(format!("unknown peer {name}")) }
+}
+
+/// Takes the argument after `skip` others.
+fn argument(args: &mut VecDeque<String>, skip: usize) -> Result<String, String> {
+    args.drain(..skip.min(args.len()));
+    args.pop_front().ok_or_else(|| "an argument is missing".to_owned())
+}
+
+fn number<T: FromStr>(args: &mut VecDeque<String>) -> Result<T, String> {
+    let text = argument(args, 0)?;
+    text.parse().map_err(|_| format!("{text} is not a number of the right kind"))
+}

@@ -1,0 +1,134 @@
+//! The channel: each value is received, given back or dropped, once; what was sent is received as
+//! long as there is a receiver; the values of one sender come in their order.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use corymb::scope;
+use corymb_sync::channel::{Receiver, Sender, bounded};
+use corymb_sync::{RecvError, SendError, TryRecvError, TrySendError};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::ground::{Chance, Ledger, TASKS, Token, Tried, poll_once, try_some};
+
+/// Values of one sender.
+const EACH: usize = 200;
+const SENDERS: usize = TASKS / 2;
+const RECEIVERS: usize = TASKS / 2;
+
+/// A round, in which all receivers may go, or somebody may close the channel.
+pub(crate) fn round(chance: Chance) -> BoxFuture<'static, ()> {
+    async move {
+        let ledger = Ledger::new(SENDERS * EACH);
+        let (tx, rx) = bounded(1 + chance.below(3));
+        let stays = chance.one_in(2);
+        let (sent, received) = scope(async |s| {
+            let senders = [(); SENDERS].map(|()| (tx.clone(), chance.fork(), ledger.clone()));
+            let receivers = [(); RECEIVERS].map(|()| (rx.clone(), chance.fork()));
+            drop((tx, rx));
+            let mut first = 0;
+            let senders = senders.map(|(tx, chance, ledger)| {
+                first += EACH;
+                s.spawn(send(tx, chance, ledger, first - EACH))
+            });
+            let receivers = receivers.map(|(rx, chance)| s.spawn(receive(rx, chance, stays)));
+            let (mut sent, mut received) = (Vec::new(), Vec::new());
+            for sender in senders {
+                sent.extend(sender.await);
+            }
+            for receiver in receivers {
+                received.push(receiver.await);
+            }
+            (sent, received)
+        })
+        .await;
+        ledger.check(SENDERS * EACH);
+        for got in &received {
+            for sender in 0..SENDERS {
+                let of = |n: &&usize| **n / EACH == sender;
+                assert!(got.iter().filter(of).is_sorted(), "out of order");
+            }
+        }
+        if stays {
+            assert!(sent.into_iter().all(|n| ledger.has(n) == 1), "a value that was sent is lost");
+        }
+    }
+    .boxed()
+}
+
+type Kept<'a, T> = Option<Pin<Box<dyn Future<Output = T> + Send + 'a>>>;
+
+/// Sends what it has; answers what was sent.
+async fn send(tx: Sender<Token>, chance: Chance, ledger: Arc<Ledger>, first: usize) -> Vec<usize> {
+    let mut sent = Vec::new();
+    let mut kept: Kept<'_, (usize, Result<(), SendError<Token>>)> = None;
+    let mut done = |(n, result): (usize, Result<(), SendError<Token>>)| match result {
+        Ok(()) => sent.push(n),
+        Err(SendError(token)) => assert_eq!(token.had(), n),
+    };
+    let shared = tx.clone();
+    for n in first..first + EACH {
+        let token = ledger.make(n);
+        if chance.one_in(500) {
+            tx.close();
+        }
+        if chance.one_in(4) {
+            match shared.clone().try_send(token) {
+                Ok(()) => done((n, Ok(()))),
+                Err(TrySendError::Full(token) | TrySendError::Closed(token)) => {
+                    assert_eq!(token.had(), n);
+                }
+                Err(_) => unreachable!("there is no other"),
+            }
+            continue;
+        }
+        match try_some(&chance, tx.send(token).map(move |result| (n, result))).await {
+            Tried::Done(result) => done(result),
+            Tried::GivenUp => {}
+            Tried::Kept(future) => {
+                // The one before is dropped, or was done meanwhile.
+                if let Some(mut before) = kept.replace(future)
+                    && let Poll::Ready(result) = poll_once(before.as_mut()).await
+                {
+                    done(result);
+                }
+            }
+        }
+    }
+    sent
+}
+
+/// Receives until the channel is closed; answers what it got. One that does not stay may go before.
+async fn receive(rx: Receiver<Token>, chance: Chance, stays: bool) -> Vec<usize> {
+    let mut got = Vec::new();
+    let mut kept: Kept<'_, Result<Token, RecvError>> = None;
+    loop {
+        if !stays && chance.one_in(300) {
+            return got;
+        }
+        if chance.one_in(500) {
+            rx.close();
+        }
+        if chance.one_in(4) {
+            match rx.clone().try_recv() {
+                Ok(token) => got.push(token.had()),
+                Err(TryRecvError::Closed) => return got,
+                Err(_) => {}
+            }
+        }
+        if chance.one_in(4)
+            && let Some(mut before) = kept.take()
+            && let Poll::Ready(Ok(token)) = poll_once(before.as_mut()).await
+        {
+            got.push(token.had());
+        }
+        match try_some(&chance, rx.recv()).await {
+            Tried::Done(Ok(token)) => got.push(token.had()),
+            Tried::Done(Err(_)) => return got,
+            Tried::GivenUp => {}
+            Tried::Kept(future) => kept = Some(future),
+        }
+    }
+}

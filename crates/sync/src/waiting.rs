@@ -83,18 +83,13 @@ where
             }
             let object = std::ptr::from_ref(monitor).addr();
             let what = What { object, place: this.place };
-            if *this.begun {
+            let is_queued = *this.begun && {
                 let waiter = this.waiter.as_ref();
                 // SAFETY: as above.
-                if unsafe { Q::waiters(&mut locked).would_wake(waiter, cx.waker()) } {
-                    // It may be another coroutine that polls it now.
-                    // SAFETY: as above.
-                    unsafe { WaitList::<Q>::begin(waiter, cx.waker(), what) };
-                    return Poll::Pending;
-                }
-            }
+                unsafe { Q::waiters(&mut locked).would_wake(waiter, cx.waker()) }
+            };
             // A clone of a foreign waker runs foreign code.
-            if waker.is_none() && !is_own_waker(cx.waker()) {
+            if !is_queued && waker.is_none() && !is_own_waker(cx.waker()) {
                 drop(locked);
                 waker = Some(cx.waker().clone());
                 continue;
@@ -104,12 +99,15 @@ where
                 unsafe { this.waiter.as_mut().make(monitor) };
             }
             let waiter = this.waiter.as_ref();
+            // Also if it is queued: it may be another coroutine that polls it now.
             // SAFETY: as above.
             let is_known = unsafe { WaitList::<Q>::begin(waiter, cx.waker(), what) };
-            let waker = waker.take().unwrap_or_else(|| cx.waker().clone());
-            // SAFETY: as above.
-            let old = unsafe { Q::waiters(&mut locked).enqueue(waiter, waker) };
-            locked.drop_later(old);
+            if !is_queued {
+                let waker = waker.take().unwrap_or_else(|| cx.waker().clone());
+                // SAFETY: as above.
+                let old = unsafe { Q::waiters(&mut locked).enqueue(waiter, waker) };
+                locked.drop_later(old);
+            }
             if !is_known {
                 let shared = locked.shared();
                 WaitList::<Q>::decline_strays(&mut *locked, shared, cx.waker());

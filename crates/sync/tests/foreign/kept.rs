@@ -17,6 +17,27 @@ pub(crate) async fn a_receive_beside_another_of_its_task(tasks: Tasks) {
     assert_eq!(sender.await, Ok(()));
 }
 
+pub(crate) async fn a_lock_beside_another_of_its_task(tasks: Tasks) {
+    let mutex = Arc::new(Mutex::new(0));
+    let (go, gone) = oneshot::channel();
+    let (has, it_has) = oneshot::channel();
+    let holder = tasks.spawn({
+        let mutex = mutex.clone();
+        async move {
+            let mut value = mutex.lock().await;
+            has.send(()).unwrap();
+            gone.await.unwrap();
+            *value = 7;
+        }
+    });
+    it_has.await.unwrap();
+    let mut kept = pin!(mutex.lock());
+    assert!(poll_once(kept.as_mut()).await.is_pending());
+    go.send(()).unwrap();
+    assert_eq!(*mutex.lock().await, 7);
+    holder.await;
+}
+
 pub(crate) async fn a_receive_in_another_task(tasks: Tasks) {
     let (tx, rx) = channel::bounded(1);
     let (go, gone) = oneshot::channel::<()>();

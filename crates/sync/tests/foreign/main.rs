@@ -47,6 +47,7 @@ macro_rules! under {
                 mutex::locks_given_up
                 mutex::in_order
                 kept::a_receive_beside_another_of_its_task
+                kept::a_lock_beside_another_of_its_task
             }
             run_if_it_lets_go {
                 kept::a_receive_in_another_task

@@ -1,5 +1,7 @@
 //! Models of the channel under its lock: no wake-up is lost, whoever comes first.
 
+mod locks;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};

@@ -1,9 +1,17 @@
 //! What the primitives promise, under executors that know nothing of corymb.
 
+mod barrier;
 mod cancel;
 mod channel;
 mod common;
 mod model;
+mod mutex;
+mod notify;
+mod once_cell;
 mod oneshot;
+mod rate_limiter;
+mod rwlock;
+mod semaphore;
 mod stalled;
+mod stalled_locks;
 mod stress;

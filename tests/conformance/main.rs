@@ -11,6 +11,7 @@ mod pools;
 mod scope;
 mod scopedval;
 mod stress;
+mod sync;
 mod timeout;
 mod timer;
 mod trio;

@@ -1,10 +1,12 @@
 //! What the primitives promise, under executors that know nothing of corymb.
 
 mod barrier;
+mod bounds;
 mod cancel;
 mod channel;
 mod common;
 mod model;
+mod model_locks;
 mod mutex;
 mod notify;
 mod once_cell;

@@ -302,16 +302,16 @@ async fn sync_025_one_notification_is_kept() {
 async fn sync_026_the_earlier_of_two_is_notified() {
     let notify = Notify::new();
     let (mut first, mut second) = (pin!(notify.notified()), pin!(notify.notified()));
-    assert!(!first.as_mut().enable() && !second.as_mut().enable());
+    assert!(!first.as_mut().enable().await && !second.as_mut().enable().await);
     notify.notify_one();
-    assert!(first.as_mut().enable() && !second.as_mut().enable());
+    assert!(first.as_mut().enable().await && !second.as_mut().enable().await);
 }
 
 #[corymb::test]
 async fn sync_027_a_notified_one_that_is_dropped_passes_it_on() {
     let notify = Notify::new();
     let (mut first, mut second) = (Box::pin(notify.notified()), pin!(notify.notified()));
-    assert!(!first.as_mut().enable() && !second.as_mut().enable());
+    assert!(!first.as_mut().enable().await && !second.as_mut().enable().await);
     notify.notify_one();
     drop(first);
     second.await;

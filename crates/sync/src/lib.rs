@@ -25,6 +25,7 @@ mod blocking;
 pub mod channel;
 mod condvar;
 mod error;
+pub mod generic;
 mod latch;
 #[cfg(all(test, loom))]
 mod loom;
@@ -49,7 +50,7 @@ pub use mutex::{
     MappedMutexGuard, Mutex, MutexGuard, MutexLock, MutexStatistics, OwnedMutexGuard,
     OwnedMutexLock,
 };
-pub use notify::{Notified, Notify, NotifyStatistics};
+pub use notify::{Notified, NotifiedEnable, Notify, NotifyStatistics};
 pub use once_cell::{
     GetOrInit, GetOrInitShared, GetOrTryInit, OnceCell, OnceCellStatistics, SetError,
 };

@@ -13,8 +13,7 @@ use std::task::{Context, Poll, ready};
 use corymb_core::internal::prim::UnsafeCell;
 use pin_project::pin_project;
 
-pub(crate) use self::guard::Guard;
-pub use self::guard::{MappedMutexGuard, MutexGuard, OwnedMutexGuard};
+pub use self::guard::{Guard, MappedMutexGuard, MutexGuard, OwnedMutexGuard};
 use crate::blocking::block_on;
 use crate::monitor::{Monitor, Owner};
 use crate::permits::{Kind, Permits, Take, Waiters};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use pin_project::pin_project;
 
@@ -171,8 +171,9 @@ pub struct Notified<'a> {
     enabled: bool,
 }
 
-impl Notified<'_> {
-    /// Queues it now, and not at its first poll; answers whether it is notified already.
+impl<'a> Notified<'a> {
+    /// Queues it now, and not at its first poll; tells whether it is notified already. This does
+    /// not wait.
     ///
     /// It matters where [`Notify::notify_one`] is called twice before those who wait are polled.
     ///
@@ -184,21 +185,19 @@ impl Notified<'_> {
     ///
     /// let notify = Notify::new();
     /// let (mut one, mut other) = (pin!(notify.notified()), pin!(notify.notified()));
-    /// assert!(!one.as_mut().enable() && !other.as_mut().enable());
-    /// notify.notify_one();
-    /// notify.notify_one(); // not lost: there are two who wait
-    /// corymb::run_blocking(async { (one.await, other.await) });
+    /// corymb::run_blocking(async {
+    ///     assert!(!one.as_mut().enable().await && !other.as_mut().enable().await);
+    ///     notify.notify_one();
+    ///     notify.notify_one(); // not lost: there are two who wait
+    ///     (one.await, other.await);
+    /// });
     /// ```
-    pub fn enable(mut self: Pin<&mut Self>) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut polled = self.as_mut().poll_by(&mut cx);
-        if polled.is_pending() && !self.waiting.has_begun() {
-            // The budget of the poll was used up, and is full again.
-            polled = self.as_mut().poll_by(&mut cx);
-        }
-        let this = self.project();
-        *this.enabled |= polled.is_ready();
-        *this.enabled
+    ///
+    /// # Cancel safety
+    ///
+    /// It stays queued.
+    pub fn enable<'b>(self: Pin<&'b mut Self>) -> NotifiedEnable<'b, 'a> {
+        NotifiedEnable { notified: self }
     }
 
     fn poll_by(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<By> {
@@ -220,6 +219,28 @@ impl Future for Notified<'_> {
             *self.project().enabled = false;
         }
         polled.map(drop)
+    }
+}
+
+/// The future of [`Notified::enable`].
+#[must_use = "futures do nothing unless polled"]
+#[derive(Debug)]
+pub struct NotifiedEnable<'b, 'a> {
+    notified: Pin<&'b mut Notified<'a>>,
+}
+
+impl Future for NotifiedEnable<'_, '_> {
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut notified = self.notified.as_mut();
+        let is_notified = notified.as_mut().poll_by(cx).is_ready();
+        if !is_notified && !notified.waiting.has_begun() {
+            // The budget of the poll is used up.
+            return Poll::Pending;
+        }
+        *notified.project().enabled = is_notified;
+        Poll::Ready(is_notified)
     }
 }
 

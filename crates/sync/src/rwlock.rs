@@ -20,13 +20,12 @@ use std::task::{Context, Poll, Waker, ready};
 use corymb_core::internal::prim::UnsafeCell;
 use pin_project::pin_project;
 
-use self::guard::Guard;
 pub use self::guard::{
-    OwnedRwLockReadGuard, OwnedRwLockUpgradableReadGuard, OwnedRwLockWriteGuard, RwLockReadGuard,
-    RwLockUpgradableReadGuard, RwLockWriteGuard,
+    Guard, OwnedRwLockReadGuard, OwnedRwLockUpgradableReadGuard, OwnedRwLockWriteGuard,
+    RwLockReadGuard, RwLockUpgradableReadGuard, RwLockWriteGuard,
 };
 use self::upgrade::Upgrading;
-pub use self::upgrade::{OwnedRwLockUpgrade, RwLockUpgrade};
+pub use self::upgrade::{OwnedRwLockUpgrade, RwLockUpgrade, Upgrade};
 use crate::blocking::block_on;
 use crate::monitor::{Monitor, Owner};
 use crate::permits::{self, Gate, Kind, Permits, Take, Waiters, Word};
@@ -121,7 +120,8 @@ impl<T> RwLock<T> {
 
     /// Locks for reading, waiting while somebody writes or waits to.
     ///
-    /// There can be as many readers as fit into a word, less a few bits.
+    /// There can be a quarter as many readers as a word can tell, which is more than memory has room
+    /// for, unless their guards are forgotten; one more waits.
     ///
     /// # Examples
     ///
@@ -157,7 +157,7 @@ impl<T> RwLock<T> {
         Acquire::new(self, Location::caller())
     }
 
-    /// Locks for reading, with the right to [upgrade](RwLockUpgradableReadGuard::upgrade). Readers
+    /// Locks for reading, with the right to [upgrade](crate::generic::RwLockGuard::upgrade). Readers
     /// go with it, and neither a writer nor another upgradable reader.
     ///
     /// # Examples
@@ -294,6 +294,13 @@ impl<T> RwLock<T> {
 
     /// As [`try_write`](Self::try_write), and the guard keeps the lock alive.
     pub fn try_write_owned(this: &Arc<Self>) -> Option<OwnedRwLockWriteGuard<T>> {
+        Guard::try_new(Arc::clone(this))
+    }
+
+    /// As [`try_upgradable_read`](Self::try_upgradable_read), and the guard keeps the lock alive.
+    pub fn try_upgradable_read_owned(
+        this: &Arc<Self>,
+    ) -> Option<OwnedRwLockUpgradableReadGuard<T>> {
         Guard::try_new(Arc::clone(this))
     }
 

@@ -11,8 +11,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use pin_project::pin_project;
 
-use self::permit::Permit;
-pub use self::permit::{OwnedSemaphorePermit, SemaphorePermit};
+pub use self::permit::{OwnedSemaphorePermit, Permit, SemaphorePermit};
 use crate::blocking::block_on;
 use crate::monitor::{Monitor, Owner};
 use crate::permits::{self, Gate, Kind, Permits, Take, Waiters, Word};
@@ -354,6 +353,20 @@ impl Semaphore {
     #[track_caller]
     pub fn try_acquire_many(&self, permits: usize) -> Result<SemaphorePermit<'_>, TryAcquireError> {
         self.try_take(permits).map(|()| Permit::new(self, permits))
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), and the permit keeps the semaphore alive.
+    ///
+    /// # Errors
+    ///
+    /// [`TryAcquireError`] if it would have to wait, or the semaphore is closed.
+    ///
+    /// # Panics
+    ///
+    /// If there can never be a permit.
+    #[track_caller]
+    pub fn try_acquire_owned(this: &Arc<Self>) -> Result<OwnedSemaphorePermit, TryAcquireError> {
+        Self::try_acquire_many_owned(this, 1)
     }
 
     /// As [`try_acquire_many`](Self::try_acquire_many), and the permits keep the semaphore alive.

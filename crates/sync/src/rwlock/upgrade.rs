@@ -32,10 +32,10 @@ impl Queue for Upgrading {
     }
 }
 
-/// The future of [`RwLockUpgradableReadGuard::upgrade`](super::RwLockUpgradableReadGuard).
+/// The future of [`upgrade`](Guard::upgrade).
 pub type RwLockUpgrade<'a, T> = Upgrade<&'a RwLock<T>, T>;
 
-/// The future of an owned guard's `upgrade`.
+/// The future of an owned guard's [`upgrade`](Guard::upgrade).
 pub type OwnedRwLockUpgrade<T> = Upgrade<Arc<RwLock<T>>, T>;
 
 /// The future that upgrades; the two differ in how they point to the lock.

@@ -1,12 +1,12 @@
 //! `Notify` and `Condvar`.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
 use corymb::testing::drop_at_every_poll;
 use corymb::yield_now;
-use corymb_sync::{Condvar, Mutex, Notify};
+use corymb_sync::{Condvar, Mutex, Notified, Notify};
 
 use crate::common::Task;
 
@@ -46,15 +46,20 @@ fn a_notified_one_that_is_dropped_passes_it_on() {
     assert!(Task::new(notify.notified()).poll().is_ready(), "kept for the next");
 }
 
+fn is_notified(notified: Pin<&mut Notified<'_>>) -> Poll<bool> {
+    Task::new(notified.enable()).poll()
+}
+
 #[test]
 fn what_is_enabled_waits_without_being_polled() {
     let notify = Notify::new();
     let (mut one, mut other) = (pin!(notify.notified()), pin!(notify.notified()));
-    assert!(!one.as_mut().enable() && !other.as_mut().enable());
+    assert_eq!(is_notified(one.as_mut()), Poll::Ready(false));
+    assert_eq!(is_notified(other.as_mut()), Poll::Ready(false));
     notify.notify_one();
     notify.notify_one();
     assert!(!notify.statistics().is_notified);
-    assert!(one.as_mut().enable());
+    assert_eq!(is_notified(one.as_mut()), Poll::Ready(true));
     assert!(Task::new(one).poll().is_ready() && Task::new(other).poll().is_ready());
 }
 

@@ -141,3 +141,30 @@ fn locks_that_are_dropped_at_any_poll_leave_it_free() {
     );
     assert_eq!(Arc::strong_count(&lock), 1);
 }
+
+#[test]
+fn nothing_is_lost_on_many_threads() {
+    let rounds = if cfg!(miri) { 10 } else { 1_000 };
+    let lock = RwLock::new(0);
+    std::thread::scope(|s| {
+        for _ in 0..2 {
+            s.spawn(|| {
+                for _ in 0..rounds {
+                    *lock.write_blocking() += 1;
+                    let seen = *lock.read_blocking();
+                    assert!(seen <= 4 * rounds);
+                }
+            });
+            s.spawn(|| {
+                for _ in 0..rounds {
+                    let reader = lock.upgradable_read_blocking();
+                    let seen = *reader;
+                    let mut writer = reader.upgrade_blocking();
+                    assert_eq!(*writer, seen, "nobody has written in between");
+                    *writer += 1;
+                }
+            });
+        }
+    });
+    assert_eq!(lock.into_inner(), 4 * rounds);
+}

@@ -134,3 +134,26 @@ fn an_acquire_that_is_dropped_at_any_poll_gives_all_back() {
     );
     assert_eq!(polls, 2);
 }
+
+#[test]
+fn no_permit_is_lost_on_many_threads() {
+    let rounds = if cfg!(miri) { 10 } else { 1_000 };
+    let semaphore = Semaphore::with_max(4, 8);
+    std::thread::scope(|s| {
+        for permits in 1..=4 {
+            let semaphore = &semaphore;
+            s.spawn(move || {
+                for _ in 0..rounds {
+                    drop(semaphore.acquire_many_blocking(permits).expect("nobody closes it"));
+                }
+            });
+        }
+        s.spawn(|| {
+            for round in 0..rounds {
+                semaphore.set_permits(4 + round % 5);
+            }
+            semaphore.set_permits(6);
+        });
+    });
+    assert_eq!(semaphore.available_permits(), 6);
+}

@@ -106,7 +106,7 @@ async fn sync_010_a_third_of_two_permits_waits() {
     let (trace, told) = Trace::twice();
     let semaphore = Arc::new(Semaphore::new(2));
     scope(async |s| {
-        let one = Semaphore::acquire_owned(&semaphore).await;
+        let one = semaphore.acquire_owned().await;
         trace.add(1);
         let _other = semaphore.acquire().await;
         trace.add(2);
@@ -277,7 +277,7 @@ async fn sync_022_a_reader_waits_behind_a_writer_that_waits() {
 async fn sync_024_a_writer_waits_for_the_last_reader() {
     let lock = Arc::new(RwLock::new(()));
     scope(async |s| {
-        let readers = [RwLock::read_owned(&lock).await, RwLock::read_owned(&lock).await];
+        let readers = [lock.read_owned().await, lock.read_owned().await];
         let waiter = Arc::clone(&lock);
         let writer = s.launch(async move { drop(waiter.write().await) });
         for reader in readers {

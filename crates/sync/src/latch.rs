@@ -119,7 +119,7 @@ impl Latch {
     /// let group = Arc::new(Latch::new(1));
     /// run_blocking(scope(async |s| {
     ///     for _ in 0..3 {
-    ///         let hold = Latch::hold(&group);
+    ///         let hold = group.hold();
     ///         s.launch(async move { drop(hold) });
     ///     }
     ///     group.count_down();
@@ -131,8 +131,8 @@ impl Latch {
     ///
     /// If it is open: who has waited is gone already.
     #[track_caller]
-    pub fn hold(this: &Arc<Self>) -> LatchHold {
-        let mut state = this.monitor.lock();
+    pub fn hold(self: &Arc<Self>) -> LatchHold {
+        let mut state = self.monitor.lock();
         let is_open = state.left == 0;
         if !is_open {
             state.left += 1;
@@ -143,7 +143,7 @@ impl Latch {
             "`Latch::hold` of an open latch: those who waited have gone on; make it with a count \
              of 1, which is counted down when everybody holds it"
         );
-        LatchHold { latch: Arc::clone(this) }
+        LatchHold { latch: Arc::clone(self) }
     }
 
     /// Waits until it is open.

@@ -130,7 +130,7 @@ impl<T> Mutex<T> {
     ///
     /// let mutex = Arc::new(Mutex::new(1));
     /// run_blocking(scope(async |s| {
-    ///     let mut guard = Mutex::lock_owned(&mutex).await;
+    ///     let mut guard = mutex.lock_owned().await;
     ///     s.launch(async move { *guard += 1 });
     ///     assert_eq!(*mutex.lock().await, 2);
     /// }));
@@ -140,8 +140,8 @@ impl<T> Mutex<T> {
     ///
     /// As [`lock`](Self::lock).
     #[track_caller]
-    pub fn lock_owned(this: &Arc<Self>) -> OwnedMutexLock<T> {
-        Lock::new(Arc::clone(this), Location::caller())
+    pub fn lock_owned(self: &Arc<Self>) -> OwnedMutexLock<T> {
+        Lock::new(Arc::clone(self), Location::caller())
     }
 
     /// As [`lock`](Self::lock), and blocks the thread meanwhile: for code that is not asynchronous.
@@ -194,12 +194,12 @@ impl<T> Mutex<T> {
     /// use std::sync::Arc;
     ///
     /// let mutex = Arc::new(Mutex::new(1));
-    /// let guard = Mutex::try_lock_owned(&mutex);
+    /// let guard = mutex.try_lock_owned();
     /// drop(mutex);
     /// assert_eq!(guard.as_deref(), Some(&1));
     /// ```
-    pub fn try_lock_owned(this: &Arc<Self>) -> Option<OwnedMutexGuard<T>> {
-        this.permits.try_take(1).then(|| Guard::new(Arc::clone(this)))
+    pub fn try_lock_owned(self: &Arc<Self>) -> Option<OwnedMutexGuard<T>> {
+        self.permits.try_take(1).then(|| Guard::new(Arc::clone(self)))
     }
 
     /// Whether somebody has locked it, or it is offered to somebody.

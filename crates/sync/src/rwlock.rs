@@ -190,7 +190,7 @@ impl<T> RwLock<T> {
     /// use std::sync::Arc;
     ///
     /// let lock = Arc::new(RwLock::new(7));
-    /// let guard = corymb::run_blocking(RwLock::read_owned(&lock));
+    /// let guard = corymb::run_blocking(lock.read_owned());
     /// drop(lock);
     /// assert_eq!(*guard, 7);
     /// ```
@@ -199,8 +199,8 @@ impl<T> RwLock<T> {
     ///
     /// As [`read`](Self::read).
     #[track_caller]
-    pub fn read_owned(this: &Arc<Self>) -> OwnedRwLockRead<T> {
-        Acquire::new(Arc::clone(this), Location::caller())
+    pub fn read_owned(self: &Arc<Self>) -> OwnedRwLockRead<T> {
+        Acquire::new(Arc::clone(self), Location::caller())
     }
 
     /// As [`write`](Self::write), and the guard keeps the lock alive.
@@ -209,8 +209,8 @@ impl<T> RwLock<T> {
     ///
     /// As [`write`](Self::write).
     #[track_caller]
-    pub fn write_owned(this: &Arc<Self>) -> OwnedRwLockWrite<T> {
-        Acquire::new(Arc::clone(this), Location::caller())
+    pub fn write_owned(self: &Arc<Self>) -> OwnedRwLockWrite<T> {
+        Acquire::new(Arc::clone(self), Location::caller())
     }
 
     /// As [`upgradable_read`](Self::upgradable_read), and the guard keeps the lock alive.
@@ -219,8 +219,8 @@ impl<T> RwLock<T> {
     ///
     /// As [`read`](Self::read).
     #[track_caller]
-    pub fn upgradable_read_owned(this: &Arc<Self>) -> OwnedRwLockUpgradableRead<T> {
-        Acquire::new(Arc::clone(this), Location::caller())
+    pub fn upgradable_read_owned(self: &Arc<Self>) -> OwnedRwLockUpgradableRead<T> {
+        Acquire::new(Arc::clone(self), Location::caller())
     }
 
     /// As [`read`](Self::read), and blocks the thread meanwhile: for code that is not asynchronous.
@@ -288,20 +288,20 @@ impl<T> RwLock<T> {
     }
 
     /// As [`try_read`](Self::try_read), and the guard keeps the lock alive.
-    pub fn try_read_owned(this: &Arc<Self>) -> Option<OwnedRwLockReadGuard<T>> {
-        Guard::try_new(Arc::clone(this))
+    pub fn try_read_owned(self: &Arc<Self>) -> Option<OwnedRwLockReadGuard<T>> {
+        Guard::try_new(Arc::clone(self))
     }
 
     /// As [`try_write`](Self::try_write), and the guard keeps the lock alive.
-    pub fn try_write_owned(this: &Arc<Self>) -> Option<OwnedRwLockWriteGuard<T>> {
-        Guard::try_new(Arc::clone(this))
+    pub fn try_write_owned(self: &Arc<Self>) -> Option<OwnedRwLockWriteGuard<T>> {
+        Guard::try_new(Arc::clone(self))
     }
 
     /// As [`try_upgradable_read`](Self::try_upgradable_read), and the guard keeps the lock alive.
     pub fn try_upgradable_read_owned(
-        this: &Arc<Self>,
+        self: &Arc<Self>,
     ) -> Option<OwnedRwLockUpgradableReadGuard<T>> {
-        Guard::try_new(Arc::clone(this))
+        Guard::try_new(Arc::clone(self))
     }
 
     /// Figures of the present.

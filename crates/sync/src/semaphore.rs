@@ -248,7 +248,7 @@ impl Semaphore {
     ///
     /// let semaphore = Arc::new(Semaphore::new(1));
     /// run_blocking(scope(async |s| {
-    ///     let permit = Semaphore::acquire_owned(&semaphore).await.expect("nobody closes it");
+    ///     let permit = semaphore.acquire_owned().await.expect("nobody closes it");
     ///     s.launch(async move { drop(permit) });
     /// }));
     /// assert_eq!(semaphore.available_permits(), 1);
@@ -258,8 +258,8 @@ impl Semaphore {
     ///
     /// As [`acquire`](Self::acquire).
     #[track_caller]
-    pub fn acquire_owned(this: &Arc<Self>) -> OwnedSemaphoreAcquire {
-        Self::acquire_many_owned(this, 1)
+    pub fn acquire_owned(self: &Arc<Self>) -> OwnedSemaphoreAcquire {
+        self.acquire_many_owned(1)
     }
 
     /// As [`acquire_many`](Self::acquire_many), and the permits keep the semaphore alive.
@@ -268,8 +268,8 @@ impl Semaphore {
     ///
     /// As [`acquire_many`](Self::acquire_many).
     #[track_caller]
-    pub fn acquire_many_owned(this: &Arc<Self>, permits: usize) -> OwnedSemaphoreAcquire {
-        Acquire::new(Arc::clone(this), permits, Location::caller())
+    pub fn acquire_many_owned(self: &Arc<Self>, permits: usize) -> OwnedSemaphoreAcquire {
+        Acquire::new(Arc::clone(self), permits, Location::caller())
     }
 
     /// As [`acquire`](Self::acquire), and blocks the thread meanwhile: for code that is not
@@ -365,8 +365,8 @@ impl Semaphore {
     ///
     /// If there can never be a permit.
     #[track_caller]
-    pub fn try_acquire_owned(this: &Arc<Self>) -> Result<OwnedSemaphorePermit, TryAcquireError> {
-        Self::try_acquire_many_owned(this, 1)
+    pub fn try_acquire_owned(self: &Arc<Self>) -> Result<OwnedSemaphorePermit, TryAcquireError> {
+        self.try_acquire_many_owned(1)
     }
 
     /// As [`try_acquire_many`](Self::try_acquire_many), and the permits keep the semaphore alive.
@@ -380,10 +380,10 @@ impl Semaphore {
     /// If there can never be as many.
     #[track_caller]
     pub fn try_acquire_many_owned(
-        this: &Arc<Self>,
+        self: &Arc<Self>,
         permits: usize,
     ) -> Result<OwnedSemaphorePermit, TryAcquireError> {
-        this.try_take(permits).map(|()| Permit::new(Arc::clone(this), permits))
+        self.try_take(permits).map(|()| Permit::new(Arc::clone(self), permits))
     }
 
     #[track_caller]

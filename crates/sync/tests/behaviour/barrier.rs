@@ -81,7 +81,7 @@ fn a_latch_opens_once() {
 #[test]
 fn a_latch_waits_for_its_holds() {
     let latch = Arc::new(Latch::new(1));
-    let holds = [(); 2].map(|()| Latch::hold(&latch));
+    let holds = [(); 2].map(|()| latch.hold());
     latch.count_down();
     let wait = Task::waiting(latch.wait());
     drop(holds);
@@ -91,7 +91,7 @@ fn a_latch_waits_for_its_holds() {
 #[test]
 #[should_panic(expected = "`Latch::hold` of an open latch")]
 fn an_open_latch_is_not_held() {
-    drop(Latch::hold(&Arc::new(Latch::new(0))));
+    drop(Arc::new(Latch::new(0)).hold());
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Permits {
     fn apply(&mut self, op: Op) {
         match op {
             Op::Acquire(permits) => {
-                let mut task = Task::new(Semaphore::acquire_many_owned(&self.semaphore, permits));
+                let mut task = Task::new(self.semaphore.acquire_many_owned(permits));
                 match task.poll() {
                     Poll::Ready(Ok(held)) => {
                         assert!(!self.closed && self.nobody_waits() && permits <= self.available);
@@ -115,7 +115,7 @@ impl Permits {
             }
             Op::TryAcquire(permits) => {
                 let expected = !self.closed && self.nobody_waits() && permits <= self.available;
-                let got = Semaphore::try_acquire_many_owned(&self.semaphore, permits);
+                let got = self.semaphore.try_acquire_many_owned(permits);
                 assert_eq!(got.is_ok(), expected);
                 self.available -= if expected { permits } else { 0 };
                 self.held.extend(got);
@@ -321,15 +321,15 @@ impl Locks {
     fn apply(&mut self, op: &RwOp) {
         match op {
             RwOp::Read => {
-                let read = RwLock::read_owned(&self.lock);
+                let read = self.lock.read_owned();
                 self.wait(Access::Read, None, async { Held::Read(read.await) });
             }
             RwOp::Write => {
-                let write = RwLock::write_owned(&self.lock);
+                let write = self.lock.write_owned();
                 self.wait(Access::Write, None, async { Held::Write(write.await) });
             }
             RwOp::Upgradable => {
-                let read = RwLock::upgradable_read_owned(&self.lock);
+                let read = self.lock.upgradable_read_owned();
                 self.wait(Access::Upgradable, None, async { Held::Upgradable(read.await) });
             }
             RwOp::Upgrade => {

@@ -47,7 +47,7 @@ fn a_lock_that_is_dropped_at_any_poll_leaves_it_free() {
     let polls = drop_at_every_poll(
         |scope| {
             let (held, holder) = (Arc::clone(&mutex), Arc::clone(&mutex));
-            let guard = Mutex::try_lock_owned(&holder).unwrap();
+            let guard = holder.try_lock_owned().unwrap();
             scope.launch(async move {
                 yield_now().await;
                 drop(guard);
@@ -64,12 +64,12 @@ fn an_owned_lock_that_is_dropped_at_any_poll_leaves_it_free() {
     let mutex = Arc::new(Mutex::new(()));
     drop_at_every_poll(
         |scope| {
-            let guard = Mutex::try_lock_owned(&mutex).unwrap();
+            let guard = mutex.try_lock_owned().unwrap();
             scope.launch(async move {
                 yield_now().await;
                 drop(guard);
             });
-            let lock = Mutex::lock_owned(&mutex);
+            let lock = mutex.lock_owned();
             async move { drop(lock.await) }
         },
         |_| assert!(mutex.try_lock().is_some()),
@@ -103,7 +103,7 @@ fn a_mapped_guard_holds_the_lock() {
 #[test]
 fn an_owned_guard_keeps_it_alive() {
     let mutex = Arc::new(Mutex::new(7));
-    let mut lock = Task::new(Mutex::lock_owned(&mutex));
+    let mut lock = Task::new(mutex.lock_owned());
     drop(mutex);
     let Poll::Ready(guard) = lock.poll() else { panic!("nobody has it") };
     drop(lock);

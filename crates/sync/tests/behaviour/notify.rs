@@ -155,7 +155,7 @@ fn a_wait_with_an_owned_guard_that_is_dropped_at_any_poll_unlocks() {
                 notifier.1.notify_one();
             });
             async move {
-                let guard = Mutex::lock_owned(&waiter.0).await;
+                let guard = waiter.0.lock_owned().await;
                 drop(waiter.1.wait_while(guard, |done| !*done).await);
             }
         },

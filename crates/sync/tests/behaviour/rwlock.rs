@@ -105,36 +105,36 @@ fn locks_that_are_dropped_at_any_poll_leave_it_free() {
     let is_free = |_| assert!(lock.try_write().is_some());
     drop_at_every_poll(
         |scope| {
-            let guard = RwLock::try_write_owned(&lock).unwrap();
+            let guard = lock.try_write_owned().unwrap();
             scope.launch(async move {
                 yield_now().await;
                 drop(guard);
             });
-            let read = RwLock::read_owned(&lock);
+            let read = lock.read_owned();
             async move { drop(read.await) }
         },
         is_free,
     );
     drop_at_every_poll(
         |scope| {
-            let guard = RwLock::try_read_owned(&lock).unwrap();
+            let guard = lock.try_read_owned().unwrap();
             scope.launch(async move {
                 yield_now().await;
                 drop(guard);
             });
-            let write = RwLock::write_owned(&lock);
+            let write = lock.write_owned();
             async move { drop(write.await) }
         },
         is_free,
     );
     drop_at_every_poll(
         |scope| {
-            let guard = RwLock::try_read_owned(&lock).unwrap();
+            let guard = lock.try_read_owned().unwrap();
             scope.launch(async move {
                 yield_now().await;
                 drop(guard);
             });
-            let seen = RwLock::upgradable_read_owned(&lock);
+            let seen = lock.upgradable_read_owned();
             async move { drop(seen.await.upgrade().await) }
         },
         is_free,

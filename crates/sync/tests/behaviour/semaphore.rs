@@ -122,12 +122,12 @@ fn an_acquire_that_is_dropped_at_any_poll_gives_all_back() {
     let semaphore = Arc::new(Semaphore::new(3));
     let polls = drop_at_every_poll(
         |scope| {
-            let held = Semaphore::try_acquire_many_owned(&semaphore, 2).unwrap();
+            let held = semaphore.try_acquire_many_owned(2).unwrap();
             scope.launch(async move {
                 yield_now().await;
                 drop(held);
             });
-            let acquire = Semaphore::acquire_many_owned(&semaphore, 2);
+            let acquire = semaphore.acquire_many_owned(2);
             async move { drop(acquire.await) }
         },
         |_| assert_eq!(semaphore.available_permits(), 3),

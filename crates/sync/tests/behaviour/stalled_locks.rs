@@ -46,8 +46,8 @@ async fn the_second_comes<T: Send + 'static>(
 fn a_semaphore() {
     TestRuntime::new().run(async {
         let semaphore = Arc::new(Semaphore::new(2));
-        let held = Semaphore::try_acquire_many_owned(&semaphore, 1).unwrap();
-        let acquire = |permits| Box::pin(Semaphore::acquire_many_owned(&semaphore, permits));
+        let held = semaphore.try_acquire_many_owned(1).unwrap();
+        let acquire = |permits| Box::pin(semaphore.acquire_many_owned(permits));
         let got = the_second_comes(acquire(2), acquire(1), || drop(held)).await;
         assert_eq!(got.unwrap().num_permits(), 1);
     });
@@ -57,12 +57,12 @@ fn a_semaphore() {
 fn an_rwlock() {
     TestRuntime::new().run(async {
         let lock = Arc::new(RwLock::new(7));
-        let held = RwLock::try_read_owned(&lock).unwrap();
+        let held = lock.try_read_owned().unwrap();
         let write: Waiter<()> = {
-            let write = RwLock::write_owned(&lock);
+            let write = lock.write_owned();
             Box::pin(async move { drop(write.await) })
         };
-        let read = RwLock::read_owned(&lock);
+        let read = lock.read_owned();
         let read = Box::pin(async move { assert_eq!(*read.await, 7) });
         the_second_comes(write, read, || drop(held)).await;
     });
@@ -73,10 +73,10 @@ fn an_rwlock() {
 fn an_upgrade() {
     TestRuntime::new().run(async {
         let lock = Arc::new(RwLock::new(7));
-        let held = RwLock::try_read_owned(&lock).unwrap();
-        let upgradable = RwLock::upgradable_read_owned(&lock).await;
+        let held = lock.try_read_owned().unwrap();
+        let upgradable = lock.upgradable_read_owned().await;
         let upgrade: Waiter<()> = Box::pin(async move { drop(upgradable.upgrade().await) });
-        let read = RwLock::read_owned(&lock);
+        let read = lock.read_owned();
         let read = Box::pin(async move { assert_eq!(*read.await, 7) });
         the_second_comes(upgrade, read, || drop(held)).await;
     });

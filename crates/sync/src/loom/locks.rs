@@ -177,13 +177,13 @@ fn a_shared_initialiser_s_driver_that_goes_against_one_who_waits() {
         let other = Arc::clone(&cell);
         let quitter = thread::spawn(move || {
             let mut polled = false;
-            poll_and_drop(other.get_or_init_shared(std::future::poll_fn(move |_| {
-                // Nobody wakes it: it counts on the drop of who polled it.
+            poll_and_drop(other.get_or_init_shared(std::future::poll_fn(move |cx| {
                 if std::mem::replace(&mut polled, true) {
-                    std::task::Poll::Ready(1)
-                } else {
-                    std::task::Poll::Pending
+                    return std::task::Poll::Ready(1);
                 }
+                // The one that polls it may be about to go.
+                cx.waker().wake_by_ref();
+                std::task::Poll::Pending
             })));
         });
         let value = *block_on(cell.get_or_init(async { 2 }));

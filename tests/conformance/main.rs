@@ -13,6 +13,7 @@ mod scope;
 mod scopedval;
 mod select;
 mod stress;
+mod sync;
 mod timeout;
 mod timer;
 mod trio;

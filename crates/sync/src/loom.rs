@@ -4,6 +4,8 @@ mod broadcast;
 mod channel;
 mod watch;
 
+mod locks;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};

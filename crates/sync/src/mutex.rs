@@ -1,22 +1,29 @@
 //! A lock that coroutines suspend on.
 
+mod guard;
+
+use std::convert::Infallible;
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::panic::Location;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use corymb_core::internal::prim::UnsafeCell;
-use corymb_core::internal::{poll_budget, spend_budget};
 use pin_project::pin_project;
 
+pub use self::guard::{Guard, MappedMutexGuard, MutexGuard, OwnedMutexGuard};
 use crate::blocking::block_on;
-use crate::permits::{Line, Named, Permits};
-use crate::waiting::Waiting;
+use crate::monitor::{Monitor, Owner};
+use crate::permits::{Kind, Permits, Take, Waiters};
 
 /// A value that one coroutine at a time reaches, also across suspensions.
 ///
 /// For a value that is only touched between suspensions, `std::sync::Mutex` is faster.
+///
+/// A holder that panics unlocks it, and nothing is poisoned: the value stays as it was left. Where
+/// that may be halfway, change a copy and put it in its place at the end.
 ///
 /// # Examples
 ///
@@ -48,24 +55,44 @@ use crate::waiting::Waiting;
 ///
 /// What a holder did before it let go is visible to the next.
 pub struct Mutex<T> {
-    permits: Permits<Lock>,
+    permits: Permits<Exclusive>,
     value: UnsafeCell<T>,
 }
 
 /// The one permit of a mutex.
-pub(crate) struct Lock;
+pub(crate) struct Exclusive;
 
-impl Named for Lock {
+impl Kind for Exclusive {
     const NAME: &'static str = "mutex";
+    type Ahead = ();
+    type Refusal = Infallible;
 }
 
 // SAFETY: who has the permit reaches the value, one thread after the other.
 unsafe impl<T: Send> Sync for Mutex<T> {}
 
+// SAFETY: it is in the place of `self`.
+unsafe impl<T> Owner for Mutex<T> {
+    type State = Waiters<Exclusive>;
+
+    fn monitor(&self) -> &Monitor<Waiters<Exclusive>> {
+        self.permits.monitor()
+    }
+}
+
+/// A reference to a mutex, or an `Arc` of it.
+pub(crate) trait Pointer<T>:
+    Owner<State = Waiters<Exclusive>> + Deref<Target = Mutex<T>> + Clone
+{
+}
+
+impl<T> Pointer<T> for &Mutex<T> {}
+impl<T> Pointer<T> for Arc<Mutex<T>> {}
+
 impl<T> Mutex<T> {
     /// An unlocked one.
     pub fn new(value: T) -> Self {
-        Self { permits: Permits::new(1), value: UnsafeCell::new(value) }
+        Self { permits: Permits::new(1, ()), value: UnsafeCell::new(value) }
     }
 
     /// Locks, waiting until that is possible.
@@ -88,7 +115,33 @@ impl<T> Mutex<T> {
     /// dropped, or that its coroutine no longer polls, goes to the next.
     #[track_caller]
     pub fn lock(&self) -> MutexLock<'_, T> {
-        MutexLock { waiting: Waiting::new(&self.permits, 1, Location::caller()), mutex: self }
+        Lock::new(self, Location::caller())
+    }
+
+    /// As [`lock`](Self::lock), and the guard keeps the mutex alive, so that it can be moved to
+    /// where the mutex is not borrowed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    /// use corymb::sync::Mutex;
+    /// use std::sync::Arc;
+    ///
+    /// let mutex = Arc::new(Mutex::new(1));
+    /// run_blocking(scope(async |s| {
+    ///     let mut guard = mutex.lock_owned().await;
+    ///     s.launch(async move { *guard += 1 });
+    ///     assert_eq!(*mutex.lock().await, 2);
+    /// }));
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`lock`](Self::lock).
+    #[track_caller]
+    pub fn lock_owned(self: &Arc<Self>) -> OwnedMutexLock<T> {
+        Lock::new(Arc::clone(self), Location::caller())
     }
 
     /// As [`lock`](Self::lock), and blocks the thread meanwhile: for code that is not asynchronous.
@@ -129,12 +182,48 @@ impl<T> Mutex<T> {
     /// assert!(mutex.try_lock().is_some());
     /// ```
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.permits.try_take(1).then(|| MutexGuard { mutex: self })
+        self.permits.try_take(1).then(|| Guard::new(self))
+    }
+
+    /// As [`try_lock`](Self::try_lock), with a guard as that of [`lock_owned`](Self::lock_owned).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::sync::Mutex;
+    /// use std::sync::Arc;
+    ///
+    /// let mutex = Arc::new(Mutex::new(1));
+    /// let guard = mutex.try_lock_owned();
+    /// drop(mutex);
+    /// assert_eq!(guard.as_deref(), Some(&1));
+    /// ```
+    pub fn try_lock_owned(self: &Arc<Self>) -> Option<OwnedMutexGuard<T>> {
+        self.permits.try_take(1).then(|| Guard::new(Arc::clone(self)))
     }
 
     /// Whether somebody has locked it, or it is offered to somebody.
     pub fn is_locked(&self) -> bool {
         self.permits.available() == 0
+    }
+
+    /// Figures of the present.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mutex = corymb::sync::Mutex::new(());
+    /// let _guard = mutex.try_lock();
+    /// let statistics = mutex.statistics();
+    /// assert_eq!((statistics.locked, statistics.waiters), (true, 0));
+    /// ```
+    pub fn statistics(&self) -> MutexStatistics {
+        let figures = self.permits.figures();
+        MutexStatistics {
+            locked: figures.available == 0,
+            waiters: figures.waiters,
+            most_waiters: figures.most_waiters,
+        }
     }
 
     /// The value, without a lock: nobody else is there.
@@ -155,64 +244,6 @@ impl<T: Default> Default for Mutex<T> {
     }
 }
 
-/// The future of [`Mutex::lock`].
-#[must_use = "futures do nothing unless polled"]
-#[derive(Debug)]
-#[pin_project]
-pub struct MutexLock<'a, T> {
-    #[pin]
-    waiting: Waiting<&'a Permits<Lock>, Line<Lock>>,
-    mutex: &'a Mutex<T>,
-}
-
-impl<'a, T> Future for MutexLock<'a, T> {
-    type Output = MutexGuard<'a, T>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        if !this.waiting.has_begun() {
-            ready!(poll_budget(cx));
-            if let Some(guard) = this.mutex.try_lock() {
-                spend_budget();
-                return Poll::Ready(guard);
-            }
-        }
-        let taken = this.waiting.poll(cx, |state, turn, _| Permits::poll_take(state, turn, 1));
-        taken.map(|()| MutexGuard { mutex: this.mutex })
-    }
-}
-
-/// A locked [`Mutex`], which is unlocked when this is dropped.
-#[must_use = "dropped at once, it locks nothing"]
-pub struct MutexGuard<'a, T> {
-    mutex: &'a Mutex<T>,
-}
-
-// SAFETY: as a reference to the value.
-unsafe impl<T: Sync> Sync for MutexGuard<'_, T> {}
-
-impl<T> Deref for MutexGuard<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        // SAFETY: the guard has the one permit.
-        self.mutex.value.with(|value| unsafe { &*value })
-    }
-}
-
-impl<T> DerefMut for MutexGuard<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as above.
-        self.mutex.value.with_mut(|value| unsafe { &mut *value })
-    }
-}
-
-impl<T> Drop for MutexGuard<'_, T> {
-    fn drop(&mut self) {
-        self.mutex.permits.put(1);
-    }
-}
-
 impl<T: fmt::Debug> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Mutex");
@@ -224,8 +255,51 @@ impl<T: fmt::Debug> fmt::Debug for Mutex<T> {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
+/// Figures of a [`Mutex`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MutexStatistics {
+    /// Somebody has locked it, or it is offered to somebody.
+    pub locked: bool,
+    /// How many wait for it.
+    pub waiters: usize,
+    /// How many have waited at once so far.
+    pub most_waiters: usize,
+}
+
+/// The future of [`Mutex::lock`].
+pub type MutexLock<'a, T> = Lock<&'a Mutex<T>, T>;
+
+/// The future of [`Mutex::lock_owned`].
+pub type OwnedMutexLock<T> = Lock<Arc<Mutex<T>>, T>;
+
+/// The future of [`Mutex::lock`] and [`Mutex::lock_owned`], which differ in how they point to the
+/// mutex.
+#[must_use = "futures do nothing unless polled"]
+#[derive(Debug)]
+#[pin_project]
+#[expect(private_bounds, reason = "sealed: a reference or an Arc")]
+pub struct Lock<P: Pointer<T>, T> {
+    #[pin]
+    take: Take<P, Exclusive>,
+    mutex: P,
+    _value: std::marker::PhantomData<fn() -> T>,
+}
+
+#[expect(private_bounds, reason = "sealed: a reference or an Arc")]
+impl<P: Pointer<T>, T> Lock<P, T> {
+    pub(crate) fn new(mutex: P, place: &'static Location<'static>) -> Self {
+        let take = Take::new(mutex.clone(), 1, place);
+        Self { take, mutex, _value: std::marker::PhantomData }
+    }
+}
+
+impl<P: Pointer<T>, T> Future for Lock<P, T> {
+    type Output = Guard<P, T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(()) = ready!(this.take.poll(this.mutex.permits.word(), cx));
+        Poll::Ready(Guard::new(this.mutex.clone()))
     }
 }

@@ -14,14 +14,24 @@
 //!
 //! An offer reserves its permits: they are out of the word, and go back if it is declined. So
 //! nobody gets ahead of who waits, and turns are taken in the order of arrival.
+//!
+//! # What comes before the queue
+//!
+//! A [`Kind`] may have something of its own that is served first, and meanwhile shuts the
+//! [`Gate`]: the upgrade of a reader, permits that are to vanish, the news that it was closed.
+//! Whoever makes such a thing known sets `QUEUED`, under the lock.
 
-use std::task::{Poll, Waker};
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
 
 use corymb_core::internal::prim::atomic::{AtomicUsize, Ordering};
+use corymb_core::internal::{poll_budget, spend_budget};
+use pin_project::pin_project;
 
-use crate::monitor::{Monitor, Owner, State};
-use crate::waiters::Turn;
-use crate::waiters::{Queue, WaitList};
+use crate::monitor::{Locked, Monitor, Owner, State};
+use crate::waiters::{Queue, Turn, WaitList};
+use crate::waiting::Waiting;
 
 const QUEUED: usize = 1;
 const ONE: usize = 1 << 1;
@@ -30,61 +40,120 @@ const ONE: usize = 1 << 1;
 pub(crate) const MAX: usize = usize::MAX / ONE;
 
 /// The permits, and the queue for them.
-pub(crate) struct Permits<N: Named>(Monitor<Waiters<N>>);
+pub(crate) struct Permits<K: Kind>(Monitor<Waiters<K>>);
 
 /// What the permits are of.
-pub(crate) trait Named {
+pub(crate) trait Kind: Sized {
     /// For dumps.
     const NAME: &'static str;
+    /// What comes before the queue.
+    type Ahead;
+    /// Why nobody gets permits any more.
+    type Refusal;
+
+    /// Serves what comes before the queue; the waker is of one who was called.
+    fn serve(ahead: &mut Self::Ahead, word: &Word) -> Option<Waker> {
+        let _ = (ahead, word);
+        None
+    }
+
+    /// Whether the queue may be served.
+    fn gate(ahead: &Self::Ahead) -> Gate<Self::Refusal> {
+        let _ = ahead;
+        Gate::Open
+    }
+}
+
+/// What becomes of the queue.
+pub(crate) enum Gate<R> {
+    Open,
+    /// It waits for what comes before it.
+    Shut,
+    /// It is sent away.
+    Refused(R),
 }
 
 /// What the lock guards.
-pub(crate) struct Waiters<N: Named>(WaitList<Line<N>>);
+pub(crate) struct Waiters<K: Kind> {
+    line: WaitList<Line<K>>,
+    pub(crate) ahead: K::Ahead,
+    /// How many have waited at once.
+    most: usize,
+}
 
 /// The one queue.
-pub(crate) struct Line<N>(std::marker::PhantomData<N>);
+pub(crate) struct Line<K>(std::marker::PhantomData<K>);
 
 /// The word.
 pub(crate) struct Word(AtomicUsize);
 
-// SAFETY: it is in the place of `self`.
-unsafe impl<N: Named> Owner for Permits<N> {
-    type State = Waiters<N>;
+/// Figures of a queue.
+pub(crate) struct Figures {
+    pub(crate) available: usize,
+    pub(crate) waiters: usize,
+    pub(crate) most_waiters: usize,
+}
 
-    fn monitor(&self) -> &Monitor<Waiters<N>> {
+// SAFETY: it is in the place of `self`.
+unsafe impl<K: Kind> Owner for Permits<K> {
+    type State = Waiters<K>;
+
+    fn monitor(&self) -> &Monitor<Waiters<K>> {
         &self.0
     }
 }
 
-impl<N: Named> Queue for Line<N> {
-    type State = Waiters<N>;
+impl<K: Kind> Queue for Line<K> {
+    type State = Waiters<K>;
     /// How many it needs.
     type Payload = usize;
 
-    fn waiters(state: &mut Waiters<N>) -> &mut WaitList<Self> {
-        &mut state.0
+    fn waiters(state: &mut Waiters<K>) -> &mut WaitList<Self> {
+        &mut state.line
     }
 
-    fn take_back(_: &mut Waiters<N>, word: &Word, needed: &mut usize) {
+    fn take_back(_: &mut Waiters<K>, word: &Word, needed: &mut usize) {
         word.put(*needed);
     }
 }
 
-impl<N: Named> State for Waiters<N> {
+impl<K: Kind> State for Waiters<K> {
     type Shared = Word;
 
-    const NAME: &'static str = N::NAME;
+    const NAME: &'static str = K::NAME;
 
     fn offer(&mut self, word: &Word) -> Option<Waker> {
-        let Some(&mut needed) = self.0.first() else {
+        self.most = self.most.max(self.line.len());
+        if let Some(waker) = K::serve(&mut self.ahead, word) {
+            return Some(waker);
+        }
+        match K::gate(&self.ahead) {
+            Gate::Open => {}
+            Gate::Shut => return None,
+            Gate::Refused(_) => return self.line.release(|_| ()).map(|(waker, ())| waker),
+        }
+        let Some(&mut needed) = self.line.first() else {
             word.clear_queued();
             return None;
         };
-        if word.take(needed, QUEUED) { self.0.call() } else { None }
+        if word.take_under_lock(needed) { self.line.call() } else { None }
     }
 }
 
 impl Word {
+    /// Takes `needed` permits if there are as many and nobody waits.
+    #[inline]
+    pub(crate) fn try_take(&self, needed: usize) -> bool {
+        self.take(needed, 0)
+    }
+
+    /// Takes `needed` permits if there are as many, whoever waits: for who has the lock, or comes
+    /// before the queue.
+    #[inline]
+    pub(crate) fn take_under_lock(&self, needed: usize) -> bool {
+        self.take(needed, QUEUED)
+    }
+
     /// Takes `needed` permits if there are as many, and no other flags are set than `allowed`.
     #[inline]
     fn take(&self, needed: usize, allowed: usize) -> bool {
@@ -109,14 +178,21 @@ impl Word {
 
     /// Puts permits back; true if somebody may wait for them.
     #[inline]
-    fn put(&self, permits: usize) -> bool {
+    pub(crate) fn put(&self, permits: usize) -> bool {
         // Ordering: Release, as said in `take`.
         let before = self.0.fetch_add(permits * ONE, Ordering::Release);
         debug_assert!(before / ONE + permits <= MAX, "more permits than there can be");
         before & QUEUED != 0
     }
 
-    fn set_queued(&self) {
+    /// The permits that nobody has.
+    pub(crate) fn available(&self) -> usize {
+        // Ordering: Relaxed, a figure for people, or under the lock.
+        self.0.load(Ordering::Relaxed) / ONE
+    }
+
+    /// Under the lock.
+    pub(crate) fn set_queued(&self) {
         // Ordering: Acquire sees what was put back before.
         self.0.fetch_or(QUEUED, Ordering::Acquire);
     }
@@ -130,20 +206,22 @@ impl Word {
     }
 }
 
-impl<N: Named> Permits<N> {
-    pub(crate) fn new(permits: usize) -> Self {
+impl<K: Kind> Permits<K> {
+    pub(crate) fn new(permits: usize, ahead: K::Ahead) -> Self {
         debug_assert!(permits <= MAX);
-        Self(Monitor::new(Waiters(WaitList::new()), Word(AtomicUsize::new(permits * ONE))))
+        let waiters = Waiters { line: WaitList::new(), ahead, most: 0 };
+        Self(Monitor::new(waiters, Word(AtomicUsize::new(permits * ONE))))
     }
 
-    fn word(&self) -> &Word {
+    #[inline]
+    pub(crate) fn word(&self) -> &Word {
         self.0.shared()
     }
 
     /// Takes permits if there are enough and nobody waits.
     #[inline]
     pub(crate) fn try_take(&self, needed: usize) -> bool {
-        self.word().take(needed, 0)
+        self.word().try_take(needed)
     }
 
     /// Puts permits back, or adds new ones.
@@ -155,26 +233,104 @@ impl<N: Named> Permits<N> {
         }
     }
 
-    /// What one who waits in the queue does when it is polled.
-    pub(crate) fn poll_take(
-        state: &crate::monitor::Locked<'_, Waiters<N>>,
-        turn: Turn,
-        needed: usize,
-    ) -> Poll<()> {
-        let word = state.shared();
-        if turn.called {
-            return Poll::Ready(());
-        }
-        word.set_queued();
-        match turn.first && word.take(needed, QUEUED) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
+    /// What comes before the queue, to look at and to change.
+    pub(crate) fn lock(&self) -> Locked<'_, Waiters<K>> {
+        self.0.lock()
     }
 
     /// The permits that nobody has.
     pub(crate) fn available(&self) -> usize {
-        // Ordering: Relaxed, a figure for people.
-        self.word().0.load(Ordering::Relaxed) / ONE
+        self.word().available()
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        let state = self.0.lock();
+        Figures {
+            available: self.available(),
+            waiters: state.line.len() + state.line.called(),
+            most_waiters: state.most,
+        }
+    }
+}
+
+/// One who waits in the queue is polled, with the lock.
+fn poll_take<K: Kind>(
+    state: &Locked<'_, Waiters<K>>,
+    turn: Turn,
+    needed: usize,
+) -> Poll<Result<(), K::Refusal>> {
+    let word = state.shared();
+    let gate = K::gate(&state.ahead);
+    if let Gate::Refused(why) = gate {
+        if turn.called {
+            word.put(needed);
+        }
+        return Poll::Ready(Err(why));
+    }
+    if turn.called {
+        return Poll::Ready(Ok(()));
+    }
+    word.set_queued();
+    match turn.first && matches!(gate, Gate::Open) && word.take_under_lock(needed) {
+        true => Poll::Ready(Ok(())),
+        false => Poll::Pending,
+    }
+}
+
+/// The part of a future that takes permits of what `O` points to.
+#[pin_project]
+pub(crate) struct Take<O, K>
+where
+    O: Owner<State = Waiters<K>>,
+    K: Kind,
+{
+    #[pin]
+    waiting: Waiting<O, Line<K>>,
+    needed: usize,
+}
+
+impl<O, K> Take<O, K>
+where
+    O: Owner<State = Waiters<K>>,
+    K: Kind,
+{
+    pub(crate) fn new(owner: O, needed: usize, place: &'static Location<'static>) -> Self {
+        Self { waiting: Waiting::new(owner, needed, place), needed }
+    }
+
+    pub(crate) fn needed(&self) -> usize {
+        self.needed
+    }
+
+    /// Takes them from `word`, which is the owner's.
+    #[inline]
+    pub(crate) fn poll(
+        self: Pin<&mut Self>,
+        word: &Word,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), K::Refusal>> {
+        let this = self.project();
+        let needed = *this.needed;
+        if !this.waiting.has_begun() {
+            ready!(poll_budget(cx));
+            if word.try_take(needed) {
+                spend_budget();
+                return Poll::Ready(Ok(()));
+            }
+        }
+        this.waiting.poll(cx, |state, turn, _| poll_take(state, turn, needed))
+    }
+}
+
+impl<O, K> std::fmt::Debug for Take<O, K>
+where
+    O: Owner<State = Waiters<K>>,
+    K: Kind,
+{
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Take")
+            .field("needed", &self.needed)
+            .field("waiting", &self.waiting)
+            .finish()
     }
 }

@@ -1,17 +1,27 @@
 //! What the primitives promise, under executors that know nothing of corymb.
 #![cfg(not(loom))]
 
+mod barrier;
+mod bounds;
 mod broadcast;
 mod cancel;
 mod channel;
 mod common;
 mod kinds;
 mod model;
+mod model_locks;
+mod mutex;
+mod notify;
+mod once_cell;
 mod oneshot;
 mod race;
+mod rate_limiter;
 mod reserve;
+mod rwlock;
 mod select;
+mod semaphore;
 mod stalled;
 mod stalled_channels;
+mod stalled_locks;
 mod stress;
 mod watch;

@@ -285,7 +285,8 @@ impl<F: Future> fmt::Debug for Shield<F> {
 ///     std::future::pending().await // no answer comes
 /// }
 ///
-/// let heard = run_blocking(scope(async |s| {
+/// # use corymb::testing::TestRuntime;
+/// let heard = TestRuntime::new().run(scope(async |s| { // in virtual time
 ///     let (begun, has_begun) = oneshot::channel();
 ///     let (said, heard) = oneshot::channel();
 ///     let job = s.launch(shield_for(Duration::from_millis(5), async move {

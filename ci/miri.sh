@@ -24,7 +24,7 @@ rest() {
         kernel --test behaviour -- threads::the_end_of_the_opener
     cargo +nightly miri test -p corymb-sync --lib --test allocations --test behaviour
     # Of the executors one is enough: what they share is not checked again.
-    cargo +nightly miri test -p corymb-sync --test foreign -- threads::
+    cargo +nightly miri test -p corymb-sync --test foreign -- bare_threads::
     cargo +nightly miri test -p corymb-dispatchers --lib --test blocking_scope
     kernel --test behaviour -- "${half[@]}"
 }

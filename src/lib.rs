@@ -52,8 +52,10 @@
 //! | cleanup that suspends | [`finally()`], [`AsyncGuard`] |
 //! | values that what is called, and children, find | [`scoped_value!`] |
 //! | whichever of several futures comes first | [`select!`], [`race`] |
-//! | to pass values | [`sync::channel`], [`sync::oneshot`] |
-//! | one at a time | [`sync::Mutex`] |
+//! | to pass values | [`sync::channel`], [`sync::oneshot`]; to all, [`sync::broadcast`]; the latest, [`sync::watch`] |
+//! | one at a time; readers or one writer; so many at once | [`sync::Mutex`]; [`sync::RwLock`]; [`sync::Semaphore`] |
+//! | so many in a time | [`sync::RateLimiter`] |
+//! | to wait for each other, for a signal, for a value made once | the module [`sync`] |
 //! | to await a callback | [`suspend_cancellable`] |
 //! | TCP | [`net::TcpListener`], [`net::TcpStream`] |
 //! | to test in virtual time | the attribute `test` and the module `testing`: see below |
@@ -68,8 +70,9 @@
 //! # More
 //!
 //! The repository has chapters on scopes (`docs/scopes.md`), dispatchers (`docs/dispatchers.md`),
-//! cancellation and cleanup (`docs/cancellation.md`), `select!` (`docs/select.md`), failures (`docs/failures.md`), and the life of
-//! a job (`docs/job-lifecycle.md`); for who comes from Kotlin (`docs/from-kotlin.md`), from JDK structured
+//! cancellation and cleanup (`docs/cancellation.md`), channels and locks (`docs/sync.md`), `select!`
+//! (`docs/select.md`), failures (`docs/failures.md`), and the life of a job
+//! (`docs/job-lifecycle.md`); for who comes from Kotlin (`docs/from-kotlin.md`), from JDK structured
 //! concurrency (`docs/from-jdk.md`) or from tokio (`docs/from-tokio.md`); what is not there yet
 //! (`docs/limits.md`), measurements (`docs/performance.md`), and a gateway over real sockets
 //! (`examples/gateway`).
@@ -100,6 +103,10 @@ mod failures {}
 #[cfg(doctest)]
 #[doc = include_str!("../docs/select.md")]
 mod select_chapter {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/sync.md")]
+mod sync_chapter {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/cancellation.md")]

@@ -134,7 +134,7 @@ impl Barrier {
     ///
     /// # Panics
     ///
-    /// In a coroutine, but in `blocking(..)`.
+    /// If it has to wait in a coroutine, but in `blocking(..)`.
     #[track_caller]
     pub fn wait_blocking(&self) -> BarrierWaitResult {
         block_on("wait", self.wait())

@@ -21,15 +21,10 @@ impl Wake for Unpark {
 ///
 /// # Panics
 ///
-/// In a coroutine whose thread others wait for.
+/// If it has to wait in a coroutine whose thread others wait for.
 #[track_caller]
 pub(crate) fn block_on<F: Future>(operation: &str, future: F) -> F::Output {
-    assert!(
-        may_block(),
-        "`{operation}_blocking` at {} would block a thread that polls coroutines, and maybe the \
-         one it waits for: await `{operation}` there, or call it in `blocking(..)`",
-        Location::caller(),
-    );
+    let place = Location::caller();
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut cx = Context::from_waker(&waker);
@@ -37,7 +32,13 @@ pub(crate) fn block_on<F: Future>(operation: &str, future: F) -> F::Output {
         match future.as_mut().poll(&mut cx) {
             Poll::Ready(value) => return value,
             // Whoever else unparks this thread has it poll in vain.
-            Poll::Pending => thread::park(),
+            Poll::Pending if may_block() => thread::park(),
+            Poll::Pending => panic!(
+                "`{operation}_blocking` at {place} has to wait, and would block a thread that polls \
+                 coroutines, maybe the one it waits for: await `{operation}` there, or call it in \
+                 `blocking(..)`; a test in virtual time has one thread, so there use \
+                 `#[corymb::test(real)]`"
+            ),
         }
     }
 }

@@ -21,10 +21,13 @@
 //!     let readers = [rx, tx.subscribe()].map(|mut rx| {
 //!         s.spawn(async move {
 //!             let mut sum = 0;
-//!             while let Ok(n) = rx.recv().await {
-//!                 sum += n;
+//!             loop {
+//!                 match rx.recv().await {
+//!                     Ok(n) => sum += n,
+//!                     Err(broadcast::RecvError::Lagged(lost)) => panic!("too slow: {lost}"),
+//!                     Err(_) => break sum, // closed
+//!                 }
 //!             }
-//!             sum
 //!         })
 //!     });
 //!     for n in 1..=3 {

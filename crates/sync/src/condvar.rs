@@ -143,11 +143,11 @@ impl Condvar {
     /// # Examples
     ///
     /// ```
-    /// assert_eq!(corymb::sync::Condvar::new().statistics().waiters, 0);
+    /// assert_eq!(corymb::sync::Condvar::new().statistics().waiting, 0);
     /// ```
     pub fn statistics(&self) -> CondvarStatistics {
         let (_, waiters, most_waiters) = self.signal.figures();
-        CondvarStatistics { waiters, most_waiters }
+        CondvarStatistics { waiting: waiters, max_waiting: most_waiters }
     }
 }
 
@@ -168,9 +168,9 @@ impl fmt::Debug for Condvar {
 #[non_exhaustive]
 pub struct CondvarStatistics {
     /// How many wait for a notification.
-    pub waiters: usize,
+    pub waiting: usize,
     /// How many have waited at once so far.
-    pub most_waiters: usize,
+    pub max_waiting: usize,
 }
 
 /// The future of [`Condvar::wait`].

@@ -170,7 +170,7 @@ impl Latch {
     ///
     /// # Panics
     ///
-    /// In a coroutine, but in `blocking(..)`.
+    /// If it has to wait in a coroutine, but in `blocking(..)`.
     #[track_caller]
     pub fn wait_blocking(&self) {
         block_on("wait", self.wait());
@@ -190,7 +190,7 @@ impl Latch {
     /// ```
     pub fn statistics(&self) -> LatchStatistics {
         let state = self.monitor.lock();
-        LatchStatistics { left: state.left, waiters: state.line.len() }
+        LatchStatistics { left: state.left, waiting: state.line.len() }
     }
 }
 
@@ -208,7 +208,7 @@ pub struct LatchStatistics {
     /// What is left to be counted down.
     pub left: usize,
     /// How many wait.
-    pub waiters: usize,
+    pub waiting: usize,
 }
 
 /// Counts a [`Latch`] down when it is dropped.

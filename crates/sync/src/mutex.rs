@@ -162,7 +162,7 @@ impl<T> Mutex<T> {
     ///
     /// # Panics
     ///
-    /// In a coroutine, but in `blocking(..)`: the thread may be the one that the holder needs.
+    /// If it has to wait in a coroutine, but in `blocking(..)`: the thread may be the one that the holder needs.
     #[track_caller]
     pub fn lock_blocking(&self) -> MutexGuard<'_, T> {
         block_on("lock", self.lock())
@@ -215,14 +215,14 @@ impl<T> Mutex<T> {
     /// let mutex = corymb::sync::Mutex::new(());
     /// let _guard = mutex.try_lock();
     /// let statistics = mutex.statistics();
-    /// assert_eq!((statistics.locked, statistics.waiters), (true, 0));
+    /// assert_eq!((statistics.locked, statistics.waiting), (true, 0));
     /// ```
     pub fn statistics(&self) -> MutexStatistics {
         let figures = self.permits.figures();
         MutexStatistics {
             locked: figures.available == 0,
-            waiters: figures.waiters,
-            most_waiters: figures.most_waiters,
+            waiting: figures.waiters,
+            max_waiting: figures.most_waiters,
         }
     }
 
@@ -262,9 +262,9 @@ pub struct MutexStatistics {
     /// Somebody has locked it, or it is offered to somebody.
     pub locked: bool,
     /// How many wait for it.
-    pub waiters: usize,
+    pub waiting: usize,
     /// How many have waited at once so far.
-    pub most_waiters: usize,
+    pub max_waiting: usize,
 }
 
 /// The future of [`Mutex::lock`].

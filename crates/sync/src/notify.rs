@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 
 use crate::blocking::block_on;
 use crate::signal::{By, Kind, Line, Signal, poll_notified};
@@ -39,6 +39,41 @@ use crate::waiting::Waiting;
 ///         notified.await;
 ///     }
 /// }));
+/// ```
+///
+/// With [`notify_one`](Self::notify_one) it has to be [enabled](Notified::enable) before the look,
+/// or of two notifications only one is kept:
+///
+/// ```
+/// use corymb::sync::Notify;
+/// use std::pin::pin;
+/// use std::sync::Mutex;
+///
+/// struct Queue(Mutex<Vec<u32>>, Notify);
+///
+/// impl Queue {
+///     fn push(&self, value: u32) {
+///         self.0.lock().unwrap().push(value);
+///         self.1.notify_one();
+///     }
+///
+///     async fn pop(&self) -> u32 {
+///         loop {
+///             let mut pushed = pin!(self.1.notified());
+///             pushed.as_mut().enable().await;
+///             if let Some(value) = self.0.lock().unwrap().pop() {
+///                 return value;
+///             }
+///             pushed.await;
+///         }
+///     }
+/// }
+///
+/// # corymb::run_blocking(async {
+/// let queue = Queue(Mutex::default(), Notify::new());
+/// queue.push(7);
+/// assert_eq!(queue.pop().await, 7);
+/// # });
 /// ```
 ///
 /// # Fairness
@@ -88,14 +123,14 @@ impl Notify {
     pub fn notified(&self) -> Notified<'_> {
         let round = self.signal.round();
         let waiting = Waiting::new(&self.signal, round, Location::caller());
-        Notified { waiting, round, enabled: false }
+        Notified { waiting, signal: &self.signal, round, notified: None }
     }
 
     /// As [`notified`](Self::notified), and blocks the thread meanwhile.
     ///
     /// # Panics
     ///
-    /// In a coroutine, but in `blocking(..)`.
+    /// If it has to wait in a coroutine, but in `blocking(..)`.
     #[track_caller]
     pub fn notified_blocking(&self) {
         block_on("notified", self.notified());
@@ -132,7 +167,7 @@ impl Notify {
     /// ```
     pub fn statistics(&self) -> NotifyStatistics {
         let (kept, waiters, most_waiters) = self.signal.figures();
-        NotifyStatistics { is_notified: kept > 0, waiters, most_waiters }
+        NotifyStatistics { is_notified: kept > 0, waiting: waiters, max_waiting: most_waiters }
     }
 }
 
@@ -155,20 +190,30 @@ pub struct NotifyStatistics {
     /// A notification is kept: the next that comes does not wait.
     pub is_notified: bool,
     /// How many wait.
-    pub waiters: usize,
+    pub waiting: usize,
     /// How many have waited at once so far.
-    pub most_waiters: usize,
+    pub max_waiting: usize,
 }
 
 /// The future of [`Notify::notified`].
 #[must_use = "futures do nothing unless polled"]
-#[pin_project]
+#[pin_project(PinnedDrop)]
 pub struct Notified<'a> {
     #[pin]
     waiting: Waiting<&'a Signal<Event>, Line<Event>>,
+    signal: &'a Signal<Event>,
     round: usize,
-    /// It was notified, and not yet polled.
-    enabled: bool,
+    /// It was told so by [`enable`](Self::enable), and has not ended.
+    notified: Option<By>,
+}
+
+#[pinned_drop]
+impl PinnedDrop for Notified<'_> {
+    fn drop(self: Pin<&mut Self>) {
+        if self.notified == Some(By::One) {
+            self.signal.notify_one();
+        }
+    }
 }
 
 impl<'a> Notified<'a> {
@@ -195,15 +240,15 @@ impl<'a> Notified<'a> {
     ///
     /// # Cancel safety
     ///
-    /// It stays queued.
+    /// Dropped before its first poll, it has done nothing; afterwards the [`Notified`] stays queued.
     pub fn enable<'b>(self: Pin<&'b mut Self>) -> NotifiedEnable<'b, 'a> {
         NotifiedEnable { notified: self }
     }
 
     fn poll_by(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<By> {
         let this = self.project();
-        if *this.enabled {
-            return Poll::Ready(By::One);
+        if let Some(by) = *this.notified {
+            return Poll::Ready(by);
         }
         let round = *this.round;
         this.waiting.poll(cx, |state, turn, _| poll_notified(state, turn, round))
@@ -216,7 +261,7 @@ impl Future for Notified<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let polled = self.as_mut().poll_by(cx);
         if polled.is_ready() {
-            *self.project().enabled = false;
+            *self.project().notified = None;
         }
         polled.map(drop)
     }
@@ -234,13 +279,14 @@ impl Future for NotifiedEnable<'_, '_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
         let mut notified = self.notified.as_mut();
-        let is_notified = notified.as_mut().poll_by(cx).is_ready();
-        if !is_notified && !notified.waiting.has_begun() {
+        let by = match notified.as_mut().poll_by(cx) {
+            Poll::Ready(by) => Some(by),
+            Poll::Pending if notified.waiting.has_begun() => None,
             // The budget of the poll is used up.
-            return Poll::Pending;
-        }
-        *notified.project().enabled = is_notified;
-        Poll::Ready(is_notified)
+            Poll::Pending => return Poll::Pending,
+        };
+        *notified.project().notified = by;
+        Poll::Ready(by.is_some())
     }
 }
 

@@ -293,7 +293,7 @@ impl<T> OnceCell<T> {
     ///
     /// ```
     /// let statistics = corymb::sync::OnceCell::from(7).statistics();
-    /// assert_eq!((statistics.is_set, statistics.waiters), (true, 0));
+    /// assert_eq!((statistics.is_set, statistics.waiting), (true, 0));
     /// ```
     pub fn statistics(&self) -> OnceCellStatistics {
         let state = self.monitor.lock();
@@ -303,7 +303,7 @@ impl<T> OnceCell<T> {
         };
         OnceCellStatistics {
             is_set: matches!(state.phase, Phase::Set),
-            waiters: state.line.len() + state.line.called() + driving,
+            waiting: state.line.len() + state.line.called() + driving,
         }
     }
 
@@ -354,7 +354,7 @@ pub struct OnceCellStatistics {
     /// There is a value.
     pub is_set: bool,
     /// How many wait for it.
-    pub waiters: usize,
+    pub waiting: usize,
 }
 
 /// A value that the cell did not take.

@@ -225,7 +225,7 @@ impl<T> Receiver<T> {
     ///
     /// # Panics
     ///
-    /// In a coroutine, but in `blocking(..)`: the thread may be the one that the sender needs.
+    /// If it has to wait in a coroutine, but in `blocking(..)`: the thread may be the one that the sender needs.
     #[track_caller]
     pub fn recv_blocking(self) -> Result<T, RecvError> {
         block_on("recv", self)

@@ -251,7 +251,7 @@ impl RateLimiter {
     /// ```
     /// let limiter = corymb::sync::RateLimiter::new(3, std::time::Duration::from_secs(1));
     /// let statistics = limiter.statistics();
-    /// assert_eq!((statistics.tokens, statistics.burst, statistics.waiters), (3, 3, 0));
+    /// assert_eq!((statistics.tokens, statistics.burst, statistics.waiting), (3, 3, 0));
     /// ```
     pub fn statistics(&self) -> RateLimiterStatistics {
         let now = now();
@@ -259,8 +259,8 @@ impl RateLimiter {
         RateLimiterStatistics {
             tokens: state.bucket.tokens(now),
             burst: state.bucket.burst(),
-            waiters: state.line.len() + state.line.called(),
-            most_waiters: state.most,
+            waiting: state.line.len() + state.line.called(),
+            max_waiting: state.most,
         }
     }
 }
@@ -285,9 +285,9 @@ pub struct RateLimiterStatistics {
     /// How many can be saved up.
     pub burst: u32,
     /// How many wait.
-    pub waiters: usize,
+    pub waiting: usize,
     /// How many have waited at once so far.
-    pub most_waiters: usize,
+    pub max_waiting: usize,
 }
 
 /// The future of [`RateLimiter::acquire`] and [`RateLimiter::acquire_many`].

@@ -227,7 +227,7 @@ impl<T> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// In a coroutine, but in `blocking(..)`: the thread may be the one that the writer needs.
+    /// If it has to wait in a coroutine, but in `blocking(..)`: the thread may be the one that the writer needs.
     #[track_caller]
     pub fn read_blocking(&self) -> RwLockReadGuard<'_, T> {
         block_on("read", self.read())
@@ -246,7 +246,7 @@ impl<T> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// In a coroutine, but in `blocking(..)`.
+    /// If it has to wait in a coroutine, but in `blocking(..)`.
     #[track_caller]
     pub fn write_blocking(&self) -> RwLockWriteGuard<'_, T> {
         block_on("write", self.write())
@@ -256,7 +256,7 @@ impl<T> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// In a coroutine, but in `blocking(..)`.
+    /// If it has to wait in a coroutine, but in `blocking(..)`.
     #[track_caller]
     pub fn upgradable_read_blocking(&self) -> RwLockUpgradableReadGuard<'_, T> {
         block_on("upgradable_read", self.upgradable_read())
@@ -322,8 +322,8 @@ impl<T> RwLock<T> {
         RwLockStatistics {
             readers: if taken == WRITE { 0 } else { readers },
             has_writer: taken == WRITE,
-            waiters: figures.waiters + upgrades,
-            most_waiters: figures.most_waiters,
+            waiting: figures.waiters + upgrades,
+            max_waiting: figures.most_waiters,
         }
     }
 
@@ -365,9 +365,9 @@ pub struct RwLockStatistics {
     /// Somebody writes, or is offered to.
     pub has_writer: bool,
     /// How many wait.
-    pub waiters: usize,
+    pub waiting: usize,
     /// How many have waited at once so far, upgrades not counted.
-    pub most_waiters: usize,
+    pub max_waiting: usize,
 }
 
 /// The future of [`RwLock::read`].

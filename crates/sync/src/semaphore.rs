@@ -293,7 +293,7 @@ impl Semaphore {
     ///
     /// # Panics
     ///
-    /// In a coroutine, but in `blocking(..)`, and as [`acquire`](Self::acquire).
+    /// If it has to wait in a coroutine, but in `blocking(..)`, and as [`acquire`](Self::acquire).
     #[track_caller]
     pub fn acquire_blocking(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
         block_on("acquire", self.acquire())
@@ -307,7 +307,7 @@ impl Semaphore {
     ///
     /// # Panics
     ///
-    /// In a coroutine, but in `blocking(..)`, and as [`acquire_many`](Self::acquire_many).
+    /// If it has to wait in a coroutine, but in `blocking(..)`, and as [`acquire_many`](Self::acquire_many).
     #[track_caller]
     pub fn acquire_many_blocking(
         &self,
@@ -515,8 +515,8 @@ impl Semaphore {
         SemaphoreStatistics {
             permits: self.permits.lock().ahead.total,
             available: figures.available,
-            waiters: figures.waiters,
-            most_waiters: figures.most_waiters,
+            waiting: figures.waiters,
+            max_waiting: figures.most_waiters,
         }
     }
 }
@@ -538,9 +538,9 @@ pub struct SemaphoreStatistics {
     /// How many nobody has.
     pub available: usize,
     /// How many wait.
-    pub waiters: usize,
+    pub waiting: usize,
     /// How many have waited at once so far.
-    pub most_waiters: usize,
+    pub max_waiting: usize,
 }
 
 /// The semaphore is closed.

@@ -110,7 +110,7 @@ impl<T> Sender<T> {
     ///
     /// # Panics
     ///
-    /// In a coroutine, but in `blocking(..)`: the thread may be the one that the receiver needs.
+    /// If it has to wait in a coroutine, but in `blocking(..)`: the thread may be the one that the receiver needs.
     #[track_caller]
     pub fn send_blocking(&self, value: T) -> Result<(), SendError<T>> {
         block_on("send", self.send(value))

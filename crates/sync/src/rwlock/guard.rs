@@ -123,7 +123,7 @@ impl<P: Pointer<T>, T> Guard<P, T, UPGRADABLE> {
     ///
     /// # Panics
     ///
-    /// In a coroutine, but in `blocking(..)`.
+    /// If it has to wait in a coroutine, but in `blocking(..)`.
     #[track_caller]
     pub fn upgrade_blocking(self) -> Guard<P, T, WRITE> {
         block_on("upgrade", self.upgrade())

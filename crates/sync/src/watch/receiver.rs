@@ -140,7 +140,7 @@ impl<T> Receiver<T> {
     ///
     /// # Panics
     ///
-    /// In a coroutine, but in `blocking(..)`: the thread may be the one that the sender needs.
+    /// If it has to wait in a coroutine, but in `blocking(..)`: the thread may be the one that the sender needs.
     #[track_caller]
     pub fn changed_blocking(&mut self) -> Result<(), RecvError> {
         block_on("changed", self.changed())

@@ -71,7 +71,7 @@ fn a_latch_opens_once() {
     let mut tasks: Vec<_> = (0..9).map(|_| Task::waiting(latch.wait())).collect();
     latch.count_down();
     assert!(!tasks.iter().any(Task::woken));
-    assert_eq!((latch.statistics().left, latch.statistics().waiters), (1, 9));
+    assert_eq!((latch.statistics().left, latch.statistics().waiting), (1, 9));
     latch.count_down();
     assert!(tasks.iter_mut().all(|task| task.woken() && task.poll().is_ready()));
     latch.count_down();

@@ -315,7 +315,12 @@ fn a_send_that_blocks_in_a_coroutine_is_refused() {
     use corymb::testing::TestRuntime;
 
     let (tx, _rx) = bounded(1);
-    let run = || TestRuntime::new().run(async move { tx.send_blocking(1) });
+    let run = || {
+        TestRuntime::new().run(async move {
+            assert_eq!(tx.send_blocking(1), Ok(())); // it need not wait
+            tx.send_blocking(2)
+        })
+    };
     let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_err();
     let message = payload.downcast::<String>().unwrap();
     assert!(

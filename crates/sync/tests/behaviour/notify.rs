@@ -162,3 +162,14 @@ fn a_wait_with_an_owned_guard_that_is_dropped_at_any_poll_unlocks() {
         |_| assert!(!shared.0.is_locked()),
     );
 }
+
+#[test]
+fn a_notification_that_enable_has_told_of_is_passed_on_by_the_drop() {
+    let notify = Notify::new();
+    notify.notify_one();
+    let mut first = Box::pin(notify.notified());
+    assert_eq!(Task::new(first.as_mut().enable()).poll(), Poll::Ready(true));
+    let mut second = Task::waiting(notify.notified());
+    drop(first);
+    assert_eq!(second.poll(), Poll::Ready(()));
+}

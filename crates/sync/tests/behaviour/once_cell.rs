@@ -20,7 +20,7 @@ fn one_initialiser_runs_and_all_get_its_value() {
     let mut others: Vec<_> =
         (0..9).map(|_| Task::waiting(cell.get_or_init(async { unreachable!() }))).collect();
     assert_eq!(cell.set(8), Err(SetError::Initialising(8)));
-    assert_eq!(cell.statistics().waiters, 9);
+    assert_eq!(cell.statistics().waiting, 9);
     tx.send(7).unwrap();
     assert_eq!(first.poll(), Poll::Ready(&7));
     assert!(others.iter_mut().all(|task| task.woken() && task.poll() == Poll::Ready(&7)));
@@ -171,7 +171,7 @@ fn a_get_or_init_that_is_dropped_at_any_poll_leaves_it_to_the_next() {
         },
         |polls| match polls {
             2 => assert_eq!(cell.get(), Some(&7)),
-            _ => assert_eq!((cell.get(), cell.statistics().waiters), (None, 0)),
+            _ => assert_eq!((cell.get(), cell.statistics().waiting), (None, 0)),
         },
     );
     assert_eq!(polls, 2);

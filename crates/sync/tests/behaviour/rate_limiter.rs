@@ -87,7 +87,7 @@ fn whoever_tries_does_not_get_ahead() {
         assert!(limiter.try_acquire_many(1));
         s.launch(acquire(Arc::clone(&limiter), 2, 0, Log::default()));
         yield_now().await;
-        assert_eq!((limiter.statistics().tokens, limiter.statistics().waiters), (1, 1));
+        assert_eq!((limiter.statistics().tokens, limiter.statistics().waiting), (1, 1));
         assert!(!limiter.try_acquire());
     }));
 }
@@ -104,7 +104,7 @@ fn an_acquire_that_is_dropped_at_any_poll_waits_no_longer() {
                 fresh.acquire_many(2).await;
             }
         },
-        |_| assert_eq!(limiter.lock().unwrap().statistics().waiters, 0),
+        |_| assert_eq!(limiter.lock().unwrap().statistics().waiting, 0),
     );
     assert_eq!(polls, 2);
 }

@@ -52,7 +52,7 @@ fn an_upgrade_comes_before_writers_that_wait() {
     let mut writer = Task::waiting(lock.write());
     let mut upgrade = Task::waiting(seen.upgrade());
     let late = Task::waiting(lock.read());
-    assert_eq!(lock.statistics().waiters, 3);
+    assert_eq!(lock.statistics().waiting, 3);
     drop(reader);
     assert!(upgrade.woken() && !writer.woken());
     let Poll::Ready(mut guard) = upgrade.poll() else { panic!("it was woken") };

@@ -9,6 +9,7 @@
 //! as are values.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::task::Waker;
@@ -45,13 +46,13 @@ impl<S: State> Monitor<S> {
 
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_, S> {
-        Locked { monitor: self, state: Some(self.state.lock()), old: None }
+        Locked { monitor: self, state: ManuallyDrop::new(self.state.lock()), old: None }
     }
 
     /// Locks if that needs no waiting.
     pub(crate) fn try_lock(&self) -> Option<Locked<'_, S>> {
         let state = self.state.try_lock()?;
-        Some(Locked { monitor: self, state: Some(state), old: None })
+        Some(Locked { monitor: self, state: ManuallyDrop::new(state), old: None })
     }
 
     /// Calls `f` with the state if nobody has it locked: for `Debug`, which never waits.
@@ -66,13 +67,18 @@ const BATCH: usize = 4;
 /// A state that is locked. Dropped, it makes the offers that are due.
 pub(crate) struct Locked<'a, S: State> {
     monitor: &'a Monitor<S>,
-    /// `Some` until the drop.
-    state: Option<TryMutexGuard<'a, S>>,
+    /// There until the drop.
+    state: ManuallyDrop<TryMutexGuard<'a, S>>,
     /// A waker of no use any more, which is dropped after the lock.
     old: Option<Waker>,
 }
 
 impl<'a, S: State> Locked<'a, S> {
+    #[inline]
+    pub(crate) fn monitor(&self) -> &'a Monitor<S> {
+        self.monitor
+    }
+
     #[inline]
     pub(crate) fn shared(&self) -> &'a S::Shared {
         &self.monitor.shared
@@ -93,52 +99,61 @@ impl<S: State> Deref for Locked<'_, S> {
 
     #[inline]
     fn deref(&self) -> &S {
-        self.state.as_ref().expect("it is there until the drop")
+        &self.state
     }
 }
 
 impl<S: State> DerefMut for Locked<'_, S> {
     #[inline]
     fn deref_mut(&mut self) -> &mut S {
-        self.state.as_mut().expect("it is there until the drop")
+        &mut self.state
     }
 }
 
 impl<S: State> Drop for Locked<'_, S> {
     #[inline]
     fn drop(&mut self) {
-        let Some(mut state) = self.state.take() else { return };
-        let Some(first) = state.offer(&self.monitor.shared) else { return };
-        self.offer_on(state, first);
+        match self.state.offer(&self.monitor.shared) {
+            // SAFETY: dropped here, and nothing uses it afterwards.
+            None => unsafe { ManuallyDrop::drop(&mut self.state) },
+            Some(first) => {
+                // SAFETY: as above.
+                let state = unsafe { ManuallyDrop::take(&mut self.state) };
+                self.monitor.wake(state, first);
+            }
+        }
     }
 }
 
-impl<'a, S: State> Locked<'a, S> {
-    #[inline]
-    fn offer_on(&self, mut state: TryMutexGuard<'a, S>, first: Waker) {
-        let Some(second) = state.offer(&self.monitor.shared) else {
-            drop(state);
-            return wake_all([first]);
-        };
-        self.offer_to_many(state, first, second);
+impl<S: State> Monitor<S> {
+    /// Makes the offers that are due after one to `first`, and wakes all.
+    #[inline(never)]
+    fn wake<'a>(&'a self, mut state: TryMutexGuard<'a, S>, first: Waker) {
+        match state.offer(&self.shared) {
+            None => {
+                drop(state);
+                wake_all([first]);
+            }
+            Some(second) => self.wake_many(state, first, second),
+        }
     }
 
     #[cold]
-    fn offer_to_many(&self, mut state: TryMutexGuard<'a, S>, first: Waker, second: Waker) {
+    fn wake_many<'a>(&'a self, mut state: TryMutexGuard<'a, S>, first: Waker, second: Waker) {
         let mut called = Some(second);
         let mut first = Some(first);
         while called.is_some() {
             let mut wakers = [const { None::<Waker> }; BATCH];
             for slot in &mut wakers {
                 *slot = called;
-                called = slot.as_ref().and_then(|_| state.offer(&self.monitor.shared));
+                called = slot.as_ref().and_then(|_| state.offer(&self.shared));
             }
             drop(state);
             wake_all(first.take().into_iter().chain(wakers.into_iter().flatten()));
             if called.is_none() {
                 return;
             }
-            state = self.monitor.state.lock();
+            state = self.state.lock();
         }
     }
 }

@@ -163,9 +163,13 @@ unsafe impl<Q: Queue<Payload: Send>> Sync for Waiter<Q> {}
 impl<Q: Queue> Waiter<Q> {
     const KIND: KindOfWait = KindOfWait { name: Q::State::NAME, let_go: let_go::<Q> };
 
+    #[inline]
     pub(crate) fn new(payload: Q::Payload) -> Self {
         Self {
-            entry: MaybeUninit::uninit(),
+            // Such, and not `MaybeUninit::uninit()` as it is: of that the compiler makes a constant
+            // of zeros, and copies it.
+            // SAFETY: whatever is there is a `MaybeUninit`.
+            entry: unsafe { MaybeUninit::<MaybeUninit<Entry<Q>>>::uninit().assume_init() },
             payload: UnsafeCell::new(payload),
             _pinned: PhantomPinned,
         }

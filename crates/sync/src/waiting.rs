@@ -3,12 +3,12 @@
 use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use corymb_core::internal::{What, is_own_waker, poll_budget, spend_budget};
 use pin_project::{pin_project, pinned_drop};
 
-use crate::monitor::{Locked, Owner};
+use crate::monitor::{Locked, Monitor, Owner};
 use crate::waiters::{Place, Queue, Turn, WaitList, Waiter};
 
 /// A waiter, its place in a queue of the monitor of `M`, and where in the program that is.
@@ -19,6 +19,13 @@ where
     Q: Queue,
 {
     owner: M,
+    #[pin]
+    seat: Seat<Q>,
+}
+
+/// What it is but for the owner.
+#[pin_project]
+struct Seat<Q: Queue> {
     place: &'static Location<'static>,
     /// The waiter is known to the list.
     begun: bool,
@@ -31,17 +38,19 @@ where
     M: Owner<State = Q::State>,
     Q: Queue,
 {
+    #[inline]
     pub(crate) fn new(owner: M, payload: Q::Payload, place: &'static Location<'static>) -> Self {
-        Self { owner, place, begun: false, waiter: Waiter::new(payload) }
+        Self { owner, seat: Seat { place, begun: false, waiter: Waiter::new(payload) } }
     }
 
     pub(crate) fn place(&self) -> &'static Location<'static> {
-        self.place
+        self.seat.place
     }
 
     /// Whether it is in the queue, or was called out of it.
+    #[inline]
     pub(crate) fn has_begun(&self) -> bool {
-        self.begun
+        self.seat.begun
     }
 
     /// Calls `attempt` with the state; unless that is ready, waits for a call.
@@ -58,80 +67,116 @@ where
         let mut this = self.project();
         let monitor = this.owner.monitor();
         let mut waker = None;
-        loop {
+        let attempted = loop {
+            // Not moved in order to drop it: a copy of what was just written in parts is slow.
             let mut locked = monitor.lock();
-            let turn = match *this.begun {
+            let turn = match this.seat.begun {
                 // SAFETY: the waiter was made for this monitor alone, and leaves when it is dropped.
-                true => unsafe { Q::waiters(&mut locked).turn(this.waiter.as_ref()) },
+                true => unsafe { Q::waiters(&mut locked).turn(this.seat.as_ref().waiter()) },
                 false => Turn { called: false, first: Q::waiters(&mut locked).is_empty() },
             };
             // SAFETY: as above.
             let attempted = unsafe {
-                WaitList::<Q>::with_payload(this.waiter.as_ref(), |payload| {
+                WaitList::<Q>::with_payload(this.seat.as_ref().waiter(), |payload| {
                     attempt(&mut locked, turn, payload)
                 })
             };
             if attempted.is_ready() {
-                if std::mem::take(this.begun) {
-                    // SAFETY: as above.
-                    let (_, old) = unsafe { Q::waiters(&mut locked).leave(this.waiter.as_ref()) };
-                    locked.drop_later(old);
+                if this.seat.begun {
+                    this.seat.as_mut().end(&mut locked);
                 }
-                drop(locked);
-                spend_budget();
-                return attempted;
+                break attempted;
             }
-            let object = std::ptr::from_ref(monitor).addr();
-            let what = What { object, place: this.place };
-            let is_queued = *this.begun && {
-                let waiter = this.waiter.as_ref();
-                // SAFETY: as above.
-                unsafe { Q::waiters(&mut locked).would_wake(waiter, cx.waker()) }
-            };
-            // A clone of a foreign waker runs foreign code.
-            if !is_queued && waker.is_none() && !is_own_waker(cx.waker()) {
-                drop(locked);
-                waker = Some(cx.waker().clone());
-                continue;
+            if this.seat.as_mut().wait(cx, locked, &mut waker) {
+                return Poll::Pending;
             }
-            if !std::mem::replace(this.begun, true) {
-                // SAFETY: it is `Out`, and dropped before the owner of the monitor.
-                unsafe { this.waiter.as_mut().make(monitor) };
-            }
-            let waiter = this.waiter.as_ref();
-            // Also if it is queued: it may be another coroutine that polls it now.
-            // SAFETY: as above.
-            let is_known = unsafe { WaitList::<Q>::begin(waiter, cx.waker(), what) };
-            if !is_queued {
-                let waker = waker.take().unwrap_or_else(|| cx.waker().clone());
-                // SAFETY: as above.
-                let old = unsafe { Q::waiters(&mut locked).enqueue(waiter, waker) };
-                locked.drop_later(old);
-            }
-            if !is_known {
-                let shared = locked.shared();
-                WaitList::<Q>::decline_strays(&mut *locked, shared, cx.waker());
-            }
-            return Poll::Pending;
-        }
+        };
+        spend_budget();
+        attempted
     }
 
     /// Ends the wait, unless it is over, and gives back what was reserved for it.
+    #[inline]
     pub(crate) fn leave(self: Pin<&mut Self>) {
         let this = self.project();
-        if !std::mem::take(this.begun) {
-            return;
+        if this.seat.begun {
+            this.seat.leave(this.owner.monitor());
         }
+    }
+}
+
+// What only those come to who have to wait is out of line.
+//
+// The safety comments here are of a waiter that was made for one monitor alone, and leaves when it
+// is dropped.
+impl<Q: Queue> Seat<Q> {
+    #[inline]
+    fn waiter(self: Pin<&Self>) -> Pin<&Waiter<Q>> {
+        self.project_ref().waiter
+    }
+
+    /// Waits for a call; false if it has to try again first.
+    #[inline(never)]
+    fn wait(
+        self: Pin<&mut Self>,
+        cx: &Context<'_>,
+        mut locked: Locked<'_, Q::State>,
+        waker: &mut Option<Waker>,
+    ) -> bool {
+        let mut this = self.project();
+        let is_queued = *this.begun && {
+            let waiter = this.waiter.as_ref();
+            // SAFETY: as said.
+            unsafe { Q::waiters(&mut locked).would_wake(waiter, cx.waker()) }
+        };
+        // A clone of a foreign waker runs foreign code.
+        if !is_queued && waker.is_none() && !is_own_waker(cx.waker()) {
+            drop(locked);
+            *waker = Some(cx.waker().clone());
+            return false;
+        }
+        let monitor = locked.monitor();
+        if !std::mem::replace(this.begun, true) {
+            // SAFETY: it is `Out`, and dropped before the owner of the monitor.
+            unsafe { this.waiter.as_mut().make(monitor) };
+        }
+        let what = What { object: std::ptr::from_ref(monitor).addr(), place: this.place };
         let waiter = this.waiter.as_ref();
-        let mut locked = this.owner.monitor().lock();
-        // SAFETY: as in `poll`.
-        let (place, old) = unsafe { Q::waiters(&mut locked).leave(waiter) };
-        locked.drop_later(old);
-        if place == Place::Called {
+        // Also if it is queued: it may be another coroutine that polls it now.
+        // SAFETY: as said.
+        let is_known = unsafe { WaitList::<Q>::begin(waiter, cx.waker(), what) };
+        if !is_queued {
+            let waker = waker.take().unwrap_or_else(|| cx.waker().clone());
+            // SAFETY: as said.
+            let old = unsafe { Q::waiters(&mut locked).enqueue(waiter, waker) };
+            locked.drop_later(old);
+        }
+        if !is_known {
             let shared = locked.shared();
-            // SAFETY: as in `poll`.
+            WaitList::<Q>::decline_strays(&mut *locked, shared, cx.waker());
+        }
+        true
+    }
+
+    /// Leaves the queue, and answers from where.
+    fn end(self: Pin<&mut Self>, locked: &mut Locked<'_, Q::State>) -> Place {
+        let this = self.project();
+        *this.begun = false;
+        // SAFETY: as said.
+        let (place, old) = unsafe { Q::waiters(locked).leave(this.waiter.as_ref()) };
+        locked.drop_later(old);
+        place
+    }
+
+    /// Leaves the queue, and gives back what was reserved.
+    #[inline(never)]
+    fn leave(mut self: Pin<&mut Self>, monitor: &Monitor<Q::State>) {
+        let mut locked = monitor.lock();
+        if self.as_mut().end(&mut locked) == Place::Called {
+            let shared = locked.shared();
+            // SAFETY: as said.
             unsafe {
-                WaitList::<Q>::with_payload(waiter, |payload| {
+                WaitList::<Q>::with_payload(self.as_ref().waiter(), |payload| {
                     Q::take_back(&mut locked, shared, payload);
                 });
             }
@@ -145,6 +190,7 @@ where
     M: Owner<State = Q::State>,
     Q: Queue,
 {
+    #[inline]
     fn drop(self: Pin<&mut Self>) {
         self.leave();
     }
@@ -157,8 +203,8 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Waiting")
-            .field("place", &self.place)
-            .field("begun", &self.begun)
+            .field("place", &self.seat.place)
+            .field("begun", &self.seat.begun)
             .finish_non_exhaustive()
     }
 }

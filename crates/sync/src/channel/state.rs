@@ -127,6 +127,16 @@ impl<T> State for Core<T> {
 
     #[inline]
     fn offer(&mut self, (): &()) -> Option<Waker> {
+        let is_quiet = self.sending.is_empty() && self.receiving.is_empty() && self.sent.is_none();
+        if is_quiet { None } else { self.offer_to_waiters() }
+    }
+}
+
+impl<T> Core<T> {
+    /// As [`offer`](State::offer), if anybody waits.
+    // Out of line, so that a lock is released in line.
+    #[inline(never)]
+    fn offer_to_waiters(&mut self) -> Option<Waker> {
         if self.sent.is_some() {
             return self.sent.take();
         }
@@ -146,9 +156,7 @@ impl<T> State for Core<T> {
         }
         None
     }
-}
 
-impl<T> Core<T> {
     pub(super) fn new(capacity: usize, overflow: Overflow) -> Self {
         let ring = match capacity {
             usize::MAX => VecDeque::new(),

@@ -43,7 +43,7 @@ use crate::waiting::Waiting;
 ///
 /// What each has done before it arrived is visible to all of its round.
 pub struct Barrier {
-    monitor: Monitor<Arrivals>,
+    monitor: Box<Monitor<Arrivals>>,
     parties: usize,
 }
 
@@ -95,7 +95,7 @@ impl Barrier {
     /// One for so many; one for none lets each on at once, as that for one.
     pub fn new(parties: usize) -> Self {
         let arrivals = Arrivals { line: WaitList::new(), arrived: 0, round: 0 };
-        Self { monitor: Monitor::new(arrivals, ()), parties }
+        Self { monitor: Box::new(Monitor::new(arrivals, ())), parties }
     }
 
     /// Arrives, and waits for the others of this round. The one that arrives last is told that it

@@ -42,7 +42,7 @@ use crate::waiting::Waiting;
 ///
 /// What was done before each count is visible to whoever has waited.
 pub struct Latch {
-    monitor: Monitor<Count>,
+    monitor: Box<Monitor<Count>>,
 }
 
 /// What the lock guards.
@@ -88,7 +88,8 @@ unsafe impl Owner for Latch {
 impl Latch {
     /// One that opens after `count`; at once if that is 0.
     pub fn new(count: usize) -> Self {
-        Self { monitor: Monitor::new(Count { line: WaitList::new(), left: count }, ()) }
+        let count = Count { line: WaitList::new(), left: count };
+        Self { monitor: Box::new(Monitor::new(count, ())) }
     }
 
     /// Counts down by one, and opens it at zero. An open one stays as it is.

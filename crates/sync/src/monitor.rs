@@ -29,6 +29,9 @@ pub(crate) trait State: Sized {
 }
 
 /// A state, its lock, and what is beside it.
+///
+/// Futures that wait lead here, also such as were forgotten, with the borrow that they had. So it is
+/// behind a pointer wherever it is a part of what its user can move.
 pub(crate) struct Monitor<S: State> {
     state: TryMutex<S>,
     shared: S::Shared,
@@ -61,6 +64,14 @@ impl<S: State> Monitor<S> {
     }
 }
 
+impl<S: State> Drop for Monitor<S> {
+    /// Locks for good: a coroutine may be about to let go of the offer of a future that was
+    /// forgotten. Then the [lists](crate::waiters) in the state end such waits.
+    fn drop(&mut self) {
+        std::mem::forget(self.state.lock());
+    }
+}
+
 /// How many are woken in one go.
 const BATCH: usize = 4;
 
@@ -82,6 +93,14 @@ impl<'a, S: State> Locked<'a, S> {
     #[inline]
     pub(crate) fn shared(&self) -> &'a S::Shared {
         &self.monitor.shared
+    }
+
+    /// Makes the offers that are due, unlocks, and leaves it to the caller to wake: for one who
+    /// does not keep the monitor.
+    pub(crate) fn unlock_into(mut self, wakers: &mut Vec<Waker>) {
+        while let Some(waker) = self.state.offer(&self.monitor.shared) {
+            wakers.push(waker);
+        }
     }
 
     /// Drops `waker` when the lock is released.

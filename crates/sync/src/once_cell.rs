@@ -52,7 +52,7 @@ use crate::waiters::{Queue, WaitList};
 ///
 /// What the initialiser did is visible to whoever gets the value.
 pub struct OnceCell<T> {
-    monitor: Monitor<Once<T>>,
+    monitor: Box<Monitor<Once<T>>>,
     /// Written once, by who has the right to.
     value: UnsafeCell<Option<T>>,
     /// The initialiser of all who wait; reached by who has the right to poll it.
@@ -123,7 +123,7 @@ impl<T> OnceCell<T> {
     pub fn new() -> Self {
         let once = Once { line: WaitList::new(), phase: Phase::Empty };
         Self {
-            monitor: Monitor::new(once, AtomicBool::new(false)),
+            monitor: Box::new(Monitor::new(once, AtomicBool::new(false))),
             value: UnsafeCell::new(None),
             shared: UnsafeCell::new(None),
         }

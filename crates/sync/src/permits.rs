@@ -40,7 +40,7 @@ const ONE: usize = 1 << 1;
 pub(crate) const MAX: usize = usize::MAX / ONE;
 
 /// The permits, and the queue for them.
-pub(crate) struct Permits<K: Kind>(Monitor<Waiters<K>>);
+pub(crate) struct Permits<K: Kind>(Box<Monitor<Waiters<K>>>);
 
 /// What the permits are of.
 pub(crate) trait Kind: Sized {
@@ -210,7 +210,7 @@ impl<K: Kind> Permits<K> {
     pub(crate) fn new(permits: usize, ahead: K::Ahead) -> Self {
         debug_assert!(permits <= MAX);
         let waiters = Waiters { line: WaitList::new(), ahead, most: 0 };
-        Self(Monitor::new(waiters, Word(AtomicUsize::new(permits * ONE))))
+        Self(Box::new(Monitor::new(waiters, Word(AtomicUsize::new(permits * ONE)))))
     }
 
     #[inline]

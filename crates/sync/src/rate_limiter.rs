@@ -57,7 +57,7 @@ use crate::waiting::Waiting;
 ///
 /// None: what the others did is not seen by it.
 pub struct RateLimiter {
-    monitor: Monitor<Tokens>,
+    monitor: Box<Monitor<Tokens>>,
 }
 
 /// What the lock guards.
@@ -134,7 +134,7 @@ impl RateLimiter {
         let bucket = Bucket::new(tokens, per);
         let line = WaitList::new();
         let tokens = Tokens { line, bucket, wanted: 0, first_is_late: false, most: 0 };
-        Self { monitor: Monitor::new(tokens, ()) }
+        Self { monitor: Box::new(Monitor::new(tokens, ())) }
     }
 
     /// As it is, with so many tokens that can be saved up.

@@ -20,7 +20,7 @@ pub(crate) trait Kind: Sized {
     const KEPT: usize;
 }
 
-pub(crate) struct Signal<K: Kind>(Monitor<Signals<K>>);
+pub(crate) struct Signal<K: Kind>(Box<Monitor<Signals<K>>>);
 
 /// What the lock guards.
 pub(crate) struct Signals<K: Kind> {
@@ -96,7 +96,7 @@ unsafe impl<K: Kind> Owner for Signal<K> {
 impl<K: Kind> Signal<K> {
     pub(crate) fn new() -> Self {
         let signals = Signals { line: WaitList::new(), given: 0, most: 0 };
-        Self(Monitor::new(signals, Round(AtomicUsize::new(0))))
+        Self(Box::new(Monitor::new(signals, Round(AtomicUsize::new(0)))))
     }
 
     /// The present round.

@@ -10,9 +10,9 @@
 //! | --- | --- | --- | --- |
 //! | `Out` | nothing | none | (1) [`enqueue`](WaitList::enqueue): to the end of the list |
 //! | `Queued` | the list | in the node | (2) [`call`](WaitList::call); (3) [`release`](WaitList::release); (5) |
-//! | `Called` | `strays`, if no coroutine would make it let go | with the caller, who wakes it | (1), back to where it was; (4) [`decline`](WaitList::decline); (5) |
-//! | `Declined` | nothing | none | (1), back to where it was; (5) |
-//! | `Done` | nothing | none | (5) |
+//! | `Called` | `aside` | with the caller, who wakes it | (1), back to where it was; (4) [`decline`](WaitList::decline); (5) |
+//! | `Declined` | `aside` | none | (1), back to where it was; (5) |
+//! | `Done` | `aside` | none | (5) |
 //!
 //! Any place is left for `Out` by (5) [`leave`](WaitList::leave).
 //!
@@ -28,7 +28,7 @@
 //! A call is an offer and not a grant. One who finds nothing when it comes queues again, ahead of
 //! all that came after it. One whose coroutine is polled, but not itself, declines
 //! ([`Wait`]): the offer goes to the next, and it queues again when it is polled.
-//! Who is polled by another executor is not known to decline; but its offer goes to another waiter
+//! Who is polled by another executor, a *stray*, is not known to decline; but its offer goes to another waiter
 //! of the same task that is polled before it.
 //!
 //! # The contract of a waiter
@@ -44,7 +44,7 @@ use std::ptr::NonNull;
 use std::task::Waker;
 
 use corymb_core::internal::prim::UnsafeCell;
-use corymb_core::internal::{Held, KindOfWait, Wait, What};
+use corymb_core::internal::{Held, KindOfWait, Wait, What, wake_all};
 
 use crate::monitor::{Monitor, State};
 
@@ -227,7 +227,11 @@ unsafe fn let_go<Q: Queue>(wait: NonNull<Wait>, held: Held<'_>) -> bool {
     let is_over = unsafe { held.retract(wait) };
     let shared = locked.shared();
     let old = WaitList::decline(&mut *locked, shared, waiter, is_over);
-    locked.drop_later(old);
+    // Nobody keeps the monitor for this call: once it is unlocked, it may be gone. And who waited
+    // in a coroutine that is over may be in a set that lives on, and polls only what was woken.
+    let mut wakers = Vec::from_iter(old);
+    locked.unlock_into(&mut wakers);
+    wake_all(wakers);
     true
 }
 
@@ -240,7 +244,8 @@ struct Chain<Q: Queue> {
 /// The list.
 pub(crate) struct WaitList<Q: Queue> {
     queued: Chain<Q>,
-    strays: Chain<Q>,
+    /// Those that are neither `Queued` nor `Out`.
+    aside: Chain<Q>,
     /// How many came.
     tickets: u64,
     /// How many are `Called`.
@@ -255,7 +260,7 @@ impl<Q: Queue> WaitList<Q> {
     pub(crate) const fn new() -> Self {
         Self {
             queued: Chain::EMPTY,
-            strays: Chain::EMPTY,
+            aside: Chain::EMPTY,
             tickets: 0,
             called: 0,
             len: 0,
@@ -356,6 +361,9 @@ impl<Q: Queue> WaitList<Q> {
         let (place, old) = self.with(this, |node| {
             (std::mem::replace(&mut node.place, Place::Queued), node.waker.replace(waker))
         });
+        if !matches!(place, Place::Out | Place::Queued) {
+            self.aside.unlink(this);
+        }
         match place {
             Place::Queued => return old,
             Place::Out | Place::Done => {
@@ -406,7 +414,6 @@ impl<Q: Queue> WaitList<Q> {
         if !unsafe { Wait::offer(first.wait()) } {
             let task = waker.as_ref().map_or(Task::NONE, Task::of);
             self.with(first, |node| node.task = task);
-            self.strays.link_before(None, first);
         }
         waker
     }
@@ -442,6 +449,7 @@ impl<Q: Queue> WaitList<Q> {
 
     fn pop(&mut self, first: Handle<Q>, to: Place) -> Option<Waker> {
         self.unlink(first);
+        self.aside.link_before(None, first);
         self.with(first, |node| {
             node.place = to;
             node.waker.take()
@@ -480,7 +488,7 @@ impl<Q: Queue> WaitList<Q> {
     ) -> bool {
         let task = Task::of(waker);
         let mut found = false;
-        let mut next = Q::waiters(state).strays.head;
+        let mut next = Q::waiters(state).aside.head;
         while let Some(stray) = next {
             let list = Q::waiters(state);
             let (of, further) = list.with(stray, |node| (node.task, node.next));
@@ -507,9 +515,12 @@ impl<Q: Queue> WaitList<Q> {
         unsafe { Wait::end(this.wait()) };
         let place = self.with(this, |node| node.place);
         match place {
+            Place::Out => {}
             Place::Queued => self.unlink(this),
-            Place::Called => self.uncall(this),
-            Place::Out | Place::Declined | Place::Done => {}
+            Place::Called | Place::Declined | Place::Done => self.aside.unlink(this),
+        }
+        if place == Place::Called {
+            self.uncall(this);
         }
         let waker = self.with(this, |node| {
             node.place = Place::Out;
@@ -521,9 +532,7 @@ impl<Q: Queue> WaitList<Q> {
     /// Counts a `Called` one out.
     fn uncall(&mut self, this: Handle<Q>) {
         self.called -= 1;
-        if self.with(this, |node| std::mem::replace(&mut node.task, Task::NONE)) != Task::NONE {
-            self.strays.unlink(this);
-        }
+        self.with(this, |node| node.task = Task::NONE);
     }
 
     fn link_before(&mut self, next: Link<Q>, this: Handle<Q>) {
@@ -539,6 +548,22 @@ impl<Q: Queue> WaitList<Q> {
 
     fn with<R>(&mut self, waiter: Handle<Q>, f: impl FnOnce(&mut Node<Q>) -> R) -> R {
         self.queued.with(waiter, f)
+    }
+}
+
+/// The waits of futures that were forgotten: their coroutines must not look for the monitor any
+/// more.
+impl<Q: Queue> Drop for WaitList<Q> {
+    fn drop(&mut self) {
+        for head in [self.queued.head, self.aside.head] {
+            let mut next = head;
+            while let Some(waiter) = next {
+                next = self.with(waiter, |node| node.next);
+                // SAFETY: linked, so alive: what is pinned and forgotten stays where it is. And the
+                // monitor, which is being dropped, stays locked.
+                unsafe { Wait::end(waiter.wait()) };
+            }
+        }
     }
 }
 

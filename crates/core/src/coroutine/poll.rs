@@ -161,7 +161,7 @@ unsafe fn suspend(node: NonNull<Node>, poll: &InPoll, frame: &Frame) {
         return unsafe { drop_at_home(poll, node, frame) };
     }
     if seen.has(state::WAITS) {
-        let is_woken = seen.has(state::SCHEDULED) || poll.has_yielded() || poll.has_wish();
+        let is_woken = seen.has(state::SCHEDULED) || poll.has_yielded() || poll.is_moving();
         waits::after_poll(this, poll.last_wait(), is_woken);
     }
     if poll.has_wish() {

@@ -54,7 +54,7 @@
 //!
 //! 1. A wait is linked exactly if it names a coroutine, and that changes under the primitive's
 //!    lock. A linked wait is alive, and so is the primitive: its future ends the wait before it
-//!    goes.
+//!    goes, and if that was forgotten, the primitive does before it goes itself.
 //! 2. A coroutine that ends retracts and unlinks what is left in its list (of futures that were
 //!    moved elsewhere) before its memory can be freed. So whoever holds the primitive's lock may
 //!    follow the wait to its coroutine.
@@ -394,27 +394,33 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// The first that has to let go. Unless `all` have to, offers that are seen for the first time
-    /// are noted; `noted` says whether there were any.
-    fn first_due(&mut self, all: bool, noted: &mut bool) -> Option<NonNull<Wait>> {
-        let mut waits = self.iter();
+    /// The first that has to let go; if `all` have to, also of an offer that has just been made,
+    /// unless its wake is sure to bring another poll.
+    fn first_due(&mut self, all: bool) -> Option<NonNull<Wait>> {
+        let over = self.over;
+        let mut waits = self.in_front();
         loop {
             let wait = waits.next()?;
-            if waits.held.over {
+            // SAFETY: linked here, so alive.
+            let is_own = unsafe { wait.as_ref() }.is_in_front();
+            let stage = waits.held.stage(wait);
+            if over || stage == OVERDUE || all && stage == OFFERED && !is_own {
                 return Some(wait);
             }
-            // SAFETY: linked here, so alive.
-            let is_in_front = unsafe { wait.as_ref() }.is_in_front();
-            match waits.held.stage(wait) {
-                WAITING if !is_in_front => return None,
-                WAITING => {}
-                OFFERED if !all => {
-                    *noted = true;
-                    waits.held.set_stage(wait, OVERDUE);
-                }
-                _ => return Some(wait),
+        }
+    }
+
+    /// Edge 3 of all that have an offer; whether there is one.
+    fn note(&mut self) -> bool {
+        let mut noted = false;
+        let mut waits = self.in_front();
+        while let Some(wait) = waits.next() {
+            if waits.held.stage(wait) == OFFERED {
+                noted = true;
+                waits.held.set_stage(wait, OVERDUE);
             }
         }
+        noted
     }
 
     fn stage(&self, wait: NonNull<Wait>) -> u8 {
@@ -429,7 +435,12 @@ impl<'a> Held<'a> {
     }
 
     fn iter<'b>(&'b mut self) -> Iter<'a, 'b> {
-        Iter { next: self.head, held: self }
+        Iter { next: self.head, held: self, all: true }
+    }
+
+    /// Those that have to be looked at; all, if the coroutine's future is gone.
+    fn in_front<'b>(&'b mut self) -> Iter<'a, 'b> {
+        Iter { next: self.head, all: self.over, held: self }
     }
 
     /// Gives `f` what the list keeps of one that is linked, or is to be. One at a time: no `f` in
@@ -447,6 +458,8 @@ impl<'a> Held<'a> {
 struct Iter<'a, 'b> {
     held: &'b mut Held<'a>,
     next: Option<NonNull<Wait>>,
+    /// Not only those in front.
+    all: bool,
 }
 
 impl Iterator for Iter<'_, '_> {
@@ -454,6 +467,11 @@ impl Iterator for Iter<'_, '_> {
 
     fn next(&mut self) -> Option<NonNull<Wait>> {
         let wait = self.next?;
+        // SAFETY: linked here, so alive.
+        let is_in_front = unsafe { wait.as_ref() }.is_in_front();
+        if !self.all && !is_in_front && self.held.stage(wait) == WAITING {
+            return None;
+        }
         let next = self.held.with(wait, |linked| linked.next);
         self.next = next.filter(|_| next != self.held.head);
         Some(wait)
@@ -511,12 +529,17 @@ pub(crate) fn after_end(node: &Node) {
 
 #[cold]
 fn let_go(node: &Node, all: bool, over: bool) -> bool {
+    // What is offered from now on, by those who let go too, is for the next poll, if the coroutine's
+    // own waker brings that. A set of futures does not pass on a wake if it has not been polled since
+    // the one before.
+    if all {
+        Held::lock(node).note();
+    }
     let mut backoff = Backoff::new();
-    let mut noted = false;
     loop {
         let mut held = Held::lock(node);
         held.over = over;
-        let Some(wait) = held.first_due(all, &mut noted) else { return noted };
+        let Some(wait) = held.first_due(all) else { return !all && held.note() };
         // SAFETY: linked here, so alive.
         let let_go = unsafe { wait.as_ref() }.kind.let_go;
         // SAFETY: linked in this list.

@@ -20,7 +20,7 @@ use crate::waiting::Waiting;
 
 /// What the wakers of a shared initialiser lead to, and where those wait who drive it.
 pub(crate) struct Ping {
-    monitor: Monitor<Turns>,
+    monitor: Box<Monitor<Turns>>,
 }
 
 /// What the lock guards.
@@ -70,7 +70,7 @@ unsafe impl Owner for Ping {
 impl Ping {
     pub(super) fn new() -> Self {
         let turns = Turns { line: WaitList::new(), due: false, polled: false, over: false };
-        Self { monitor: Monitor::new(turns, ()) }
+        Self { monitor: Box::new(Monitor::new(turns, ())) }
     }
 
     pub(super) fn waiters(&self) -> usize {

@@ -7,6 +7,7 @@ mod broadcast;
 mod cancel;
 mod channel;
 mod common;
+mod forgotten;
 mod kinds;
 mod model;
 mod model_locks;

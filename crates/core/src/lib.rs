@@ -23,6 +23,7 @@ mod path;
 mod poll_hook;
 #[doc(hidden)]
 pub mod prim;
+mod random;
 mod root;
 mod scope;
 mod scoped;
@@ -72,6 +73,7 @@ pub mod internal {
     pub use crate::failure::{report_blocked_run, report_here, wake_all};
     pub use crate::node::waits::{Held, Kind as KindOfWait, LetGo, Wait, What};
     pub use crate::prim;
+    pub use crate::random::below;
     pub use crate::root::Root;
     pub use crate::scope::{Giving, branch, enclose, scope_of};
     pub use crate::time::{TimerShard, real_now};

@@ -17,7 +17,6 @@ mod environment;
 mod global;
 mod handle;
 mod metrics;
-mod random;
 mod report;
 mod run_main;
 mod settings;

@@ -1,11 +1,10 @@
 //! `select!`: what it is, and what it expands to needs.
 
-use std::cell::Cell;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use corymb_core::hooks::{self, Choice};
-use corymb_core::internal::times_used_up;
+use corymb_core::internal::{below, times_used_up};
 
 /// Waits for several futures, drops all but the first to end, and runs the body beside that one.
 ///
@@ -206,24 +205,6 @@ impl<const N: usize> Order<N> {
 /// One of `0..n`: the runtime's choice, so that tests repeat it.
 fn draw(n: usize) -> usize {
     hooks::try_with(|runtime| runtime.choose(Choice::Branch, n)).unwrap_or_else(|| below(n))
-}
-
-/// One of `0..n`, of the thread's own generator.
-///
-/// # Source
-///
-/// Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators" (2014): `SplitMix64`; the
-/// reduction is Lemire's multiplication.
-fn below(n: usize) -> usize {
-    thread_local! {
-        static STATE: Cell<u64> = const { Cell::new(0) };
-    }
-    let state = STATE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-    STATE.set(state);
-    let mut z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    let scaled = (u128::from(z ^ (z >> 31)) * n as u128) >> 64;
-    usize::try_from(scaled).unwrap_or(0)
 }
 
 /// Polls the future of a branch that is not out, and drops it when it has ended.

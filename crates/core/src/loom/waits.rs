@@ -159,14 +159,29 @@ async fn acquire(lock: &Lock) {
     poll_fn(|cx| waiter.as_ref().poll(cx)).await;
 }
 
+/// One that gets the permit and releases it.
+fn passes_on(runtime: &Runtime, lock: &Lock) -> Job {
+    let lock = Arc::clone(lock);
+    runtime.scope().launch(async move {
+        acquire(&lock).await;
+        release(&lock);
+    })
+}
+
+/// One that was polled once, and waits.
+async fn begun(lock: &Lock) -> Pin<Box<Waiter>> {
+    let waiter = Box::pin(Waiter::new(lock));
+    assert!(poll_fn(|cx| Poll::Ready(waiter.as_ref().poll(cx))).await.is_pending());
+    waiter
+}
+
 /// One that waits, was polled once, and is kept without being polled while the coroutine waits for
 /// something else, `signal`; then it is polled to its end if `resumes`.
 async fn stalled(lock: Lock, signal: Arc<Signal>, resumes: bool) {
-    let mut waiter = Box::pin(Waiter::new(&lock));
-    assert!(poll_fn(|cx| Poll::Ready(waiter.as_mut().as_ref().poll(cx))).await.is_pending());
+    let waiter = begun(&lock).await;
     signal.await_it().await;
     if resumes {
-        poll_fn(|cx| waiter.as_mut().as_ref().poll(cx)).await;
+        poll_fn(|cx| waiter.as_ref().poll(cx)).await;
         release(&lock);
     }
 }
@@ -252,13 +267,7 @@ fn an_offer_to_one_of_a_set() {
             })
         };
         runtime.run();
-        let second = {
-            let lock = Arc::clone(&lock);
-            runtime.scope().launch(async move {
-                acquire(&lock).await;
-                release(&lock);
-            })
-        };
+        let second = passes_on(runtime, &lock);
         runtime.run();
         let other = runtime.start();
         release(&lock);
@@ -280,21 +289,13 @@ fn an_offer_to_one_who_is_woken_otherwise() {
         let first = {
             let lock = Arc::clone(&lock);
             runtime.scope().launch(async move {
-                let mut waiter = Box::pin(Waiter::new(&lock));
-                let polled = poll_fn(|cx| Poll::Ready(waiter.as_mut().as_ref().poll(cx))).await;
-                assert!(polled.is_pending());
+                let _kept = begun(&lock).await;
                 yield_now().await;
                 std::future::pending::<()>().await;
             })
         };
         runtime.run();
-        let second = {
-            let lock = Arc::clone(&lock);
-            runtime.scope().launch(async move {
-                acquire(&lock).await;
-                release(&lock);
-            })
-        };
+        let second = passes_on(runtime, &lock);
         runtime.run();
         let woken = first.clone();
         let other = thread::spawn(move || woken.cancel());
@@ -319,9 +320,7 @@ fn one_that_was_moved_is_dropped_while_its_coroutine_ends() {
             let (lock, moved, signal) =
                 (Arc::clone(&lock), Arc::clone(&moved), Arc::clone(&signal));
             runtime.scope().launch(async move {
-                let mut waiter = Box::pin(Waiter::new(&lock));
-                let polled = poll_fn(|cx| Poll::Ready(waiter.as_mut().as_ref().poll(cx))).await;
-                assert!(polled.is_pending());
+                let waiter = begun(&lock).await;
                 *moved.lock() = Some(waiter);
                 signal.await_it().await;
             });
@@ -348,13 +347,7 @@ fn one_that_was_moved_is_dropped_while_its_coroutine_ends() {
 fn a_side_is_made_meanwhile() {
     check(|runtime| {
         let lock = taken();
-        let job = {
-            let lock = Arc::clone(&lock);
-            runtime.scope().launch(async move {
-                acquire(&lock).await;
-                release(&lock);
-            })
-        };
+        let job = passes_on(runtime, &lock);
         runtime.run();
         let joined = job.clone();
         let other = thread::spawn(move || {

@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::ThreadId;
 
 use corymb_core::hooks::{self, Choice, RuntimeHooks};
-use corymb_core::internal::{Root, TimerShard, real_now, scope_of};
+use corymb_core::internal::{Root, TimerShard, below, real_now, scope_of};
 use corymb_core::time::{Clock, Instant};
 use corymb_core::{Dispatch, Failure, FailureHandler, Job, Who};
 use futures_task::{FutureObj, Spawn, SpawnError};
 
-use super::random;
 use super::shutdown::End;
 use crate::home::{self, MainLoop};
 use crate::main_loop;
@@ -153,7 +152,7 @@ unsafe impl RuntimeHooks for Shared {
 
     #[inline]
     fn choose(&self, _: Choice, n: usize) -> usize {
-        random::below(n)
+        below(n)
     }
 
     fn report(&self, failure: &Failure) {

@@ -13,7 +13,7 @@ thread_local! {
 ///
 /// Marsaglia, "Xorshift RNGs" (2003); the reduction is Lemire's multiplication.
 #[inline]
-pub(super) fn below(n: usize) -> usize {
+pub fn below(n: usize) -> usize {
     STATE.with(|state| {
         let mut x = state.get();
         if x == 0 {

@@ -91,8 +91,7 @@ impl Condvar {
     /// The guard is gone: a future that is dropped leaves the mutex unlocked. If it had been
     /// notified by [`notify_one`](Self::notify_one), that goes to the next who waits.
     #[track_caller]
-    #[expect(private_bounds, reason = "sealed: a reference or an Arc")]
-    pub fn wait<P: Pointer<T>, T>(&self, guard: Guard<P, T>) -> CondvarWait<'_, P, T> {
+    pub fn wait<P: Pointer>(&self, guard: Guard<P>) -> CondvarWait<'_, P> {
         CondvarWait::new(self, guard, Location::caller())
     }
 
@@ -114,15 +113,10 @@ impl Condvar {
     ///
     /// As [`wait`](Self::wait).
     #[track_caller]
-    #[expect(private_bounds, reason = "sealed: a reference or an Arc")]
-    pub fn wait_while<P, T, F>(
-        &self,
-        guard: Guard<P, T>,
-        condition: F,
-    ) -> CondvarWaitWhile<'_, P, T, F>
+    pub fn wait_while<P, F>(&self, guard: Guard<P>, condition: F) -> CondvarWaitWhile<'_, P, F>
     where
-        P: Pointer<T>,
-        F: FnMut(&mut T) -> bool,
+        P: Pointer,
+        F: FnMut(&mut P::Value) -> bool,
     {
         let place = Location::caller();
         CondvarWaitWhile { condvar: self, place, condition, guard: Some(guard), wait: None }
@@ -176,23 +170,21 @@ pub struct CondvarStatistics {
 /// The future of [`Condvar::wait`].
 #[must_use = "futures do nothing unless polled"]
 #[pin_project(PinnedDrop)]
-#[expect(private_bounds, reason = "sealed: a reference or an Arc")]
-pub struct CondvarWait<'a, P: Pointer<T>, T> {
+pub struct CondvarWait<'a, P: Pointer> {
     #[pin]
     waiting: Waiting<&'a Signal<Condition>, Line<Condition>>,
     #[pin]
-    lock: Lock<P, T>,
+    lock: Lock<P>,
     condvar: &'a Condvar,
     round: usize,
     /// Until it waits.
-    guard: Option<Guard<P, T>>,
+    guard: Option<Guard<P>>,
     /// From then on it locks.
     notified: Option<By>,
 }
 
-#[expect(private_bounds, reason = "sealed: a reference or an Arc")]
-impl<'a, P: Pointer<T>, T> CondvarWait<'a, P, T> {
-    fn new(condvar: &'a Condvar, guard: Guard<P, T>, place: &'static Location<'static>) -> Self {
+impl<'a, P: Pointer> CondvarWait<'a, P> {
+    fn new(condvar: &'a Condvar, guard: Guard<P>, place: &'static Location<'static>) -> Self {
         let round = condvar.signal.round();
         Self {
             waiting: Waiting::new(&condvar.signal, round, place),
@@ -205,8 +197,8 @@ impl<'a, P: Pointer<T>, T> CondvarWait<'a, P, T> {
     }
 }
 
-impl<P: Pointer<T>, T> Future for CondvarWait<'_, P, T> {
-    type Output = Guard<P, T>;
+impl<P: Pointer> Future for CondvarWait<'_, P> {
+    type Output = Guard<P>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -227,7 +219,7 @@ impl<P: Pointer<T>, T> Future for CondvarWait<'_, P, T> {
 }
 
 #[pinned_drop]
-impl<P: Pointer<T>, T> PinnedDrop for CondvarWait<'_, P, T> {
+impl<P: Pointer> PinnedDrop for CondvarWait<'_, P> {
     fn drop(self: Pin<&mut Self>) {
         if self.notified == Some(By::One) {
             self.condvar.notify_one();
@@ -235,7 +227,7 @@ impl<P: Pointer<T>, T> PinnedDrop for CondvarWait<'_, P, T> {
     }
 }
 
-impl<P: Pointer<T>, T> fmt::Debug for CondvarWait<'_, P, T> {
+impl<P: Pointer> fmt::Debug for CondvarWait<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CondvarWait")
             .field("waiting", &self.waiting)
@@ -247,22 +239,21 @@ impl<P: Pointer<T>, T> fmt::Debug for CondvarWait<'_, P, T> {
 /// The future of [`Condvar::wait_while`].
 #[must_use = "futures do nothing unless polled"]
 #[pin_project]
-#[expect(private_bounds, reason = "sealed: a reference or an Arc")]
-pub struct CondvarWaitWhile<'a, P: Pointer<T>, T, F> {
+pub struct CondvarWaitWhile<'a, P: Pointer, F> {
     condvar: &'a Condvar,
     place: &'static Location<'static>,
     condition: F,
-    guard: Option<Guard<P, T>>,
+    guard: Option<Guard<P>>,
     #[pin]
-    wait: Option<CondvarWait<'a, P, T>>,
+    wait: Option<CondvarWait<'a, P>>,
 }
 
-impl<P, T, F> Future for CondvarWaitWhile<'_, P, T, F>
+impl<P, F> Future for CondvarWaitWhile<'_, P, F>
 where
-    P: Pointer<T>,
-    F: FnMut(&mut T) -> bool,
+    P: Pointer,
+    F: FnMut(&mut P::Value) -> bool,
 {
-    type Output = Guard<P, T>;
+    type Output = Guard<P>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -282,7 +273,7 @@ where
     }
 }
 
-impl<P: Pointer<T>, T, F> fmt::Debug for CondvarWaitWhile<'_, P, T, F> {
+impl<P: Pointer, F> fmt::Debug for CondvarWaitWhile<'_, P, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CondvarWaitWhile").field("place", &self.place).finish_non_exhaustive()
     }

@@ -81,13 +81,22 @@ unsafe impl<T> Owner for Mutex<T> {
 }
 
 /// A reference to a mutex, or an `Arc` of it.
-pub(crate) trait Pointer<T>:
-    Owner<State = Waiters<Exclusive>> + Deref<Target = Mutex<T>> + Clone
+#[expect(private_bounds, reason = "sealed: a reference or an Arc")]
+pub trait Pointer:
+    Owner<State = Waiters<Exclusive>> + Deref<Target = Mutex<<Self as Pointer>::Value>> + Clone
 {
+    /// What is locked: no parameter of the futures beside the pointer, for then its lifetimes would
+    /// be told apart from those in the pointer's type, and a wrapper around them not be `Send`.
+    type Value;
 }
 
-impl<T> Pointer<T> for &Mutex<T> {}
-impl<T> Pointer<T> for Arc<Mutex<T>> {}
+impl<T> Pointer for &Mutex<T> {
+    type Value = T;
+}
+
+impl<T> Pointer for Arc<Mutex<T>> {
+    type Value = T;
+}
 
 impl<T> Mutex<T> {
     /// An unlocked one.
@@ -268,34 +277,31 @@ pub struct MutexStatistics {
 }
 
 /// The future of [`Mutex::lock`].
-pub type MutexLock<'a, T> = Lock<&'a Mutex<T>, T>;
+pub type MutexLock<'a, T> = Lock<&'a Mutex<T>>;
 
 /// The future of [`Mutex::lock_owned`].
-pub type OwnedMutexLock<T> = Lock<Arc<Mutex<T>>, T>;
+pub type OwnedMutexLock<T> = Lock<Arc<Mutex<T>>>;
 
 /// The future of [`Mutex::lock`] and [`Mutex::lock_owned`], which differ in how they point to the
 /// mutex.
 #[must_use = "futures do nothing unless polled"]
 #[derive(Debug)]
 #[pin_project]
-#[expect(private_bounds, reason = "sealed: a reference or an Arc")]
-pub struct Lock<P: Pointer<T>, T> {
+pub struct Lock<P: Pointer> {
     #[pin]
     take: Take<P, Exclusive>,
     mutex: P,
-    _value: std::marker::PhantomData<fn() -> T>,
 }
 
-#[expect(private_bounds, reason = "sealed: a reference or an Arc")]
-impl<P: Pointer<T>, T> Lock<P, T> {
+impl<P: Pointer> Lock<P> {
     pub(crate) fn new(mutex: P, place: &'static Location<'static>) -> Self {
         let take = Take::new(mutex.clone(), 1, place);
-        Self { take, mutex, _value: std::marker::PhantomData }
+        Self { take, mutex }
     }
 }
 
-impl<P: Pointer<T>, T> Future for Lock<P, T> {
-    type Output = Guard<P, T>;
+impl<P: Pointer> Future for Lock<P> {
+    type Output = Guard<P>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();

@@ -104,13 +104,21 @@ unsafe impl<T> Owner for RwLock<T> {
 unsafe impl<T: Send + Sync> Sync for RwLock<T> {}
 
 /// A reference to a lock, or an `Arc` of it.
-pub(crate) trait Pointer<T>:
-    Owner<State = Waiters<Shared>> + Deref<Target = RwLock<T>> + Clone
+#[expect(private_bounds, reason = "sealed: a reference or an Arc")]
+pub trait Pointer:
+    Owner<State = Waiters<Shared>> + Deref<Target = RwLock<<Self as Pointer>::Value>> + Clone
 {
+    /// What is locked. As with [`Mutex`](crate::Mutex), it is no parameter of the futures.
+    type Value;
 }
 
-impl<T> Pointer<T> for &RwLock<T> {}
-impl<T> Pointer<T> for Arc<RwLock<T>> {}
+impl<T> Pointer for &RwLock<T> {
+    type Value = T;
+}
+
+impl<T> Pointer for Arc<RwLock<T>> {
+    type Value = T;
+}
 
 impl<T> RwLock<T> {
     /// An unlocked one.
@@ -371,41 +379,38 @@ pub struct RwLockStatistics {
 }
 
 /// The future of [`RwLock::read`].
-pub type RwLockRead<'a, T> = Acquire<&'a RwLock<T>, T, READ>;
+pub type RwLockRead<'a, T> = Acquire<&'a RwLock<T>, READ>;
 /// The future of [`RwLock::upgradable_read`].
-pub type RwLockUpgradableRead<'a, T> = Acquire<&'a RwLock<T>, T, UPGRADABLE>;
+pub type RwLockUpgradableRead<'a, T> = Acquire<&'a RwLock<T>, UPGRADABLE>;
 /// The future of [`RwLock::write`].
-pub type RwLockWrite<'a, T> = Acquire<&'a RwLock<T>, T, WRITE>;
+pub type RwLockWrite<'a, T> = Acquire<&'a RwLock<T>, WRITE>;
 /// The future of [`RwLock::read_owned`].
-pub type OwnedRwLockRead<T> = Acquire<Arc<RwLock<T>>, T, READ>;
+pub type OwnedRwLockRead<T> = Acquire<Arc<RwLock<T>>, READ>;
 /// The future of [`RwLock::upgradable_read_owned`].
-pub type OwnedRwLockUpgradableRead<T> = Acquire<Arc<RwLock<T>>, T, UPGRADABLE>;
+pub type OwnedRwLockUpgradableRead<T> = Acquire<Arc<RwLock<T>>, UPGRADABLE>;
 /// The future of [`RwLock::write_owned`].
-pub type OwnedRwLockWrite<T> = Acquire<Arc<RwLock<T>>, T, WRITE>;
+pub type OwnedRwLockWrite<T> = Acquire<Arc<RwLock<T>>, WRITE>;
 
 /// The future that locks: the six differ in how they point to the lock, and in how many permits
 /// they take.
 #[must_use = "futures do nothing unless polled"]
 #[derive(Debug)]
 #[pin_project]
-#[expect(private_bounds, reason = "sealed: a reference or an Arc")]
-pub struct Acquire<P: Pointer<T>, T, const PERMITS: usize> {
+pub struct Acquire<P: Pointer, const PERMITS: usize> {
     #[pin]
     take: Take<P, Shared>,
     lock: P,
-    _value: std::marker::PhantomData<fn() -> T>,
 }
 
-#[expect(private_bounds, reason = "sealed: a reference or an Arc")]
-impl<P: Pointer<T>, T, const PERMITS: usize> Acquire<P, T, PERMITS> {
+impl<P: Pointer, const PERMITS: usize> Acquire<P, PERMITS> {
     fn new(lock: P, place: &'static Location<'static>) -> Self {
         let take = Take::new(lock.clone(), PERMITS, place);
-        Self { take, lock, _value: std::marker::PhantomData }
+        Self { take, lock }
     }
 }
 
-impl<P: Pointer<T>, T, const PERMITS: usize> Future for Acquire<P, T, PERMITS> {
-    type Output = Guard<P, T, PERMITS>;
+impl<P: Pointer, const PERMITS: usize> Future for Acquire<P, PERMITS> {
+    type Output = Guard<P, PERMITS>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();

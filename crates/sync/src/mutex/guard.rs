@@ -9,28 +9,24 @@ use super::{Exclusive, Mutex, Pointer};
 use crate::permits::Permits;
 
 /// A locked [`Mutex`], which is unlocked when this is dropped.
-pub type MutexGuard<'a, T> = Guard<&'a Mutex<T>, T>;
+pub type MutexGuard<'a, T> = Guard<&'a Mutex<T>>;
 
 /// A locked [`Mutex`] that is kept alive, and unlocked when this is dropped.
-pub type OwnedMutexGuard<T> = Guard<Arc<Mutex<T>>, T>;
+pub type OwnedMutexGuard<T> = Guard<Arc<Mutex<T>>>;
 
 /// A locked mutex: [`MutexGuard`] and [`OwnedMutexGuard`], which differ in how they point to it.
 #[must_use = "dropped at once, it locks nothing"]
-#[expect(private_bounds, reason = "sealed: a reference or an Arc")]
-pub struct Guard<P: Pointer<T>, T> {
+pub struct Guard<P: Pointer> {
     mutex: P,
-    /// Reached as `&mut T`.
-    _value: std::marker::PhantomData<fn(T) -> T>,
 }
 
 // SAFETY: as a reference to the value.
-unsafe impl<P: Pointer<T> + Sync, T: Sync> Sync for Guard<P, T> {}
+unsafe impl<P: Pointer<Value: Sync> + Sync> Sync for Guard<P> {}
 
-#[expect(private_bounds, reason = "sealed: a reference or an Arc")]
-impl<P: Pointer<T>, T> Guard<P, T> {
+impl<P: Pointer> Guard<P> {
     /// One who has taken the permit.
     pub(super) fn new(mutex: P) -> Self {
-        Self { mutex, _value: std::marker::PhantomData }
+        Self { mutex }
     }
 
     /// The mutex that is locked.
@@ -39,7 +35,7 @@ impl<P: Pointer<T>, T> Guard<P, T> {
     }
 }
 
-impl<'a, T> Guard<&'a Mutex<T>, T> {
+impl<'a, T> Guard<&'a Mutex<T>> {
     /// A guard of a part of the value.
     ///
     /// # Examples
@@ -65,29 +61,29 @@ impl<'a, T> Guard<&'a Mutex<T>, T> {
     }
 }
 
-impl<P: Pointer<T>, T> Deref for Guard<P, T> {
-    type Target = T;
+impl<P: Pointer> Deref for Guard<P> {
+    type Target = P::Value;
 
-    fn deref(&self) -> &T {
+    fn deref(&self) -> &P::Value {
         // SAFETY: the guard has the one permit.
         self.mutex.value.with(|value| unsafe { &*value })
     }
 }
 
-impl<P: Pointer<T>, T> DerefMut for Guard<P, T> {
-    fn deref_mut(&mut self) -> &mut T {
+impl<P: Pointer> DerefMut for Guard<P> {
+    fn deref_mut(&mut self) -> &mut P::Value {
         // SAFETY: as above.
         self.mutex.value.with_mut(|value| unsafe { &mut *value })
     }
 }
 
-impl<P: Pointer<T>, T> Drop for Guard<P, T> {
+impl<P: Pointer> Drop for Guard<P> {
     fn drop(&mut self) {
         self.mutex.permits.put(1);
     }
 }
 
-impl<P: Pointer<T>, T: fmt::Debug> fmt::Debug for Guard<P, T> {
+impl<P: Pointer<Value: fmt::Debug>> fmt::Debug for Guard<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }

@@ -33,42 +33,40 @@ impl Queue for Upgrading {
 }
 
 /// The future of [`upgrade`](Guard::upgrade).
-pub type RwLockUpgrade<'a, T> = Upgrade<&'a RwLock<T>, T>;
+pub type RwLockUpgrade<'a, T> = Upgrade<&'a RwLock<T>>;
 
 /// The future of an owned guard's [`upgrade`](Guard::upgrade).
-pub type OwnedRwLockUpgrade<T> = Upgrade<Arc<RwLock<T>>, T>;
+pub type OwnedRwLockUpgrade<T> = Upgrade<Arc<RwLock<T>>>;
 
 /// The future that upgrades; the two differ in how they point to the lock.
 #[must_use = "futures do nothing unless polled"]
 #[derive(Debug)]
 #[pin_project]
-#[expect(private_bounds, reason = "sealed: a reference or an Arc")]
-pub struct Upgrade<P: Pointer<T>, T> {
+pub struct Upgrade<P: Pointer> {
     /// Before the guard: it leaves the queue before it unlocks.
     #[pin]
     waiting: Waiting<P, Upgrading>,
-    guard: Option<Kept<P, T>>,
+    guard: Option<Kept<P>>,
 }
 
 /// A guard that `Debug` does not look into.
-struct Kept<P: Pointer<T>, T>(Guard<P, T, UPGRADABLE>);
+struct Kept<P: Pointer>(Guard<P, UPGRADABLE>);
 
-impl<P: Pointer<T>, T> std::fmt::Debug for Kept<P, T> {
+impl<P: Pointer> std::fmt::Debug for Kept<P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("..")
     }
 }
 
-#[expect(private_bounds, reason = "sealed: a reference or an Arc")]
-impl<P: Pointer<T>, T> Upgrade<P, T> {
-    pub(super) fn new(guard: Guard<P, T, UPGRADABLE>, place: &'static Location<'static>) -> Self {
+impl<P: Pointer> Upgrade<P> {
+    pub(super) fn new(guard: Guard<P, UPGRADABLE>, place: &'static Location<'static>) -> Self {
         let waiting = Waiting::new(guard.pointer().clone(), (), place);
         Self { waiting, guard: Some(Kept(guard)) }
     }
 }
 
-impl<P: Pointer<T>, T> Future for Upgrade<P, T> {
-    type Output = Guard<P, T, WRITE>;
+impl<P: Pointer> Future for Upgrade<P> {
+    type Output = Guard<P, WRITE>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();

@@ -2,13 +2,16 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Duration;
 
+use corymb::time::with_timeout;
+use corymb_sync::channel::bounded;
 use corymb_sync::{
     Barrier, BarrierWait, Condvar, CondvarWait, GetOrInitShared, Latch, LatchHold, LatchWait,
     MappedMutexGuard, Mutex, MutexGuard, MutexLock, Notified, Notify, OnceCell, OwnedMutexGuard,
     OwnedMutexLock, OwnedRwLockReadGuard, OwnedRwLockUpgrade, OwnedSemaphorePermit, RateAcquire,
     RateLimiter, RwLock, RwLockReadGuard, RwLockUpgrade, RwLockWrite, RwLockWriteGuard, Semaphore,
-    SemaphoreAcquire, SemaphorePermit,
+    SemaphoreAcquire, SemaphorePermit, race,
 };
 
 fn send<T: Send>() {}
@@ -32,7 +35,7 @@ fn whatever_waits_or_holds_may_go_to_another_thread() {
     send::<OwnedSemaphorePermit>();
     send::<SemaphoreAcquire<'_>>();
     send::<Notified<'_>>();
-    send::<CondvarWait<'_, &Mutex<u32>, u32>>();
+    send::<CondvarWait<'_, &Mutex<u32>>>();
     send::<BarrierWait<'_>>();
     send::<LatchWait<'_>>();
     send::<LatchHold>();
@@ -47,6 +50,32 @@ fn primitives_may_be_shared() {
     sync::<OnceCell<u32>>();
     sync::<(Semaphore, Notify, Condvar, Barrier, Latch, RateLimiter)>();
     sync::<(MutexGuard<'_, u32>, RwLockWriteGuard<'_, u32>, OwnedMutexGuard<u32>)>();
+}
+
+/// Of types with lifetimes in them the compiler has to show this for every lifetime, in a wrapper
+/// too.
+#[test]
+fn waits_for_borrowed_values_may_go_to_another_thread_in_a_wrapper() {
+    fn check(_: impl Send) {}
+    async fn wrapped<F: Future>(future: F) -> F::Output {
+        with_timeout(Duration::from_secs(1), future).await.expect("nothing is in the way")
+    }
+    let names = Arc::new(Mutex::new(vec!["a name"]));
+    let lock = Arc::new(RwLock::new(vec!["a name"]));
+    let changed = Condvar::new();
+    let (sender, receiver) = bounded::<&'static str>(1);
+    check(async {
+        wrapped(names.lock()).await.push("one");
+        wrapped(names.lock_owned()).await.push("another");
+        wrapped(changed.wait(names.lock().await)).await.clear();
+        race([names.lock(), names.lock()]).await.clear();
+        wrapped(lock.read()).await.len();
+        wrapped(lock.write_owned()).await.clear();
+        wrapped(lock.upgradable_read().await.upgrade()).await.clear();
+        wrapped(sender.send("a value")).await.ok();
+        wrapped(sender.reserve()).await.ok();
+        wrapped(receiver.recv()).await.ok();
+    });
 }
 
 /// Answers for types whether they are `Sync`, or `Send`, where a bound would not compile.

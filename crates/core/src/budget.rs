@@ -13,31 +13,57 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::panic::Location;
 use std::task::{Context, Poll, ready};
 
 use crate::current;
 use crate::prim::thread_local;
+use crate::wait::{WaitKind, waiting_on};
 
 /// The number of operations.
 const OPERATIONS: i32 = 128;
 /// In place of what is left: held.
 const HELD: i32 = -1;
 
-// What is left of it in the innermost poll; counted outside of polls too, where it means nothing.
-// Not in the poll's own record, which takes longer to find.
-thread_local! {
-    static LEFT: Cell<i32> = const { Cell::new(OPERATIONS) };
+/// The budgets of a thread.
+struct Purse {
+    /// What is left in the innermost poll; counted outside of polls too, where it means nothing.
+    /// Not in the poll's own record, which takes longer to find.
+    left: Cell<i32>,
+    /// What a poll begins with.
+    allowance: Cell<i32>,
+    /// How often a budget was used up.
+    used_up: Cell<u32>,
 }
 
-// How often it was used up on this thread.
 thread_local! {
-    static USED_UP: Cell<u32> = const { Cell::new(0) };
+    static PURSE: Purse = const {
+        Purse {
+            left: Cell::new(OPERATIONS),
+            allowance: Cell::new(OPERATIONS),
+            used_up: Cell::new(0),
+        }
+    };
 }
 
 /// How often a budget was used up on this thread: for what polls many futures, and is to end its
 /// own poll with the first of them that has.
 pub fn times_used_up() -> u32 {
-    USED_UP.with(Cell::get)
+    PURSE.with(|purse| purse.used_up.get())
+}
+
+/// Has each poll of `f` begin with a budget of so many operations: for explorers of schedules,
+/// which let others in between any two of them.
+pub fn with_allowance<R>(operations: u8, f: impl FnOnce() -> R) -> R {
+    struct Reset(i32);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            PURSE.with(|purse| purse.allowance.set(self.0));
+        }
+    }
+    let outer = PURSE.with(|purse| purse.allowance.replace(operations.into()));
+    let _reset = Reset(outer);
+    f()
 }
 
 /// The budget of a poll that has begun. Dropped, it leaves that of the poll around it as it was.
@@ -48,44 +74,43 @@ pub(crate) struct Budget {
 impl Budget {
     #[inline]
     pub(crate) fn begin() -> Self {
-        Self::set(OPERATIONS)
+        PURSE.with(|purse| Self { outer: purse.left.replace(purse.allowance.get()) })
     }
 
     /// Holds what is polled until the guard is dropped.
     pub(crate) fn hold() -> Self {
-        Self::set(HELD)
+        PURSE.with(|purse| Self { outer: purse.left.replace(HELD) })
     }
 
     /// Lets what a shield protects go on, if it is in something that is held.
     pub(crate) fn lift() -> Option<Self> {
         is_held().then(Self::begin)
     }
-
-    #[inline]
-    fn set(operations: i32) -> Self {
-        Self { outer: LEFT.with(|left| left.replace(operations)) }
-    }
 }
 
 impl Drop for Budget {
     #[inline]
     fn drop(&mut self) {
-        LEFT.with(|left| left.set(self.outer));
+        PURSE.with(|purse| purse.left.set(self.outer));
     }
 }
 
 /// Whether the code that asks is polled only for the sake of a shield elsewhere.
 #[inline]
 pub(crate) fn is_held() -> bool {
-    LEFT.with(Cell::get) < 0
+    PURSE.with(|purse| purse.left.get()) < 0
 }
+
+/// What an operation would wait for, and where it is awaited: for the note that a coroutine leaves
+/// when it gives way before it.
+pub type Operation = (WaitKind, &'static Location<'static>);
 
 /// Ready unless the poll of the coroutine has used up its budget: for an operation that is about to
 /// look whether it must wait. Outside of coroutines there is no budget.
 #[inline]
-pub fn poll_budget(cx: &Context<'_>) -> Poll<()> {
-    match LEFT.with(Cell::get) {
-        ..=0 => give_way(cx),
+pub fn poll_budget(cx: &Context<'_>, before: impl Into<Option<Operation>>) -> Poll<()> {
+    match PURSE.with(|purse| purse.left.get()) {
+        ..=0 => give_way(cx, before.into()),
         _ => Poll::Ready(()),
     }
 }
@@ -93,20 +118,24 @@ pub fn poll_budget(cx: &Context<'_>) -> Poll<()> {
 /// Counts an operation that need not wait.
 #[inline]
 pub fn spend_budget() {
-    LEFT.with(|left| left.set((left.get() - 1).max(0)));
+    PURSE.with(|purse| purse.left.set((purse.left.get() - 1).max(0)));
 }
 
 /// The coroutine goes to the end of the queue, or what polls inside of it is woken.
 #[cold]
-fn give_way(cx: &Context<'_>) -> Poll<()> {
+fn give_way(cx: &Context<'_>, before: Option<Operation>) -> Poll<()> {
     if is_held() {
         return Poll::Pending;
     }
-    LEFT.with(|left| left.set(OPERATIONS));
+    // An explorer may begin a poll with nothing; the branches of a `join!` all get on then.
+    PURSE.with(|purse| purse.left.set(purse.allowance.get().max(1)));
     if !current::is_in_coroutine() {
         return Poll::Ready(());
     }
-    USED_UP.with(|times| times.set(times.get().wrapping_add(1)));
+    PURSE.with(|purse| purse.used_up.set(purse.used_up.get().wrapping_add(1)));
+    if let Some((kind, place)) = before {
+        waiting_on(kind, place);
+    }
     if !current::yield_to_queue(cx.waker()) {
         cx.waker().wake_by_ref();
     }
@@ -118,9 +147,10 @@ fn give_way(cx: &Context<'_>) -> Poll<()> {
 #[inline]
 pub fn budgeted<T>(
     cx: &mut Context<'_>,
+    before: impl Into<Option<Operation>>,
     operation: impl FnOnce(&mut Context<'_>) -> Poll<T>,
 ) -> Poll<T> {
-    ready!(poll_budget(cx));
+    ready!(poll_budget(cx, before));
     let polled = operation(cx);
     if polled.is_ready() {
         spend_budget();
@@ -157,5 +187,5 @@ pub fn budgeted<T>(
 ///
 /// Dropping it does nothing.
 pub async fn consume_budget() {
-    poll_fn(|cx| budgeted(cx, |_| Poll::Ready(()))).await;
+    poll_fn(|cx| budgeted(cx, None, |_| Poll::Ready(()))).await;
 }

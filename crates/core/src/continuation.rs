@@ -117,7 +117,8 @@ where
     type Output = Result<T, Abandoned>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        budgeted(cx, |cx| self.poll_outcome(cx))
+        let before = (WaitKind::Continuation, self.place);
+        budgeted(cx, before, |cx| self.poll_outcome(cx))
     }
 }
 

@@ -178,6 +178,12 @@ impl Coroutine {
         unsafe { self.0.as_ref().site }
     }
 
+    /// Its job.
+    #[doc(hidden)]
+    pub fn job(&self) -> Job {
+        Job::from_node(self.reference())
+    }
+
     /// Whether its job is `ancestor`, or one below it.
     #[doc(hidden)]
     pub fn is_below(&self, ancestor: &Job) -> bool {

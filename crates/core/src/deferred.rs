@@ -141,7 +141,8 @@ impl<T> Deferred<T> {
         cx: &mut Context<'_>,
         fail: impl FnOnce(&'static Location<'static>, JoinError) -> T,
     ) -> Poll<T> {
-        let seen = ready!(budgeted(cx, |cx| self.poll_settled(cx)));
+        let before = (WaitKind::Join, self.place);
+        let seen = ready!(budgeted(cx, before, |cx| self.poll_settled(cx)));
         // The failure is on its way to the scope that both belong to: this coroutine, or this part
         // of it, is dropped at the end of the poll. The outcome stays: before that, or if it is a
         // timeout that has passed and has not fired, this may be polled again.
@@ -256,7 +257,8 @@ impl<T> Future for Outcome<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let seen = ready!(budgeted(cx, |cx| self.0.poll_settled(cx)));
+        let before = (WaitKind::Join, self.0.place);
+        let seen = ready!(budgeted(cx, before, |cx| self.0.poll_settled(cx)));
         Poll::Ready(self.0.take(seen))
     }
 }

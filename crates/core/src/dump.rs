@@ -4,6 +4,7 @@
 //! nothing: what it shows is true of each job at the moment it was looked at.
 
 use std::fmt::{self, Write as _};
+use std::panic::Location;
 use std::sync::Arc;
 
 use crate::error::Who;
@@ -172,7 +173,7 @@ fn push(unfinished: &mut Vec<Unfinished>, job: &Job, unlisted: usize) {
     }
     let of = |doing| Unfinished { job: job.clone(), who: job.who(), doing };
     match job.is_coroutine() {
-        true => unfinished.push(of(wait_of(job))),
+        true => unfinished.push(of(doing(job))),
         false => {
             let child = "for a child of it that has not suspended yet";
             unfinished.extend((0..unlisted).map(|_| of(Some(child.into()))));
@@ -190,7 +191,7 @@ fn line(out: &mut dyn fmt::Write, depth: usize, job: &Job, unlisted: usize) -> f
     }
     write!(out, ", {now}, {}", job.launched_at())?;
     if !now.is_completed()
-        && let Some(wait) = wait_of(job)
+        && let Some(wait) = doing(job)
     {
         write!(out, ", {wait}")?;
     }
@@ -202,7 +203,8 @@ fn line(out: &mut dyn fmt::Write, depth: usize, job: &Job, unlisted: usize) -> f
     writeln!(out)
 }
 
-fn wait_of(job: &Job) -> Option<String> {
+/// What a job that has not ended is doing, or was seen to wait for last.
+pub fn doing(job: &Job) -> Option<String> {
     let node = job.node();
     let seen = node.state.load();
     if node.kind() == Kind::Coroutine && seen.has(state::RUNNING | state::SCHEDULED) {
@@ -220,23 +222,27 @@ fn wait_of(job: &Job) -> Option<String> {
         return Some(in_queues(&queues));
     }
     let (kind, place) = node.wait.get()?;
-    let what = match kind {
-        WaitKind::Section => return Some(format!("in the section at {place}")),
-        WaitKind::Timer => "a timer",
-        WaitKind::Join => "a job",
-        WaitKind::Scope => "the children of a scope",
-        WaitKind::Channel => "a channel",
-        WaitKind::Lock => "a lock",
-        WaitKind::Io => "input or output",
-        WaitKind::Continuation => "a callback",
-    };
-    Some(format!("waiting for {what} at {place}"))
+    Some(match kind {
+        WaitKind::Section => format!("in the section at {place}"),
+        _ => format!("waiting for {} at {place}", kind.name()),
+    })
+}
+
+/// What a job waits for, or has noted last, and where: the same in each run of a program that takes
+/// the same decisions.
+pub fn waits_of(job: &Job) -> Vec<(&'static str, &'static Location<'static>)> {
+    let node = job.node();
+    let queues = waits::list(node);
+    if queues.is_empty() {
+        return node.wait.get().map(|(kind, place)| (kind.name(), place)).into_iter().collect();
+    }
+    queues.into_iter().map(|(name, What { place, .. })| (name, place)).collect()
 }
 
 /// How many waits of one coroutine are shown.
 const SHOWN: usize = 3;
 
-fn in_queues(waits: &[(&str, What)]) -> String {
+fn in_queues(waits: &[(&'static str, What)]) -> String {
     let mut text = String::from("waiting");
     for (name, What { object, place }) in waits.iter().take(SHOWN) {
         let and = if text.len() > "waiting".len() { ", and" } else { "" };

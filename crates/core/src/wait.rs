@@ -32,6 +32,22 @@ pub enum WaitKind {
     Continuation = 7,
 }
 
+impl WaitKind {
+    /// What is waited for.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Section => "a section",
+            Self::Timer => "a timer",
+            Self::Join => "a job",
+            Self::Scope => "the children of a scope",
+            Self::Channel => "a channel",
+            Self::Lock => "a lock or signal",
+            Self::Io => "input or output",
+            Self::Continuation => "a callback",
+        }
+    }
+}
+
 /// The low bits of a `Location`'s address, which its alignment leaves free.
 const KIND: usize = align_of::<Location<'static>>() - 1;
 const _: () = assert!(KIND >= WaitKind::Continuation as usize);

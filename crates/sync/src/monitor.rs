@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use corymb_core::internal::prim::{TryMutex, TryMutexGuard};
-use corymb_core::internal::wake_all;
+use corymb_core::internal::{WaitKind, wake_all};
 
 /// What a primitive is under its lock.
 pub(crate) trait State: Sized {
@@ -23,6 +23,8 @@ pub(crate) trait State: Sized {
     type Shared;
     /// What it is, for dumps.
     const NAME: &'static str;
+    /// What a coroutine notes that gives way before it looks.
+    const WAIT: WaitKind = WaitKind::Lock;
 
     /// Makes one offer that is due, by a call to the first in a queue; none if none is.
     fn offer(&mut self, shared: &Self::Shared) -> Option<Waker>;

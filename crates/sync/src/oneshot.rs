@@ -154,7 +154,8 @@ impl<T> Future for Closed<'_, T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        budgeted(cx, |cx| self.poll_closed(cx))
+        let before = (WaitKind::Channel, self.place);
+        budgeted(cx, before, |cx| self.poll_closed(cx))
     }
 }
 
@@ -279,7 +280,8 @@ impl<T> Future for Receiver<T> {
     type Output = Result<T, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = budgeted(cx, |cx| self.consumer.poll_take(cx));
+        let before = (WaitKind::Channel, self.place);
+        let polled = budgeted(cx, before, |cx| self.consumer.poll_take(cx));
         if polled.is_pending() {
             waiting_on(WaitKind::Channel, self.place);
         }

@@ -26,7 +26,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use corymb_core::internal::prim::atomic::{AtomicUsize, Ordering};
-use corymb_core::internal::{poll_budget, spend_budget};
+use corymb_core::internal::{WaitKind, poll_budget, spend_budget};
 use pin_project::pin_project;
 
 use crate::monitor::{Locked, Monitor, Owner, State};
@@ -312,7 +312,7 @@ where
         let this = self.project();
         let needed = *this.needed;
         if !this.waiting.has_begun() {
-            ready!(poll_budget(cx));
+            ready!(poll_budget(cx, (WaitKind::Lock, this.waiting.place())));
             if word.try_take(needed) {
                 spend_budget();
                 return Poll::Ready(Ok(()));

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 use corymb_core::internal::{What, is_own_waker, poll_budget, spend_budget};
 use pin_project::{pin_project, pinned_drop};
 
-use crate::monitor::{Locked, Monitor, Owner};
+use crate::monitor::{Locked, Monitor, Owner, State};
 use crate::waiters::{Place, Queue, Turn, WaitList, Waiter};
 
 /// A waiter, its place in a queue of the monitor of `M`, and where in the program that is.
@@ -63,7 +63,7 @@ where
         cx: &mut Context<'_>,
         mut attempt: impl FnMut(&mut Locked<'_, Q::State>, Turn, &mut Q::Payload) -> Poll<R>,
     ) -> Poll<R> {
-        ready!(poll_budget(cx));
+        ready!(poll_budget(cx, (Q::State::WAIT, self.seat.place)));
         let mut this = self.project();
         let monitor = this.owner.monitor();
         let mut waker = None;

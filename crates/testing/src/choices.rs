@@ -1,4 +1,6 @@
-//! Decisions of a runtime, drawn from a seed and written down.
+//! Decisions of a runtime: who makes them, and what they were.
+
+use std::fmt;
 
 use corymb_core::hooks::Choice;
 
@@ -19,6 +21,7 @@ use corymb_core::hooks::Choice;
 /// assert!(decision.picked < 2);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Decision {
     /// What was decided.
     pub choice: Choice,
@@ -28,39 +31,93 @@ pub struct Decision {
     pub picked: usize,
 }
 
-/// The generator and its record.
+/// What is to be decided.
+pub(crate) struct Question<'a> {
+    pub(crate) choice: Choice,
+    pub(crate) options: usize,
+    /// Whether option 0 is to go on with what ran last, so that any other one is a preemption.
+    pub(crate) goes_on: bool,
+    /// The number of the coroutine that an option stands for, of those that decide which is next.
+    pub(crate) who: Option<&'a dyn Fn(usize) -> usize>,
+}
+
+impl Question<'_> {
+    pub(crate) fn of(choice: Choice, options: usize) -> Self {
+        Self { choice, options, goes_on: false, who: None }
+    }
+}
+
+/// Who decides.
+pub(crate) trait Policy: Send {
+    /// One of `0..question.options`, of which there are at least two.
+    fn pick(&mut self, question: &Question<'_>) -> usize;
+}
+
+/// A policy and the record of what it has decided.
 pub(crate) struct Choices {
-    state: u64,
+    policy: Box<dyn Policy>,
     record: Vec<Decision>,
 }
 
 impl Choices {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { state: seed, record: Vec::new() }
+    pub(crate) fn new(policy: Box<dyn Policy>) -> Self {
+        Self { policy, record: Vec::new() }
     }
 
     pub(crate) fn record(&self) -> &[Decision] {
         &self.record
     }
 
-    /// One of `0..options`.
-    pub(crate) fn choose(&mut self, choice: Choice, options: usize) -> usize {
+    /// Takes the record.
+    pub(crate) fn take_record(&mut self) -> Vec<Decision> {
+        std::mem::take(&mut self.record)
+    }
+
+    pub(crate) fn pick(&mut self, question: &Question<'_>) -> usize {
+        let &Question { choice, options, .. } = question;
         if options < 2 {
             return 0;
         }
-        // The high part of the product: as even as the generator, up to one in 2^64.
-        let picked = (u128::from(self.next()) * options as u128) >> 64;
-        let picked = usize::try_from(picked).expect("below `options`");
+        let picked = self.policy.pick(question);
+        assert!(picked < options, "a policy picked {picked} of {options}");
         self.record.push(Decision { choice, options, picked });
         picked
     }
+}
 
-    /// The next number of the `SplitMix64` generator, for which every seed is a good one.
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
+impl fmt::Debug for Choices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Choices").field("record", &self.record).finish_non_exhaustive()
+    }
+}
+
+/// The `SplitMix64` generator, for which every seed is a good one.
+#[derive(Clone, Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// One of `0..options`.
+    pub(crate) fn below(&mut self, options: usize) -> usize {
+        // The high part of the product: as even as the generator, up to one in 2^64.
+        let picked = (u128::from(self.next()) * options as u128) >> 64;
+        usize::try_from(picked).expect("below `options`")
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+}
+
+impl Policy for Random {
+    fn pick(&mut self, question: &Question<'_>) -> usize {
+        self.below(question.options)
     }
 }

@@ -27,6 +27,8 @@ mod choices;
 mod clock;
 mod control;
 mod drops;
+mod explore;
+mod queue;
 mod real;
 mod run_test;
 mod runtime;
@@ -37,6 +39,10 @@ pub use choices::Decision;
 pub use control::{Advance, advance, busy, elapsed, settle, take_failures};
 pub use corymb_core::hooks::Choice;
 pub use drops::drop_at_every_poll;
+pub use explore::{
+    Counterexample, Explored, Explorer, Fault, FaultKind, ParseScheduleError, Schedule, Turn,
+    explore,
+};
 pub use real::{run_real, run_real_local};
 pub use run_test::{Verdict, run_test, run_test_local, run_test_local_with, run_test_with};
 pub use runtime::{Builder, TestRuntime};

@@ -13,7 +13,9 @@ use corymb_core::internal::{Root, scope_of};
 use corymb_core::time::Instant;
 use corymb_core::{Job, JoinError, Scope};
 
-use crate::choices::Decision;
+use crate::choices::{Choices, Decision, Policy, Random};
+use crate::explore::{FaultKind, Steps};
+use crate::queue::Order;
 use crate::tree::tree;
 use crate::world::{Inside, World};
 
@@ -63,6 +65,8 @@ pub struct TestRuntime {
     root: Root,
     seed: u64,
     poll_limit: usize,
+    /// What is left was cancelled and has ended, or was given up.
+    closed: Cell<bool>,
     /// One thread at a time runs it.
     _not_sync: PhantomData<Cell<()>>,
 }
@@ -168,15 +172,14 @@ impl Builder {
     /// If the seed comes from `CORYMB_SEED`, and that is no number.
     pub fn build(self) -> TestRuntime {
         let seed = self.seed.unwrap_or_else(seed_of_environment);
-        let world = Arc::new(World::new(seed, self.shuffled));
-        let root = Root::new(Arc::<World>::clone(&world), None);
-        *world.root.lock() = Some(root.job().clone());
+        let order = if self.shuffled { Order::Shuffled } else { Order::Fifo };
         let poll_limit = self.poll_limit.unwrap_or(POLL_LIMIT);
-        TestRuntime { world, root, seed, poll_limit, _not_sync: PhantomData }
+        let policy = Box::new(Random::new(seed));
+        TestRuntime::assemble(World::new(order, Choices::new(policy), None), seed, poll_limit)
     }
 }
 
-fn seed_of_environment() -> u64 {
+pub(crate) fn seed_of_environment() -> u64 {
     let Some(value) = std::env::var_os(SEED) else { return 0 };
     let seed = value.to_str().and_then(|text| text.parse().ok());
     seed.unwrap_or_else(|| panic!("{SEED} is {value:?}: set it to a number below 2^64, or not"))
@@ -220,6 +223,19 @@ impl TestRuntime {
         Builder::default()
     }
 
+    fn assemble(world: World, seed: u64, poll_limit: usize) -> Self {
+        let world = Arc::new(world);
+        let root = Root::new(Arc::<World>::clone(&world), None);
+        *world.root.lock() = Some(root.job().clone());
+        Self { world, root, seed, poll_limit, closed: Cell::new(false), _not_sync: PhantomData }
+    }
+
+    /// One whose every decision is that of `policy`, and which keeps `steps`.
+    pub(crate) fn explored(policy: Box<dyn Policy>, steps: Steps, poll_limit: usize) -> Self {
+        let world = World::new(Order::Explored, Choices::new(policy), Some(steps));
+        Self::assemble(world, 0, poll_limit)
+    }
+
     /// Runs `future` as a coroutine, and gives what it returned.
     ///
     /// # Examples
@@ -248,7 +264,7 @@ impl TestRuntime {
         F::Output: Send + 'static,
     {
         let output = self.run_body(future);
-        if let Err(report) = self.check() {
+        if let Err((_, report)) = self.check() {
             panic!("{report}");
         }
         output
@@ -287,7 +303,7 @@ impl TestRuntime {
     {
         let inside = self.begin();
         let output = self.run_launched(inside, self.scope().spawn_local(future).outcome());
-        if let Err(report) = self.check() {
+        if let Err((_, report)) = self.check() {
             panic!("{report}");
         }
         output
@@ -319,24 +335,56 @@ impl TestRuntime {
     #[track_caller]
     fn run_launched<T>(
         &self,
-        _inside: Inside,
+        inside: Inside,
         body: impl Future<Output = Result<T, JoinError>>,
     ) -> T {
+        match self.drive_launched(inside, body) {
+            Ok(Ok(output)) => output,
+            Ok(Err(JoinError::Panicked(panic))) => panic.resume(),
+            Ok(Err(error)) => panic!("the test's body gave no value: {error}"),
+            Err(stuck) => panic!("{}", self.describe(&stuck, UNFINISHED)),
+        }
+    }
+
+    fn drive_launched<T>(
+        &self,
+        _inside: Inside,
+        body: impl Future<Output = Result<T, JoinError>>,
+    ) -> Result<Result<T, JoinError>, Stuck> {
         let mut body = std::pin::pin!(body);
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         let waker = Waker::from(Arc::clone(&woken));
-        let outcome = self.drive(self.poll_limit, Instant::FAR_FUTURE, || {
+        self.drive(self.poll_limit, Instant::FAR_FUTURE, || {
             match woken.take().then(|| body.as_mut().poll(&mut Context::from_waker(&waker))) {
                 Some(Poll::Ready(outcome)) => Some(outcome),
                 _ => None,
             }
-        });
-        match outcome {
-            Ok(Ok(output)) => output,
-            Ok(Err(JoinError::Panicked(panic))) => panic.resume(),
-            Ok(Err(error)) => panic!("the test's body gave no value: {error}"),
-            Err(stuck) => panic!("{}", self.describe(&stuck, "the test's body has not ended")),
+        })
+    }
+
+    /// Runs the future that `make` makes, and says what went wrong.
+    #[track_caller]
+    pub(crate) fn run_to_verdict<F>(
+        &self,
+        make: impl FnOnce() -> F,
+    ) -> Result<F::Output, (FaultKind, String)>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let inside = self.begin();
+        let body = self.scope().spawn(make()).outcome();
+        match self.drive_launched(inside, body) {
+            Ok(Ok(output)) => self.check().map(|()| output),
+            Ok(Err(error)) => Err((FaultKind::Panic, error.to_string())),
+            Err(stuck) => Err((stuck.kind(), self.describe(&stuck, UNFINISHED))),
         }
+    }
+
+    /// Takes what was decided, and the steps, if they were kept.
+    pub(crate) fn take_record(&self) -> (Vec<Decision>, Steps) {
+        let steps = self.world.steps.as_ref().map(|steps| std::mem::take(&mut *steps.lock()));
+        (self.world.choices.lock().take_record(), steps.unwrap_or_default())
     }
 
     /// Launches coroutines beside the body: children of nothing but the runtime.
@@ -428,8 +476,7 @@ impl TestRuntime {
             if polls == limit && !self.world.is_idle() {
                 return Err(Stuck::Livelock(limit));
             }
-            if let Some(coroutine) = self.world.next() {
-                coroutine.run();
+            if self.world.run_next() {
                 polls += 1;
             } else if !self.world.clock.step(last) && self.world.is_idle() {
                 // It was idle before too, but another thread may have woken somebody meanwhile.
@@ -446,16 +493,17 @@ impl TestRuntime {
     }
 
     /// Settles, and says what is wrong with a runtime whose body has returned.
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), (FaultKind, String)> {
         self.settle();
         if self.root.children() > 0 {
-            return Err(format!(
+            let report = format!(
                 "still alive after the test's body had returned:\n{}\
                  Launch it in a scope that the body awaits, or cancel and join it there.",
                 tree(self.root.job()),
-            ));
+            );
+            return Err((FaultKind::Leak, report));
         }
-        self.check_failures()
+        self.check_failures().map_err(|report| (FaultKind::Unseen, report))
     }
 
     /// Says what was reported and not taken.
@@ -482,18 +530,26 @@ impl TestRuntime {
         format!("{reason}, but {what}. Alive:\n{}", tree(self.root.job()))
     }
 
-    /// Cancels what is left and runs it to its end.
-    fn close(&self) -> Result<(), String> {
+    /// Cancels what is left and runs it to its end; once.
+    pub(crate) fn close(&self) -> Result<(), (FaultKind, String)> {
+        if self.closed.replace(true) {
+            return Ok(());
+        }
         let _inside = self.world.enter();
         self.root.close();
         let root: &Job = self.root.job();
         let driven =
             self.drive(POLL_LIMIT, Instant::FAR_FUTURE, || root.is_completed().then_some(()));
-        driven.map_err(|stuck| self.describe(&stuck, "not all that was cancelled has ended"))?;
+        driven.map_err(|stuck| {
+            (stuck.kind(), self.describe(&stuck, "not all that was cancelled has ended"))
+        })?;
         self.world.root.lock().take();
-        self.check_failures()
+        self.check_failures().map_err(|report| (FaultKind::Unseen, report))
     }
 }
+
+/// What is wrong with a body that waits for ever.
+const UNFINISHED: &str = "the test's body has not ended";
 
 /// Whether to look at what is waited for.
 struct Woken(AtomicBool);
@@ -519,17 +575,26 @@ enum Stuck {
     Livelock(usize),
 }
 
+impl Stuck {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Deadlock => FaultKind::Deadlock,
+            Self::Livelock(_) => FaultKind::Livelock,
+        }
+    }
+}
+
 impl Drop for TestRuntime {
     #[expect(clippy::print_stderr, reason = "a second panic would hide the first one")]
     fn drop(&mut self) {
         let closed = self.close();
         if !std::thread::panicking() {
-            if let Err(report) = closed {
+            if let Err((_, report)) = closed {
                 panic!("{report}");
             }
             return;
         }
-        if let Err(report) = closed {
+        if let Err((_, report)) = closed {
             eprintln!("while the test was failing: {report}");
         }
         if !self.world.choices.lock().record().is_empty() {

@@ -1,128 +1,71 @@
 //! What a test runtime is to the kernel: one queue, one clock, one record of choices.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock};
-use std::thread::{self, ThreadId};
+use std::sync::Arc;
 
-use corymb_core::hooks::{self, Choice, Garbage, Home, RuntimeHooks};
+use corymb_core::hooks::{self, Choice, Home, RuntimeHooks};
 use corymb_core::internal::prim::Mutex;
-use corymb_core::internal::runs_as;
 use corymb_core::time::{Clock, Instant, TimerShard};
-use corymb_core::{Coroutine, Dispatch, Failure, Job};
+use corymb_core::{Dispatch, Failure, Job};
 
-use crate::choices::Choices;
+use crate::choices::{Choices, Question};
 use crate::clock::VirtualClock;
+use crate::explore::Steps;
+use crate::queue::{Bound, Main, Order, Queue};
 
 /// The runtime as the kernel sees it.
 pub(crate) struct World {
     queue: Arc<Queue>,
     main: Arc<Main>,
     bound: Arc<Bound>,
-    shuffled: bool,
     pub(crate) clock: VirtualClock,
     pub(crate) choices: Mutex<Choices>,
     /// None before the root is made and after it has ended.
     pub(crate) root: Mutex<Option<Job>>,
     /// What was reported, as text.
     pub(crate) failures: Mutex<Vec<String>>,
-}
-
-struct Queue(Mutex<VecDeque<Coroutine>>);
-
-/// The same queue as that of [`Dispatcher::Main`](corymb_core::Dispatcher::Main).
-struct Main {
-    queue: Arc<Queue>,
-    bound: Arc<Bound>,
-}
-
-impl Dispatch for Main {
-    fn dispatch(&self, coroutine: Coroutine) {
-        self.queue.dispatch(coroutine);
-    }
-
-    /// All is on one thread; so what counts is whose code it is. What is bound to that thread is
-    /// bound to the one that serves Main.
-    fn is_here(&self) -> bool {
-        runs_as(self) || runs_as(&*self.bound)
-    }
-}
-
-impl Dispatch for Queue {
-    fn dispatch(&self, coroutine: Coroutine) {
-        self.0.lock().push_back(coroutine);
-    }
-}
-
-/// The same queue as that of the test's thread, for what is bound to it.
-struct Bound {
-    queue: Arc<Queue>,
-    /// The one where the first of them was launched: a test has no other.
-    thread: OnceLock<ThreadId>,
-}
-
-impl Dispatch for Bound {
-    fn dispatch(&self, coroutine: Coroutine) {
-        self.queue.dispatch(coroutine);
-    }
-
-    fn is_here(&self) -> bool {
-        self.thread.get() == Some(&thread::current().id())
-    }
-}
-
-/// What is alive in the end is ended by the test runtime itself.
-#[expect(unsafe_code, reason = "a promise about the answers of this type, no access")]
-// SAFETY: the thread is set once, by the first `bind`; the others panic elsewhere. Nothing is buried.
-unsafe impl Home for Bound {
-    fn bind(&self) -> usize {
-        let thread = self.thread.get_or_init(|| thread::current().id());
-        assert!(
-            *thread == thread::current().id(),
-            "a test runtime has launched what is bound to another thread before: make one for \
-             each thread"
-        );
-        0
-    }
-
-    fn bound(&self, _: usize, _: Job) {}
-
-    fn release(&self, _: usize) {}
-
-    fn bury(&self, garbage: Garbage) -> Option<Garbage> {
-        Some(garbage)
-    }
+    /// None if nobody wants to know.
+    pub(crate) steps: Option<Mutex<Steps>>,
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, shuffled: bool) -> Self {
-        let queue = Arc::new(Queue(Mutex::new(VecDeque::new())));
-        let bound = Arc::new(Bound { queue: Arc::clone(&queue), thread: OnceLock::new() });
+    pub(crate) fn new(order: Order, choices: Choices, steps: Option<Steps>) -> Self {
+        let queue = Arc::new(Queue::new(order));
+        let bound = Arc::new(Bound::new(Arc::clone(&queue)));
         Self {
-            main: Arc::new(Main { queue: Arc::clone(&queue), bound: Arc::clone(&bound) }),
+            main: Arc::new(Main::new(Arc::clone(&queue), Arc::clone(&bound))),
             bound,
             queue,
-            shuffled,
             clock: VirtualClock::new(),
-            choices: Mutex::new(Choices::new(seed)),
+            choices: Mutex::new(choices),
             root: Mutex::new(None),
             failures: Mutex::new(Vec::new()),
+            steps: steps.map(Mutex::new),
         }
     }
 
     /// Whether no coroutine is ready.
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue.0.lock().is_empty()
+        self.queue.is_empty()
     }
 
-    /// Takes the coroutine that is next out of the queue.
-    pub(crate) fn next(&self) -> Option<Coroutine> {
-        let mut queue = self.queue.0.lock();
-        if !self.shuffled {
-            return queue.pop_front();
+    /// Polls the coroutine that is next; false if there is none.
+    pub(crate) fn run_next(&self) -> bool {
+        let next = self.queue.next(|question| self.choices.lock().pick(question));
+        let Some(next) = next else { return false };
+        let order = self.queue.order();
+        let Some(steps) = &self.steps else {
+            next.run(order);
+            return true;
+        };
+        let begun = steps.lock().begin(&next, self.clock.elapsed());
+        let number = next.number();
+        next.run(order);
+        if let Some(begun) = begun {
+            let is_ready = self.queue.is_last(number);
+            steps.lock().end(&begun, is_ready);
         }
-        let next = self.choose(Choice::Next, queue.len());
-        queue.remove(next)
+        true
     }
 
     /// Makes it the runtime of this thread until the guard is dropped.
@@ -181,7 +124,7 @@ unsafe impl RuntimeHooks for World {
     fn timer_armed(&self, _: &'static TimerShard, _: Instant) {}
 
     fn choose(&self, choice: Choice, n: usize) -> usize {
-        self.choices.lock().choose(choice, n)
+        self.choices.lock().pick(&Question::of(choice, n))
     }
 
     fn lists_at_launch(&self) -> bool {

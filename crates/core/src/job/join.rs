@@ -25,7 +25,8 @@ impl Future for Join {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        budgeted(cx, |cx| self.poll_settled(cx))
+        let before = (WaitKind::Join, self.place);
+        budgeted(cx, before, |cx| self.poll_settled(cx))
     }
 }
 

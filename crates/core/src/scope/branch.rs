@@ -95,7 +95,8 @@ impl<T> Future for Branch<T> {
     // The caller is the `.await`, or the combinator that polls it.
     #[track_caller]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        match ready!(budgeted(cx, |cx| self.poll_value(cx))) {
+        let before = (WaitKind::Join, self.launched_at);
+        match ready!(budgeted(cx, before, |cx| self.poll_value(cx))) {
             Some(value) => Poll::Ready(value),
             // This part of the coroutine is dropped at the end of the poll.
             None if current::is_cancelled() => Poll::Pending,

@@ -276,7 +276,7 @@ impl<S, T> Stream for Group<S, T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Ended<T>>> {
         waiting_on(WaitKind::Join, self.place);
-        let next = budgeted(cx, |cx| self.endings.poll_next(cx));
+        let next = budgeted(cx, (WaitKind::Join, self.place), |cx| self.endings.poll_next(cx));
         next.map(|next| next.map(|(_, ended)| ended))
     }
 

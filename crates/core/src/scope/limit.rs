@@ -141,7 +141,7 @@ impl Future for Take {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Place> {
         waiting_on(WaitKind::Lock, self.site);
-        budgeted(cx, |cx| self.poll_take(cx))
+        budgeted(cx, (WaitKind::Lock, self.site), |cx| self.poll_take(cx))
     }
 }
 

@@ -34,6 +34,7 @@ use crate::failure::{self, Failure};
 use crate::job::{Job, Join};
 use crate::node::{NodeRef, tree};
 use crate::prim::Mutex;
+use crate::wait::WaitKind;
 
 /// By which a child says that it is ready; see [`Scope::start`].
 ///
@@ -376,7 +377,7 @@ struct Waiting<T> {
 
 impl<T> Waiting<T> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Reason>> {
-        ready!(poll_budget(cx));
+        ready!(poll_budget(cx, (WaitKind::Join, self.slot.site)));
         assert!(!self.over, "the child started at {} was awaited again", self.slot.site);
         if let Some(value) = self.slot.poll_said(cx.waker()) {
             spend_budget();

@@ -287,7 +287,8 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        budgeted(cx, |cx| self.poll_elapsed(cx))
+        // It leaves its own note when it is registered.
+        budgeted(cx, None, |cx| self.poll_elapsed(cx))
     }
 }
 

@@ -157,7 +157,7 @@ impl<T> Registered<T> {
         place: &'static Location<'static>,
         mut f: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        budgeted(cx, |cx| {
+        budgeted(cx, (WaitKind::Io, place), |cx| {
             loop {
                 let snapshot = ready!(self.registration.poll_ready(cx, direction, slot, place))?;
                 match f(&self.io) {
@@ -247,8 +247,11 @@ impl<T> Waiter<'_, T> {
     /// As there.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let registration = &self.registered.registration;
-        budgeted(cx, |cx| registration.poll_ready(cx, self.direction, &self.slot, self.place))
-            .map_ok(|Snapshot { .. }| ())
+        let before = (WaitKind::Io, self.place);
+        budgeted(cx, before, |cx| {
+            registration.poll_ready(cx, self.direction, &self.slot, self.place)
+        })
+        .map_ok(|Snapshot { .. }| ())
     }
 
     /// Names `place` as the one that waits, instead of where the waiter was made.

@@ -17,6 +17,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use corymb_core::internal::WaitKind;
+
 use super::{Lagged, RecvError, Statistics};
 use crate::monitor::{Monitor, Owner, State};
 use crate::waiters::{Queue, WaitList};
@@ -83,6 +85,7 @@ impl<T> State for Core<T> {
     type Shared = ();
 
     const NAME: &'static str = "broadcast channel";
+    const WAIT: WaitKind = WaitKind::Channel;
 
     /// Numbers in the queue do not fall: who came later waits for the same value, or a later one.
     #[inline]

@@ -22,6 +22,8 @@
 use std::collections::VecDeque;
 use std::task::{Poll, Waker};
 
+use corymb_core::internal::WaitKind;
+
 use super::{Cause, Overflow, Statistics};
 use crate::monitor::{Monitor, Owner, State};
 use crate::waiters::{Queue, Turn, WaitList};
@@ -124,6 +126,7 @@ impl<T> State for Core<T> {
     type Shared = ();
 
     const NAME: &'static str = "channel";
+    const WAIT: WaitKind = WaitKind::Channel;
 
     #[inline]
     fn offer(&mut self, (): &()) -> Option<Waker> {

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use corymb_core::internal::{poll_budget, spend_budget};
+use corymb_core::internal::{WaitKind, poll_budget, spend_budget};
 use pin_project::pin_project;
 
 use super::shared::{Drive, Ping};
@@ -93,7 +93,7 @@ impl<'a, T> Enter<'a, T> {
     pub(super) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Entered<'a, T>> {
         let mut this = self.project();
         if !this.waiting.has_begun() && this.drive.is_none() && this.cell.get().is_some() {
-            ready!(poll_budget(cx));
+            ready!(poll_budget(cx, (WaitKind::Lock, this.waiting.place())));
             spend_budget();
             return Poll::Ready(Entered::Set);
         }

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use corymb_core::internal::WaitKind;
+
 use super::Statistics;
 use crate::RecvError;
 use crate::monitor::{Monitor, Owner, State};
@@ -56,6 +58,7 @@ impl<T> State for Core<T> {
     type Shared = ();
 
     const NAME: &'static str = "watch channel";
+    const WAIT: WaitKind = WaitKind::Channel;
 
     /// Versions in the queue do not fall: who came later has seen the same one, or a later one.
     #[inline]

@@ -1,0 +1,45 @@
+//! Panics of runs that are made again and again: kept, not printed.
+
+use std::cell::{Cell, RefCell};
+use std::panic;
+use std::sync::Once;
+
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+    static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+static HOOK: Once = Once::new();
+
+/// Until it is dropped, panics of this thread are not printed.
+pub(super) struct Quiet {
+    outer: bool,
+}
+
+/// Begins it. The first time, the process's panic hook is wrapped in one that asks whether the
+/// thread is quiet.
+pub(super) fn begin() -> Quiet {
+    HOOK.call_once(|| {
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| match QUIET.get() {
+            false => print(panic),
+            true => {
+                let place = panic.location().map(ToString::to_string);
+                LAST.with(|last| *last.borrow_mut() = place);
+            }
+        }));
+    });
+    LAST.with(|last| last.borrow_mut().take());
+    Quiet { outer: QUIET.replace(true) }
+}
+
+/// The place of the last panic of this thread since then.
+pub(super) fn last_place() -> Option<String> {
+    LAST.with(|last| last.borrow().clone())
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        QUIET.set(self.outer);
+    }
+}

@@ -1,0 +1,126 @@
+//! One run of a program in one schedule.
+
+use std::fmt::{self, Write as _};
+
+use crate::Verdict;
+use crate::choices::{Decision, Policy};
+use crate::runtime::TestRuntime;
+
+use super::quiet;
+use super::trace::Steps;
+
+/// What went wrong in a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub(crate) kind: FaultKind,
+    pub(crate) text: String,
+}
+
+/// The kinds of what goes wrong in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// The body panicked.
+    Panic,
+    /// The body returned an error.
+    Error,
+    /// Nothing was ready, no timer was armed, and the body had not ended.
+    Deadlock,
+    /// The clock stood still for too many polls.
+    Livelock,
+    /// Something was alive after the body had returned.
+    Leak,
+    /// A failure reached nobody.
+    Unseen,
+    /// The program did not do what it had done before in the same schedule.
+    Diverged,
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Panic => "panic",
+            Self::Error => "error",
+            Self::Deadlock => "deadlock",
+            Self::Livelock => "livelock",
+            Self::Leak => "leak",
+            Self::Unseen => "unseen failure",
+            Self::Diverged => "divergence",
+        })
+    }
+}
+
+impl Fault {
+    /// What kind of thing it is.
+    pub fn kind(&self) -> FaultKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// How runs are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) polls: usize,
+    /// Whether the steps are described, not only counted.
+    pub(super) trace: bool,
+}
+
+/// What a run was.
+pub(super) struct Run {
+    pub(super) fault: Option<Fault>,
+    pub(super) decisions: Vec<Decision>,
+    pub(super) steps: Steps,
+}
+
+/// Runs what `make` makes, in the schedule that `policy` picks.
+#[track_caller]
+pub(super) fn run<F>(policy: Box<dyn Policy>, limits: Limits, make: &mut impl FnMut() -> F) -> Run
+where
+    F: Future<Output: Verdict> + Send + 'static,
+{
+    let _quiet = quiet::begin();
+    let runtime = TestRuntime::explored(policy, Steps::new(limits.trace), limits.polls);
+    let verdict = runtime.run_to_verdict(|| {
+        let future = make();
+        async { future.await.verdict() }
+    });
+    let (decisions, steps) = runtime.take_record();
+    let verdict = match (verdict, runtime.close()) {
+        (Ok(Ok(())), Err(fault)) => Err(fault),
+        (verdict, _) => verdict,
+    };
+    let fault = match verdict {
+        Ok(Ok(())) => None,
+        Ok(Err(text)) => Some((FaultKind::Error, format!("it returned an error: {text}"))),
+        Err((kind, text)) => Some((kind, steady(&text))),
+    };
+    let fault = fault.map(|(kind, text)| Fault { kind, text });
+    Run { fault, decisions, steps }
+}
+
+/// The text of a fault with the place of the panic that it came of, and without what differs from
+/// run to run: an address becomes the number of its first place in the text.
+fn steady(text: &str) -> String {
+    let mut seen = Vec::new();
+    let mut parts = text.split("0x");
+    let mut steady = String::from(parts.next().unwrap_or_default());
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(part.len());
+        let (address, rest) = part.split_at(end);
+        let number = seen.iter().position(|it| *it == address).unwrap_or_else(|| {
+            seen.push(address);
+            seen.len() - 1
+        });
+        let _ = write!(steady, "#{}{rest}", number + 1);
+    }
+    if let Some(place) = quiet::last_place() {
+        let _ = write!(steady, " (the last panic was at {place})");
+    }
+    steady
+}

@@ -1,0 +1,114 @@
+//! A schedule as text.
+
+use std::fmt;
+use std::iter;
+use std::str::FromStr;
+
+use corymb_core::hooks::Choice;
+
+use crate::choices::Decision;
+
+/// What the text begins with: another layout gets another number.
+const VERSION: &str = "c1";
+
+/// All decisions of a run, in their order: to be printed, kept, and run again.
+///
+/// As text it is a line of letters, digits and dots. [`Explorer::replay`](crate::Explorer::replay)
+/// and the environment variable `CORYMB_REPLAY` take it.
+///
+/// # Examples
+///
+/// ```
+/// use corymb::testing::Schedule;
+///
+/// let schedule: Schedule = "c1.n3-1.n2-0x4".parse().unwrap();
+/// assert_eq!(schedule.decisions().len(), 5);
+/// assert_eq!(schedule.to_string(), "c1.n3-1.n2-0x4");
+/// assert!("n3".parse::<Schedule>().is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule(Vec<Decision>);
+
+impl Schedule {
+    pub(crate) fn new(decisions: Vec<Decision>) -> Self {
+        Self(decisions)
+    }
+
+    /// The decisions.
+    pub fn decisions(&self) -> &[Decision] {
+        &self.0
+    }
+}
+
+/// The kinds of decisions and their letters.
+const LETTERS: [(char, Choice); 3] =
+    [('n', Choice::Next), ('v', Choice::Victim), ('b', Choice::Branch)];
+
+pub(crate) fn name(choice: Choice) -> &'static str {
+    match choice {
+        Choice::Next => "which coroutine is next",
+        Choice::Victim => "whom to steal from",
+        Choice::Branch => "which branch is first",
+        _ => "another one",
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(VERSION)?;
+        for run in self.0.chunk_by(|a, b| a == b) {
+            let Decision { choice, options, picked } = run[0];
+            let letter = LETTERS.iter().find(|it| it.1 == choice).map_or('?', |it| it.0);
+            write!(f, ".{letter}{options}-{picked}")?;
+            if run.len() > 1 {
+                write!(f, "x{}", run.len())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A text that is no schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseScheduleError {
+    what: String,
+}
+
+impl fmt::Display for ParseScheduleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "this is no schedule: {}; take the whole text that a failure printed", self.what)
+    }
+}
+
+impl std::error::Error for ParseScheduleError {}
+
+impl FromStr for Schedule {
+    type Err = ParseScheduleError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = |what: String| ParseScheduleError { what };
+        let mut parts = text.trim().split('.');
+        let version = parts.next().unwrap_or_default();
+        if version != VERSION {
+            return Err(wrong(format!("it begins with `{version}` and not with `{VERSION}`")));
+        }
+        let mut decisions = Vec::new();
+        for part in parts {
+            let (decision, times) =
+                parse(part).ok_or_else(|| wrong(format!("`{part}` is no decision")))?;
+            decisions.extend(iter::repeat_n(decision, times));
+        }
+        Ok(Self(decisions))
+    }
+}
+
+/// A run of equal decisions.
+fn parse(part: &str) -> Option<(Decision, usize)> {
+    let letter = part.chars().next()?;
+    let (_, choice) = LETTERS.iter().find(|it| it.0 == letter)?;
+    let (options, rest) = part.get(1..)?.split_once('-')?;
+    let (picked, times) = rest.split_once('x').unwrap_or((rest, "1"));
+    let (options, picked) = (options.parse().ok()?, picked.parse().ok()?);
+    let times = times.parse().ok().filter(|times| (1..=1_000_000).contains(times))?;
+    (picked < options).then_some((Decision { choice: *choice, options, picked }, times))
+}

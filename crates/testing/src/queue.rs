@@ -1,0 +1,274 @@
+//! The one queue of a test runtime, and its faces as dispatchers.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, ThreadId};
+
+use corymb_core::hooks::{Choice, Garbage, Home};
+use corymb_core::internal::prim::Mutex;
+use corymb_core::internal::{runs_as, times_used_up, with_allowance};
+use corymb_core::{Coroutine, Dispatch, Job};
+
+use crate::choices::Question;
+
+/// How often in a row a coroutine is offered to go on as a matter of course; then the others are
+/// first. So one that tries again and again for what another one has to do does not keep it off.
+const STREAK: usize = 64;
+
+/// The order in which ready coroutines run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As they became ready.
+    #[default]
+    Fifo,
+    /// Any: the next one is a choice.
+    Shuffled,
+    /// As shuffled; and coroutines give way before each operation, which is where those of other
+    /// threads would get in between.
+    Explored,
+}
+
+/// How a coroutine became ready.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// It has begun, or has asked to be put behind the others: what it does before its first
+    /// operation is a step of its own.
+    Afresh,
+    /// What it waited for has come: it takes that in the step.
+    Woken,
+    /// An explorer had it give way before an operation, which comes first in the step.
+    GaveWay,
+}
+
+/// A coroutine that is ready.
+pub(crate) struct Ready {
+    coroutine: Coroutine,
+    how: How,
+    /// Counted from 0 in the order of the launches; only where schedules are explored.
+    number: usize,
+}
+
+impl Ready {
+    /// Which coroutine it is: the same in each run that takes the same choices.
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
+    pub(crate) fn coroutine(&self) -> &Coroutine {
+        &self.coroutine
+    }
+
+    /// Polls it.
+    pub(crate) fn run(self, queue: Order) {
+        if queue != Order::Explored {
+            return self.coroutine.run();
+        }
+        let operations = if self.how == How::Afresh { 0 } else { 1 };
+        with_allowance(operations, || self.coroutine.run());
+    }
+}
+
+/// The queue.
+pub(crate) struct Queue {
+    order: Order,
+    ready: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    ready: VecDeque<Ready>,
+    numbers: HashMap<usize, usize>,
+    launched: usize,
+    /// The count of used up budgets when the last coroutine was taken.
+    used_up: u32,
+    /// Which one that was, and how often in a row.
+    last: Option<usize>,
+    streak: usize,
+}
+
+impl State {
+    fn push(&mut self, coroutine: Coroutine, how: How, is_new: bool) {
+        let address = coroutine.address().addr();
+        if is_new {
+            self.numbers.remove(&address);
+        }
+        let number = *self.numbers.entry(address).or_insert_with(|| {
+            self.launched += 1;
+            self.launched - 1
+        });
+        self.ready.push_back(Ready { coroutine, how, number });
+    }
+
+    /// Whether the one that ran last could simply go on.
+    fn goes_on(&self) -> bool {
+        self.ready.back().is_some_and(|back| {
+            back.how == How::GaveWay && self.last == Some(back.number) && self.streak < STREAK
+        })
+    }
+
+    /// Takes one out: where the last one could go on that is the first option, and the others
+    /// follow in the order in which they became ready.
+    fn take(&mut self, option: usize, goes_on: bool) -> Ready {
+        let at = match (goes_on, option) {
+            (true, 0) => self.ready.len() - 1,
+            (true, other) => other - 1,
+            (false, at) => at,
+        };
+        let taken = self.ready.remove(at).expect("one of the options");
+        self.streak = if self.last == Some(taken.number) { self.streak + 1 } else { 0 };
+        self.last = Some(taken.number);
+        self.used_up = times_used_up();
+        taken
+    }
+}
+
+impl Queue {
+    pub(crate) fn new(order: Order) -> Self {
+        Self { order, ready: Mutex::new(State::default()) }
+    }
+
+    pub(crate) fn order(&self) -> Order {
+        self.order
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ready.lock().ready.is_empty()
+    }
+
+    /// Whether the coroutine of that number is the one that became ready last.
+    pub(crate) fn is_last(&self, number: usize) -> bool {
+        self.ready.lock().ready.back().is_some_and(|back| back.number == number)
+    }
+
+    /// Takes out the one that `pick` says.
+    pub(crate) fn next(&self, pick: impl FnOnce(&Question<'_>) -> usize) -> Option<Ready> {
+        let mut state = self.ready.lock();
+        if self.order == Order::Fifo {
+            return state.ready.pop_front();
+        }
+        if state.ready.is_empty() {
+            return None;
+        }
+        let goes_on = state.goes_on();
+        let at = {
+            let number = |option: usize| match (goes_on, option) {
+                (true, 0) => state.ready[state.ready.len() - 1].number,
+                (true, other) => state.ready[other - 1].number,
+                (false, at) => state.ready[at].number,
+            };
+            let options = state.ready.len();
+            let question = Question { choice: Choice::Next, options, goes_on, who: Some(&number) };
+            pick(&question)
+        };
+        Some(state.take(at, goes_on))
+    }
+
+    fn push(&self, coroutine: Coroutine, how: How, is_new: bool) {
+        let mut state = self.ready.lock();
+        if self.order == Order::Fifo {
+            return state.ready.push_back(Ready { coroutine, how, number: 0 });
+        }
+        state.push(coroutine, how, is_new);
+    }
+}
+
+impl Dispatch for Queue {
+    fn dispatch(&self, coroutine: Coroutine) {
+        self.push(coroutine, How::Woken, false);
+    }
+
+    fn dispatch_new(&self, coroutine: Coroutine) {
+        self.push(coroutine, How::Afresh, true);
+    }
+
+    fn dispatch_yield(&self, coroutine: Coroutine) {
+        let gave_way = self.ready.lock().used_up != times_used_up();
+        self.push(coroutine, if gave_way { How::GaveWay } else { How::Afresh }, false);
+    }
+}
+
+/// The same queue as that of [`Dispatcher::Main`](corymb_core::Dispatcher::Main).
+pub(crate) struct Main {
+    queue: Arc<Queue>,
+    bound: Arc<Bound>,
+}
+
+impl Main {
+    pub(crate) fn new(queue: Arc<Queue>, bound: Arc<Bound>) -> Self {
+        Self { queue, bound }
+    }
+}
+
+impl Dispatch for Main {
+    fn dispatch(&self, coroutine: Coroutine) {
+        self.queue.dispatch(coroutine);
+    }
+
+    fn dispatch_new(&self, coroutine: Coroutine) {
+        self.queue.dispatch_new(coroutine);
+    }
+
+    fn dispatch_yield(&self, coroutine: Coroutine) {
+        self.queue.dispatch_yield(coroutine);
+    }
+
+    /// All is on one thread; so what counts is whose code it is. What is bound to that thread is
+    /// bound to the one that serves Main.
+    fn is_here(&self) -> bool {
+        runs_as(self) || runs_as(&*self.bound)
+    }
+}
+
+/// The same queue as that of the test's thread, for what is bound to it.
+pub(crate) struct Bound {
+    queue: Arc<Queue>,
+    /// The one where the first of them was launched: a test has no other.
+    thread: OnceLock<ThreadId>,
+}
+
+impl Bound {
+    pub(crate) fn new(queue: Arc<Queue>) -> Self {
+        Self { queue, thread: OnceLock::new() }
+    }
+}
+
+impl Dispatch for Bound {
+    fn dispatch(&self, coroutine: Coroutine) {
+        self.queue.dispatch(coroutine);
+    }
+
+    fn dispatch_new(&self, coroutine: Coroutine) {
+        self.queue.dispatch_new(coroutine);
+    }
+
+    fn dispatch_yield(&self, coroutine: Coroutine) {
+        self.queue.dispatch_yield(coroutine);
+    }
+
+    fn is_here(&self) -> bool {
+        self.thread.get() == Some(&thread::current().id())
+    }
+}
+
+/// What is alive in the end is ended by the test runtime itself.
+#[expect(unsafe_code, reason = "a promise about the answers of this type, no access")]
+// SAFETY: the thread is set once, by the first `bind`; the others panic elsewhere. Nothing is buried.
+unsafe impl Home for Bound {
+    fn bind(&self) -> usize {
+        let thread = self.thread.get_or_init(|| thread::current().id());
+        assert!(
+            *thread == thread::current().id(),
+            "a test runtime has launched what is bound to another thread before: make one for \
+             each thread"
+        );
+        0
+    }
+
+    fn bound(&self, _: usize, _: Job) {}
+
+    fn release(&self, _: usize) {}
+
+    fn bury(&self, garbage: Garbage) -> Option<Garbage> {
+        Some(garbage)
+    }
+}

@@ -1,0 +1,76 @@
+//! Programs in many schedules.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use corymb::prelude::*;
+use corymb::sync::Mutex;
+use corymb::testing::{Explorer, FaultKind};
+
+async fn lost_update() {
+    let count = Arc::new(Mutex::new(0));
+    scope(async |s| {
+        for _ in 0..3 {
+            let count = Arc::clone(&count);
+            s.launch(async move {
+                let read = *count.lock().await;
+                *count.lock().await = read + 1;
+            });
+        }
+    })
+    .await;
+    assert_eq!(*count.lock().await, 3, "an update is lost");
+}
+
+#[test]
+fn a_lost_update_is_found_and_made_short() {
+    let found = Explorer::new().check(lost_update).expect_err("an update is lost");
+    println!("{found}");
+    assert_eq!(found.fault().kind(), FaultKind::Panic);
+    let again = Explorer::new().replay(found.schedule().clone()).check(lost_update);
+    assert_eq!(again.expect_err("the same").schedule(), found.schedule());
+}
+
+#[test]
+fn depth_first_is_exhaustive() {
+    for (n, steps, bound) in [(3, 3, None), (4, 6, Some(2))] {
+        let began = std::time::Instant::now();
+        let explored = Explorer::new().depth_first(bound).run(|| async move {
+            let count = Arc::new(AtomicU32::new(0));
+            scope(async |s| {
+                for _ in 0..n {
+                    let count = Arc::clone(&count);
+                    s.launch(async move {
+                        for _ in 1..steps {
+                            count.fetch_add(1, Ordering::Relaxed);
+                            corymb::consume_budget().await;
+                        }
+                    });
+                }
+            })
+            .await;
+        });
+        println!("{explored} {:?}", began.elapsed());
+        assert!(explored.is_exhaustive());
+    }
+}
+
+#[test]
+fn locks_in_two_orders_are_found() {
+    let found = Explorer::new().check(|| async {
+        let (a, b) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(())));
+        scope(async |s| {
+            let (a2, b2) = (a.clone(), b.clone());
+            s.coroutine().name("ab").launch(async move {
+                let _a = a2.lock().await;
+                let _b = b2.lock().await;
+            });
+            s.coroutine().name("ba").launch(async move {
+                let _b = b.lock().await;
+                let _a = a.lock().await;
+            });
+        })
+        .await;
+    });
+    println!("{}", found.unwrap_err());
+}

@@ -112,6 +112,10 @@ mod sync_chapter {}
 #[doc = include_str!("../docs/cancellation.md")]
 mod cancellation {}
 
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../docs/testing.md")]
+mod testing_chapter {}
+
 /// And those of the chapters for who comes from elsewhere.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/from-kotlin.md")]

@@ -5,6 +5,7 @@ mod cancel;
 mod channel;
 mod common;
 mod context;
+mod debug;
 mod dispatch;
 mod job;
 mod joiner;

@@ -82,8 +82,10 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 /// | --- | --- |
 /// | `seed = 7` | what is left to chance is drawn from this seed |
 /// | `shuffled` | ready coroutines run in a random order |
-/// | `real` | runs on the pool and in real time instead; goes with neither of the above |
-/// | `local` | the body stays on the test's thread, and need not be `Send`; goes with all others |
+/// | `explore` | runs in many schedules: what `corymb::testing::explore` does |
+/// | `schedules = 5000` | in so many of them; goes with `explore` |
+/// | `real` | runs on the pool and in real time instead; goes with none of the above |
+/// | `local` | the body stays on the test's thread, and need not be `Send`; goes with all others but `explore` |
 /// | `crate = "path"` | the module that stands for `corymb`: see the page of `corymb_macros` |
 ///
 /// Without `real` there is one thread. What blocks it, `run_blocking` or a `blocking_scope`, waits

@@ -12,6 +12,8 @@ const NAME: &str = "#[corymb::test]";
 const KNOWN: &[Known] = &[
     Known { name: "seed", takes: Takes::Integer },
     Known { name: "shuffled", takes: Takes::Nothing },
+    Known { name: "explore", takes: Takes::Nothing },
+    Known { name: "schedules", takes: Takes::Integer },
     Known { name: "real", takes: Takes::Nothing },
     Known { name: "local", takes: Takes::Nothing },
     Known { name: "crate", takes: Takes::Text },
@@ -36,6 +38,7 @@ fn try_expand(args: TokenStream, item: TokenStream) -> Result<TokenStream> {
             let run = pick("test_real", "test_real_local");
             quote!(#corymb::__private::#run(#future))
         }
+        Runtime::Explored(explorer) => quote!(#explorer.run(|| #future);),
         Runtime::Virtual(None) => {
             let run = pick("run_test", "run_test_local");
             quote!(#corymb::testing::#run(#path, #future))
@@ -63,16 +66,33 @@ fn refuse_second_test(attrs: &[Attribute]) -> Result<()> {
 
 enum Runtime {
     Real,
+    /// With the expression of an explorer.
+    Explored(TokenStream),
     /// With the expression of a builder if it differs from the default one.
     Virtual(Option<TokenStream>),
 }
 
 fn runtime(args: &Args, corymb: &Path) -> Result<Runtime> {
-    let seed = args.integer("seed").map(|value| match value.base10_parse::<u64>() {
-        Ok(_) => Ok(quote!(.seed(#value))),
-        Err(error) => Err(error),
-    });
-    let seed = seed.transpose()?;
+    let seed = number(args, "seed")?;
+    let schedules = number(args, "schedules")?;
+    if let Some(explore) = args.span("explore") {
+        let other = ["shuffled", "real", "local"].into_iter().find(|it| args.span(it).is_some());
+        return match other {
+            Some(other) => Err(Error::new(
+                explore,
+                format!(
+                    "`explore` runs the test in many orders, in virtual time, as a `Send` \
+                         coroutine: remove it, or `{other}`"
+                ),
+            )),
+            None => {
+                Ok(Runtime::Explored(quote!(#corymb::testing::Explorer::new() #seed #schedules)))
+            }
+        };
+    }
+    if let Some(span) = args.span("schedules") {
+        return Err(Error::new(span, "`schedules` is for `explore`: add that, or remove it"));
+    }
     let shuffled = args.span("shuffled").map(|_| quote!(.shuffled()));
     let real = args.span("real").is_some();
     match args.span("seed").or(args.span("shuffled")) {
@@ -86,4 +106,12 @@ fn runtime(args: &Args, corymb: &Path) -> Result<Runtime> {
         None if real => Ok(Runtime::Real),
         None => Ok(Runtime::Virtual(None)),
     }
+}
+
+/// The call of a builder's method that sets a number, if the option is given.
+fn number(args: &Args, name: &str) -> Result<Option<TokenStream>> {
+    let Some(value) = args.integer(name) else { return Ok(None) };
+    value.base10_parse::<u64>()?;
+    let method = Ident::new(name, Span::call_site());
+    Ok(Some(quote!(.#method(#value))))
 }

@@ -1,6 +1,7 @@
 //! `#[corymb::test]`, with the crate that it expands to.
 
 use std::num::ParseIntError;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -75,6 +76,15 @@ async fn the_order_is_shuffled() {
     let order = order.lock().unwrap();
     assert_eq!(order.len(), 8);
     assert!(!order.is_sorted(), "{order:?}");
+}
+
+static RUNS: AtomicUsize = AtomicUsize::new(0);
+
+#[corymb_macros::test(crate = "corymb_testing", explore, schedules = 20, seed = 3)]
+#[should_panic(expected = "panic in schedule 20: ")]
+async fn it_is_run_in_many_schedules() {
+    let run = RUNS.fetch_add(1, Ordering::Relaxed) + 1;
+    assert!(run < 20, "that is enough");
 }
 
 /// `real`, with a module that stands for the facade.

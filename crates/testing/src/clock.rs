@@ -62,6 +62,12 @@ impl VirtualClock {
         self.shard.advance(to);
     }
 
+    /// When the next timer is due or the next wait ends.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let wait = self.waits.lock().wakers.first_key_value().map(|(wait, _)| wait.end);
+        self.shard.earliest().into_iter().chain(wait).min()
+    }
+
     /// Moves to the next timer or ends the next wait, when nothing is ready. False if neither comes
     /// before `last` or then.
     pub(crate) fn step(&self, last: Instant) -> bool {

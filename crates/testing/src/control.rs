@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use corymb_core::Scope;
 use corymb_core::internal::{WaitKind, waiting_on};
 use corymb_core::time::Instant;
 
@@ -145,6 +146,42 @@ pub fn elapsed() -> Duration {
     World::here("elapsed", |world| world.clock.elapsed())
 }
 
+/// A scope for what is to end with the test: tickers, servers, collectors.
+///
+/// Its children are cancelled when the body has returned, and are no leak then; until that they run
+/// as all others do, and their timers move the clock. A failure of one of them harms no other, and
+/// fails the test.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// use std::time::Duration;
+/// use corymb::time::sleep;
+/// use corymb::testing::{TestRuntime, advance, background};
+///
+/// static TICKS: AtomicU32 = AtomicU32::new(0);
+///
+/// TestRuntime::new().run(async {
+///     background().launch(async {
+///         loop {
+///             sleep(Duration::from_secs(1)).await;
+///             TICKS.fetch_add(1, Ordering::Relaxed);
+///         }
+///     });
+///     advance(Duration::from_secs(10)).await;
+///     assert_eq!(TICKS.load(Ordering::Relaxed), 10);
+/// });
+/// ```
+///
+/// # Panics
+///
+/// Outside of a test runtime.
+#[track_caller]
+pub fn background() -> Scope {
+    World::here("background", |world| world.background())
+}
+
 /// Takes the failures that reached nobody, so that they do not fail the test.
 ///
 /// They are the panics and errors that go to the failure handler of the runtime, as text, in the
@@ -169,7 +206,7 @@ pub fn elapsed() -> Duration {
 /// Outside of a test runtime.
 #[track_caller]
 pub fn take_failures() -> Vec<String> {
-    World::here("take_failures", |world| std::mem::take(&mut *world.failures.lock()))
+    World::here("take_failures", |world| world.take_failures())
 }
 
 /// The time `duration` from now.

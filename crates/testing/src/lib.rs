@@ -6,6 +6,9 @@
 //!
 //! - [`run_test`] is what `#[corymb::test]` expands to, [`run_test_local`] with `(local)`.
 //! - [`advance`], [`settle`] and [`busy`] control the time from inside a test, [`elapsed`] tells it.
+//! - [`background`] is a scope for what ends with the test.
+//! - [`hold_time`] stops the clock for work on other threads.
+//! - [`explore`] runs a program in many schedules, and [`Explorer`] says how.
 //! - [`take_failures`] takes failures that would fail the test.
 //! - [`drop_at_every_poll`] finds what is lost when a future is dropped.
 //!
@@ -28,6 +31,7 @@ mod clock;
 mod control;
 mod drops;
 mod explore;
+mod outside;
 mod queue;
 mod real;
 mod run_test;
@@ -36,13 +40,14 @@ mod tree;
 mod world;
 
 pub use choices::Decision;
-pub use control::{Advance, advance, busy, elapsed, settle, take_failures};
+pub use control::{Advance, advance, background, busy, elapsed, settle, take_failures};
 pub use corymb_core::hooks::Choice;
 pub use drops::drop_at_every_poll;
 pub use explore::{
     Counterexample, Explored, Explorer, Fault, FaultKind, ParseScheduleError, Schedule, Turn,
     explore,
 };
+pub use outside::{TimeHold, hold_time};
 pub use real::{run_real, run_real_local};
 pub use run_test::{Verdict, run_test, run_test_local, run_test_local_with, run_test_with};
 pub use runtime::{Builder, TestRuntime};
@@ -51,5 +56,7 @@ pub use runtime::{Builder, TestRuntime};
 /// `crate = "corymb_testing"`.
 #[doc(hidden)]
 pub mod testing {
-    pub use crate::{TestRuntime, run_test, run_test_local, run_test_local_with, run_test_with};
+    pub use crate::{
+        Explorer, TestRuntime, run_test, run_test_local, run_test_local_with, run_test_with,
+    };
 }

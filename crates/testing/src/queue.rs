@@ -7,9 +7,10 @@ use std::thread::{self, ThreadId};
 use corymb_core::hooks::{Choice, Garbage, Home};
 use corymb_core::internal::prim::Mutex;
 use corymb_core::internal::{runs_as, times_used_up, with_allowance};
-use corymb_core::{Coroutine, Dispatch, Job};
+use corymb_core::{Coroutine, Dispatch, Job, Who};
 
 use crate::choices::Question;
+use crate::outside::Outside;
 
 /// How often in a row a coroutine is offered to go on as a matter of course; then the others are
 /// first. So one that tries again and again for what another one has to do does not keep it off.
@@ -72,6 +73,7 @@ impl Ready {
 pub(crate) struct Queue {
     order: Order,
     ready: Mutex<State>,
+    outside: Arc<Outside>,
 }
 
 #[derive(Default)]
@@ -84,6 +86,8 @@ struct State {
     /// Which one that was, and how often in a row.
     last: Option<usize>,
     streak: usize,
+    /// Whom other threads have woken with no right to.
+    foreign: Vec<Who>,
 }
 
 impl State {
@@ -123,8 +127,13 @@ impl State {
 }
 
 impl Queue {
-    pub(crate) fn new(order: Order) -> Self {
-        Self { order, ready: Mutex::new(State::default()) }
+    pub(crate) fn new(order: Order, outside: Arc<Outside>) -> Self {
+        Self { order, ready: Mutex::new(State::default()), outside }
+    }
+
+    /// Takes whom other threads have woken while nothing held the time.
+    pub(crate) fn take_foreign(&self) -> Vec<Who> {
+        std::mem::take(&mut self.ready.lock().foreign)
     }
 
     pub(crate) fn order(&self) -> Order {
@@ -164,11 +173,19 @@ impl Queue {
     }
 
     fn push(&self, coroutine: Coroutine, how: How, is_new: bool) {
+        let is_foreign = self.outside.is_foreign();
         let mut state = self.ready.lock();
-        if self.order == Order::Fifo {
-            return state.ready.push_back(Ready { coroutine, how, number: 0 });
+        if is_foreign && !self.outside.is_held() {
+            state.foreign.push(coroutine.who());
         }
-        state.push(coroutine, how, is_new);
+        match self.order {
+            Order::Fifo => state.ready.push_back(Ready { coroutine, how, number: 0 }),
+            Order::Shuffled | Order::Explored => state.push(coroutine, how, is_new),
+        }
+        drop(state);
+        if is_foreign {
+            self.outside.notify();
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant as RealInstant};
 
 use corymb_core::hooks;
 use corymb_core::internal::prim::atomic::{AtomicBool, Ordering};
@@ -21,6 +21,9 @@ use crate::world::{Inside, World};
 
 /// How many polls a moment may have: far more than a test needs, and still a second or so.
 const POLL_LIMIT: usize = 1_000_000;
+
+/// How much real time a run may take: far more than a test needs, and less than patience.
+const TIME_LIMIT: Duration = Duration::from_secs(if cfg!(miri) { 3600 } else { 60 });
 
 /// The variable that sets the seed.
 const SEED: &str = "CORYMB_SEED";
@@ -41,8 +44,9 @@ const SEED: &str = "CORYMB_SEED";
 /// the runtime is dropped, so that nothing gets into other tests.
 ///
 /// Only what the runtime knows counts. A coroutine that waits for another thread is blocked for
-/// ever as far as it can see: a wake from there is heeded if it comes before nothing else is
-/// left to do, and otherwise a deadlock has been reported already.
+/// ever as far as it can see, unless the time is [held](crate::hold_time) for it. While somebody
+/// waits for a socket the clock goes no faster than real time. A run that takes more than a minute
+/// of that fails ([`Builder::time_limit`]).
 ///
 /// # Examples
 ///
@@ -65,6 +69,7 @@ pub struct TestRuntime {
     root: Root,
     seed: u64,
     poll_limit: usize,
+    time_limit: Duration,
     /// What is left was cancelled and has ended, or was given up.
     closed: Cell<bool>,
     /// One thread at a time runs it.
@@ -88,6 +93,7 @@ pub struct Builder {
     seed: Option<u64>,
     shuffled: bool,
     poll_limit: Option<usize>,
+    time_limit: Option<Duration>,
 }
 
 impl Builder {
@@ -156,6 +162,27 @@ impl Builder {
         Self { poll_limit: Some(polls), ..self }
     }
 
+    /// Sets how much real time a run may take, a minute if it is not set; then it fails, with the
+    /// tree of what is alive. Looked at between polls: one that never returns is not ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use corymb::testing::{TestRuntime, hold_time};
+    ///
+    /// let hangs = std::panic::catch_unwind(|| {
+    ///     TestRuntime::builder().time_limit(Duration::from_millis(10)).build().run(async {
+    ///         let _held = hold_time();
+    ///         std::future::pending::<()>().await;
+    ///     })
+    /// });
+    /// assert!(hangs.is_err());
+    /// ```
+    pub fn time_limit(self, limit: Duration) -> Self {
+        Self { time_limit: Some(limit), ..self }
+    }
+
     /// Builds the runtime.
     ///
     /// # Examples
@@ -175,7 +202,9 @@ impl Builder {
         let order = if self.shuffled { Order::Shuffled } else { Order::Fifo };
         let poll_limit = self.poll_limit.unwrap_or(POLL_LIMIT);
         let policy = Box::new(Random::new(seed));
-        TestRuntime::assemble(World::new(order, Choices::new(policy), None), seed, poll_limit)
+        let world = World::new(order, Choices::new(policy), None);
+        let time_limit = self.time_limit.unwrap_or(TIME_LIMIT);
+        TestRuntime::assemble(world, seed, poll_limit, time_limit)
     }
 }
 
@@ -223,17 +252,18 @@ impl TestRuntime {
         Builder::default()
     }
 
-    fn assemble(world: World, seed: u64, poll_limit: usize) -> Self {
+    fn assemble(world: World, seed: u64, poll_limit: usize, time_limit: Duration) -> Self {
         let world = Arc::new(world);
         let root = Root::new(Arc::<World>::clone(&world), None);
         *world.root.lock() = Some(root.job().clone());
-        Self { world, root, seed, poll_limit, closed: Cell::new(false), _not_sync: PhantomData }
+        let closed = Cell::new(false);
+        Self { world, root, seed, poll_limit, time_limit, closed, _not_sync: PhantomData }
     }
 
     /// One whose every decision is that of `policy`, and which keeps `steps`.
     pub(crate) fn explored(policy: Box<dyn Policy>, steps: Steps, poll_limit: usize) -> Self {
         let world = World::new(Order::Explored, Choices::new(policy), Some(steps));
-        Self::assemble(world, 0, poll_limit)
+        Self::assemble(world, 0, poll_limit, TIME_LIMIT)
     }
 
     /// Runs `future` as a coroutine, and gives what it returned.
@@ -465,6 +495,8 @@ impl TestRuntime {
         last: Instant,
         mut done: impl FnMut() -> Option<T>,
     ) -> Result<T, Stuck> {
+        let _running = self.world.outside.run();
+        let mut watch = Watch::new(self.time_limit);
         let (mut moment, mut polls) = (self.elapsed(), 0);
         loop {
             if let Some(value) = done() {
@@ -476,13 +508,44 @@ impl TestRuntime {
             if polls == limit && !self.world.is_idle() {
                 return Err(Stuck::Livelock(limit));
             }
+            if watch.is_over() {
+                return Err(Stuck::TooLong(self.time_limit));
+            }
             if self.world.run_next() {
                 polls += 1;
-            } else if !self.world.clock.step(last) && self.world.is_idle() {
+            } else if !self.pass_time(last, &watch) && self.world.is_idle() {
                 // It was idle before too, but another thread may have woken somebody meanwhile.
                 return Err(Stuck::Deadlock);
             }
         }
+    }
+
+    /// Waits for what comes from outside, or moves the clock. False if there is nothing to wait for
+    /// before `last` or then.
+    fn pass_time(&self, last: Instant, watch: &Watch) -> bool {
+        let (clock, outside) = (&self.world.clock, &self.world.outside);
+        let may_wait = last == Instant::FAR_FUTURE;
+        if outside.is_held() {
+            if may_wait {
+                outside.wait(watch.rest());
+            }
+            return may_wait;
+        }
+        if !outside.has_armed() {
+            return clock.step(last);
+        }
+        // Beside sockets the clock goes no faster than that of the peers.
+        let (began, next) = (RealInstant::now(), clock.next());
+        let until_next = next.map_or(Duration::MAX, |next| next - clock.now());
+        let at_most = if may_wait { until_next.min(watch.rest()) } else { Duration::ZERO };
+        outside.wait(at_most);
+        if !self.world.is_idle() {
+            return true;
+        }
+        if began.elapsed() >= until_next {
+            return clock.step(last);
+        }
+        may_wait
     }
 
     /// Runs what is ready, without moving the clock.
@@ -494,6 +557,8 @@ impl TestRuntime {
 
     /// Settles, and says what is wrong with a runtime whose body has returned.
     fn check(&self) -> Result<(), (FaultKind, String)> {
+        self.settle();
+        self.world.end_background();
         self.settle();
         if self.root.children() > 0 {
             let report = format!(
@@ -508,7 +573,7 @@ impl TestRuntime {
 
     /// Says what was reported and not taken.
     pub(crate) fn check_failures(&self) -> Result<(), String> {
-        let failures = std::mem::take(&mut *self.world.failures.lock());
+        let failures = self.world.take_failures();
         if failures.is_empty() {
             return Ok(());
         }
@@ -522,6 +587,10 @@ impl TestRuntime {
     fn describe(&self, stuck: &Stuck, what: &str) -> String {
         let reason = match stuck {
             Stuck::Deadlock => "deadlock: nothing is ready and no timer is armed".into(),
+            Stuck::TooLong(limit) => format!(
+                "too long: it has taken {limit:?} of real time (a socket or a thread outside may \
+                 keep it waiting; raise the `time_limit` if it only computes)"
+            ),
             Stuck::Livelock(polls) => format!(
                 "livelock: {polls} polls without a move of the clock, which moves only when nothing \
                  is ready (in a loop, `sleep` instead of `yield_now`, or raise the `poll_limit`)"
@@ -573,6 +642,31 @@ enum Stuck {
     Deadlock,
     /// After so many polls.
     Livelock(usize),
+    /// After so much real time.
+    TooLong(Duration),
+}
+
+/// The real time that a run takes.
+struct Watch {
+    began: RealInstant,
+    limit: Duration,
+    /// Counts questions: the system's clock is asked now and then.
+    asked: u32,
+}
+
+impl Watch {
+    fn new(limit: Duration) -> Self {
+        Self { began: RealInstant::now(), limit, asked: 0 }
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.asked = self.asked.wrapping_add(1);
+        self.asked.is_multiple_of(256) && self.rest().is_zero()
+    }
+
+    fn rest(&self) -> Duration {
+        self.limit.saturating_sub(self.began.elapsed())
+    }
 }
 
 impl Stuck {
@@ -580,6 +674,7 @@ impl Stuck {
         match self {
             Self::Deadlock => FaultKind::Deadlock,
             Self::Livelock(_) => FaultKind::Livelock,
+            Self::TooLong(_) => FaultKind::TooLong,
         }
     }
 }

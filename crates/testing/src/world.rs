@@ -1,16 +1,19 @@
 //! What a test runtime is to the kernel: one queue, one clock, one record of choices.
 
+use std::any::Any;
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use corymb_core::hooks::{self, Choice, Home, RuntimeHooks};
 use corymb_core::internal::prim::Mutex;
+use corymb_core::internal::scope_of;
 use corymb_core::time::{Clock, Instant, TimerShard};
-use corymb_core::{Dispatch, Failure, Job};
+use corymb_core::{Dispatch, Failure, Job, Scope, supervisor_scope};
 
 use crate::choices::{Choices, Question};
 use crate::clock::VirtualClock;
 use crate::explore::Steps;
+use crate::outside::Outside;
 use crate::queue::{Bound, Main, Order, Queue};
 
 /// The runtime as the kernel sees it.
@@ -24,13 +27,17 @@ pub(crate) struct World {
     pub(crate) root: Mutex<Option<Job>>,
     /// What was reported, as text.
     pub(crate) failures: Mutex<Vec<String>>,
+    /// The scope of what ends with the test, and the coroutine that has it open.
+    background: Mutex<Option<(Scope, Job)>>,
+    pub(crate) outside: Arc<Outside>,
     /// None if nobody wants to know.
     pub(crate) steps: Option<Mutex<Steps>>,
 }
 
 impl World {
     pub(crate) fn new(order: Order, choices: Choices, steps: Option<Steps>) -> Self {
-        let queue = Arc::new(Queue::new(order));
+        let outside = Arc::new(Outside::new());
+        let queue = Arc::new(Queue::new(order, Arc::clone(&outside)));
         let bound = Arc::new(Bound::new(Arc::clone(&queue)));
         Self {
             main: Arc::new(Main::new(Arc::clone(&queue), Arc::clone(&bound))),
@@ -40,6 +47,8 @@ impl World {
             choices: Mutex::new(choices),
             root: Mutex::new(None),
             failures: Mutex::new(Vec::new()),
+            background: Mutex::new(None),
+            outside,
             steps: steps.map(Mutex::new),
         }
     }
@@ -47,6 +56,42 @@ impl World {
     /// Whether no coroutine is ready.
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// The scope of what ends with the test.
+    #[track_caller]
+    pub(crate) fn background(&self) -> Scope {
+        let mut background = self.background.lock();
+        let (scope, _) = background.get_or_insert_with(|| {
+            let slot = Arc::new(OnceLock::new());
+            let inside = Arc::clone(&slot);
+            let opened = scope_of(&self.root()).coroutine().name("background").undispatched();
+            let job = opened.launch(supervisor_scope(async move |s| {
+                let _first = inside.set(s);
+                std::future::pending::<()>().await;
+            }));
+            (slot.get().expect("its first poll is a part of the launch").clone(), job)
+        });
+        scope.clone()
+    }
+
+    /// Cancels what is in there.
+    pub(crate) fn end_background(&self) {
+        let background = self.background.lock().take();
+        if let Some((_, job)) = background {
+            job.cancel();
+        }
+    }
+
+    /// What was reported since the last call, first of all that other threads interfered.
+    pub(crate) fn take_failures(&self) -> Vec<String> {
+        let foreign = self.queue.take_foreign().into_iter().map(|who| {
+            format!(
+                "{who} was woken by another thread while nothing held the time: whether that or \
+                 the clock is first is left to chance; have that thread keep a `hold_time()`"
+            )
+        });
+        foreign.chain(self.failures.lock().drain(..)).collect()
     }
 
     /// Polls the coroutine that is next; false if there is none.
@@ -125,6 +170,10 @@ unsafe impl RuntimeHooks for World {
 
     fn choose(&self, choice: Choice, n: usize) -> usize {
         self.choices.lock().pick(&Question::of(choice, n))
+    }
+
+    fn reactor(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.outside.reactor()
     }
 
     fn lists_at_launch(&self) -> bool {

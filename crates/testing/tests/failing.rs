@@ -228,17 +228,6 @@ fn a_runtime_runs_one_body_after_another() {
     assert_eq!(runtime.elapsed(), Duration::from_secs(1));
 }
 
-#[test]
-fn a_wake_from_another_thread_is_heeded_while_there_is_something_to_do() {
-    let (sender, receiver) = futures::channel::oneshot::channel();
-    TestRuntime::new().run(scope(async move |s| {
-        let waiter = s.spawn(receiver);
-        settle().await;
-        std::thread::spawn(move || sender.send(42).unwrap()).join().unwrap();
-        assert_eq!(waiter.await, Ok(42));
-    }));
-}
-
 /// Otherwise the thread that comes first would drop what is bound to the second.
 #[test]
 fn a_runtime_on_a_second_thread_refuses_what_is_bound_to_it() {

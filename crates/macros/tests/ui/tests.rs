@@ -40,6 +40,12 @@ async fn no_path() {}
 #[corymb_macros::test(real, seed = 7)]
 async fn real_and_virtual() {}
 
+#[corymb_macros::test(explore, real)]
+async fn explored_and_real() {}
+
+#[corymb_macros::test(schedules = 10)]
+async fn schedules_of_nothing() {}
+
 #[corymb_macros::test(local = true)]
 async fn local_with_a_value() {}
 

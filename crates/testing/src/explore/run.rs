@@ -28,6 +28,8 @@ pub enum FaultKind {
     Deadlock,
     /// The clock stood still for too many polls.
     Livelock,
+    /// It took too much real time.
+    TooLong,
     /// Something was alive after the body had returned.
     Leak,
     /// A failure reached nobody.
@@ -43,6 +45,7 @@ impl fmt::Display for FaultKind {
             Self::Error => "error",
             Self::Deadlock => "deadlock",
             Self::Livelock => "livelock",
+            Self::TooLong => "time limit",
             Self::Leak => "leak",
             Self::Unseen => "unseen failure",
             Self::Diverged => "divergence",

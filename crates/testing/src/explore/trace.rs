@@ -68,7 +68,7 @@ impl Steps {
         let Begun(job) = begun;
         let waits = waits_of(job);
         let to = if job.is_completed() {
-            End::Ended(if job.is_cancelled() { "cancelled" } else { "done" })
+            End::Ended(if job.is_cancelled() { "failed or cancelled" } else { "done" })
         } else if is_ready {
             End::Ready(waits.first().copied())
         } else {

@@ -1,7 +1,7 @@
 //! The same program in many schedules, until one of them shows a fault.
 
 mod policy;
-mod quiet;
+pub(crate) mod quiet;
 mod run;
 mod schedule;
 mod shrink;
@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use crate::Verdict;
 use crate::choices::{Policy, Random};
 use crate::runtime::seed_of_environment;
-use policy::{DepthFirst, Divergence, Guided, Pct, Replay};
+pub(crate) use policy::Replay;
+use policy::{DepthFirst, Divergence, Guided, Pct};
+pub(crate) use run::steady;
 pub use run::{Fault, FaultKind};
 use run::{Limits, Run, run};
 pub use schedule::{ParseScheduleError, Schedule};
@@ -292,7 +294,7 @@ impl Explorer {
     }
 
     /// That of a schedule that is not the first to be random.
-    fn policy(&self, schedule: u64, seed: u64, longest: usize) -> Box<dyn Policy> {
+    pub(crate) fn policy(&self, schedule: u64, seed: u64, longest: usize) -> Box<dyn Policy> {
         match (self.way, schedule % 4) {
             (Way::Pct(depth), _) => Box::new(Pct::new(seed, depth, longest)),
             (Way::Mixed, turn @ 1..) => Box::new(Pct::new(seed, 1 + turn as usize, longest)),

@@ -7,7 +7,8 @@
 //! - [`run_test`] is what `#[corymb::test]` expands to, [`run_test_local`] with `(local)`.
 //! - [`advance`], [`settle`] and [`busy`] control the time from inside a test, [`elapsed`] tells it.
 //! - [`take_failures`] takes failures that would fail the test.
-//! - [`drop_at_every_poll`] finds what is lost when a future is dropped.
+//! - [`drop_at_every_poll`] finds what is lost when a future is dropped, [`cancel_everywhere`] what a
+//!   cancellation breaks.
 //!
 //! ```
 //! use std::time::Duration;
@@ -23,6 +24,7 @@
 
 #![deny(unsafe_code)]
 
+mod cancels;
 mod choices;
 mod clock;
 mod control;
@@ -35,6 +37,10 @@ mod runtime;
 mod tree;
 mod world;
 
+pub use cancels::{
+    CancelEverywhere, CancelFailure, CancelPoint, Cancellations, ParseCancelPointError,
+    cancel_everywhere,
+};
 pub use choices::Decision;
 pub use control::{Advance, advance, busy, elapsed, settle, take_failures};
 pub use corymb_core::hooks::Choice;

@@ -13,6 +13,7 @@ use corymb_core::internal::{Root, scope_of};
 use corymb_core::time::Instant;
 use corymb_core::{Job, JoinError, Scope};
 
+use crate::cancels::Watch;
 use crate::choices::{Choices, Decision, Policy, Random};
 use crate::explore::{FaultKind, Steps};
 use crate::queue::Order;
@@ -322,7 +323,7 @@ impl TestRuntime {
 
     /// Enters the runtime, which is the only one here.
     #[track_caller]
-    fn begin(&self) -> Inside {
+    pub(crate) fn begin(&self) -> Inside {
         assert!(
             hooks::try_with(|_| ()).is_none(),
             "a test runtime cannot run inside of another runtime: await the future there, or call \
@@ -374,11 +375,27 @@ impl TestRuntime {
     {
         let inside = self.begin();
         let body = self.scope().spawn(make()).outcome();
-        match self.drive_launched(inside, body) {
-            Ok(Ok(output)) => self.check().map(|()| output),
-            Ok(Err(error)) => Err((FaultKind::Panic, error.to_string())),
-            Err(stuck) => Err((stuck.kind(), self.describe(&stuck, UNFINISHED))),
+        match self.outcome_of(inside, body)? {
+            Ok(output) => self.check().map(|()| output),
+            Err(error) => Err((FaultKind::Panic, error.to_string())),
         }
+    }
+
+    /// Runs a child of the root to its end, or says why that does not come.
+    pub(crate) fn outcome_of<T>(
+        &self,
+        inside: Inside,
+        body: impl Future<Output = Result<T, JoinError>>,
+    ) -> Result<Result<T, JoinError>, (FaultKind, String)> {
+        self.drive_launched(inside, body)
+            .map_err(|stuck| (stuck.kind(), self.describe(&stuck, UNFINISHED)))
+    }
+
+    /// Has `watch` look at each poll from now on: at those of `scenario` and what is below it.
+    pub(crate) fn watch(&self, watch: &Arc<Watch>, scenario: &Job) {
+        watch.begin(scenario);
+        let set = self.world.watch.set(Arc::clone(watch));
+        assert!(set.is_ok(), "a runtime has one watch");
     }
 
     /// Takes what was decided, and the steps, if they were kept.
@@ -492,10 +509,27 @@ impl TestRuntime {
         let _stuck = self.drive(self.poll_limit, self.world.clock.now(), || None::<()>);
     }
 
+    /// Runs what is ready or becomes so within `time`.
+    pub(crate) fn settle_for(&self, time: Duration) -> Result<(), (FaultKind, String)> {
+        let _inside = self.world.enter();
+        match self.drive(self.poll_limit, self.world.clock.now() + time, || None::<()>) {
+            Err(stuck @ Stuck::Livelock(_)) => {
+                Err((stuck.kind(), self.describe(&stuck, "it does not come to rest")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Settles, and says what is wrong with a runtime whose body has returned.
     fn check(&self) -> Result<(), (FaultKind, String)> {
         self.settle();
-        if self.root.children() > 0 {
+        self.check_leak(0)?;
+        self.check_failures().map_err(|report| (FaultKind::Unseen, report))
+    }
+
+    /// Says what is alive besides so many children of the root.
+    pub(crate) fn check_leak(&self, expected: usize) -> Result<(), (FaultKind, String)> {
+        if self.root.children() > expected {
             let report = format!(
                 "still alive after the test's body had returned:\n{}\
                  Launch it in a scope that the body awaits, or cancel and join it there.",
@@ -503,7 +537,7 @@ impl TestRuntime {
             );
             return Err((FaultKind::Leak, report));
         }
-        self.check_failures().map_err(|report| (FaultKind::Unseen, report))
+        Ok(())
     }
 
     /// Says what was reported and not taken.

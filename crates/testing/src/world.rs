@@ -1,17 +1,18 @@
 //! What a test runtime is to the kernel: one queue, one clock, one record of choices.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use corymb_core::hooks::{self, Choice, Home, RuntimeHooks};
 use corymb_core::internal::prim::Mutex;
 use corymb_core::time::{Clock, Instant, TimerShard};
 use corymb_core::{Dispatch, Failure, Job};
 
+use crate::cancels::Watch;
 use crate::choices::{Choices, Question};
 use crate::clock::VirtualClock;
 use crate::explore::Steps;
-use crate::queue::{Bound, Main, Order, Queue};
+use crate::queue::{Bound, Main, Order, Queue, Ready};
 
 /// The runtime as the kernel sees it.
 pub(crate) struct World {
@@ -26,6 +27,8 @@ pub(crate) struct World {
     pub(crate) failures: Mutex<Vec<String>>,
     /// None if nobody wants to know.
     pub(crate) steps: Option<Mutex<Steps>>,
+    /// Who looks at each poll, and may cancel something.
+    pub(crate) watch: OnceLock<Arc<Watch>>,
 }
 
 impl World {
@@ -41,6 +44,7 @@ impl World {
             root: Mutex::new(None),
             failures: Mutex::new(Vec::new()),
             steps: steps.map(Mutex::new),
+            watch: OnceLock::new(),
         }
     }
 
@@ -53,11 +57,28 @@ impl World {
     pub(crate) fn run_next(&self) -> bool {
         let next = self.queue.next(|question| self.choices.lock().pick(question));
         let Some(next) = next else { return false };
-        let order = self.queue.order();
-        let Some(steps) = &self.steps else {
-            next.run(order);
+        let Some(watch) = self.watch.get() else {
+            self.run(next);
             return true;
         };
+        let polled = watch.before(next.coroutine(), self);
+        self.run(next);
+        if let Some(polled) = polled {
+            watch.after(&polled, self);
+        }
+        true
+    }
+
+    /// Polls the coroutine of `job`, if it is ready.
+    pub(crate) fn run_out_of_turn(&self, job: &Job) {
+        if let Some(ready) = self.queue.take_of(job) {
+            self.run(ready);
+        }
+    }
+
+    fn run(&self, next: Ready) {
+        let order = self.queue.order();
+        let Some(steps) = &self.steps else { return next.run(order) };
         let begun = steps.lock().begin(&next, self.clock.elapsed());
         let number = next.number();
         next.run(order);
@@ -65,7 +86,6 @@ impl World {
             let is_ready = self.queue.is_last(number);
             steps.lock().end(&begun, is_ready);
         }
-        true
     }
 
     /// Makes it the runtime of this thread until the guard is dropped.

@@ -106,7 +106,7 @@ where
 
 /// The text of a fault with the place of the panic that it came of, and without what differs from
 /// run to run: an address becomes the number of its first place in the text.
-fn steady(text: &str) -> String {
+pub(crate) fn steady(text: &str) -> String {
     let mut seen = Vec::new();
     let mut parts = text.split("0x");
     let mut steady = String::from(parts.next().unwrap_or_default());

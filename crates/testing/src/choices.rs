@@ -68,8 +68,9 @@ impl Choices {
         &self.record
     }
 
-    /// Takes the record.
-    pub(crate) fn take_record(&mut self) -> Vec<Decision> {
+    /// Takes the record. What is decided from now on is nobody's concern: the first option it is.
+    pub(crate) fn finish(&mut self) -> Vec<Decision> {
+        self.policy = Box::new(First);
         std::mem::take(&mut self.record)
     }
 
@@ -88,6 +89,15 @@ impl Choices {
 impl fmt::Debug for Choices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Choices").field("record", &self.record).finish_non_exhaustive()
+    }
+}
+
+/// The first option, whatever it is about.
+struct First;
+
+impl Policy for First {
+    fn pick(&mut self, _: &Question<'_>) -> usize {
+        0
     }
 }
 

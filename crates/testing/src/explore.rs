@@ -1,7 +1,7 @@
 //! The same program in many schedules, until one of them shows a fault.
 
 mod policy;
-mod quiet;
+pub(crate) mod quiet;
 mod run;
 mod schedule;
 mod shrink;
@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use crate::Verdict;
 use crate::choices::{Policy, Random};
 use crate::runtime::seed_of_environment;
-use policy::{DepthFirst, Divergence, Guided, Pct, Replay};
+pub(crate) use policy::Replay;
+use policy::{DepthFirst, Divergence, Guided, Pct};
+pub(crate) use run::steady;
 pub use run::{Fault, FaultKind};
 use run::{Limits, Run, run};
 pub use schedule::{ParseScheduleError, Schedule};
@@ -199,7 +201,7 @@ impl Explorer {
         Self { seed: Some(seed), ..self }
     }
 
-    /// Begins no further schedule after so much real time.
+    /// Begins no further schedule after so much real time, and lets none take longer.
     pub fn time_limit(self, time: Duration) -> Self {
         Self { time: Some(time), ..self }
     }
@@ -288,11 +290,11 @@ impl Explorer {
     }
 
     fn limits(&self, trace: bool) -> Limits {
-        Limits { polls: self.polls, trace }
+        Limits { polls: self.polls, time: self.time, trace }
     }
 
     /// That of a schedule that is not the first to be random.
-    fn policy(&self, schedule: u64, seed: u64, longest: usize) -> Box<dyn Policy> {
+    pub(crate) fn policy(&self, schedule: u64, seed: u64, longest: usize) -> Box<dyn Policy> {
         match (self.way, schedule % 4) {
             (Way::Pct(depth), _) => Box::new(Pct::new(seed, depth, longest)),
             (Way::Mixed, turn @ 1..) => Box::new(Pct::new(seed, 1 + turn as usize, longest)),
@@ -312,12 +314,17 @@ impl Explorer {
         F: Future<Output: Verdict> + Send + 'static,
     {
         let guided = |picks: &[usize]| Box::new(Guided::new(Arc::from(picks)));
-        let kind = ran.fault.as_ref().map(Fault::kind);
-        let picks = ran.decisions.iter().map(|decision| decision.picked).collect();
-        let picks = shrink(picks, |picks| {
-            run(guided(picks), self.limits(false), make).fault.map(|fault| fault.kind) == kind
+        let found: Vec<_> = ran.decisions.iter().map(|decision| decision.picked).collect();
+        let shrunk = shrink(found.clone(), |picks| {
+            let again = run(guided(picks), self.limits(false), make).fault;
+            again.zip(ran.fault.as_ref()).is_some_and(|(again, fault)| again.is_like(fault))
         });
-        let again = run(guided(&picks), self.limits(true), make);
+        let again = run(guided(&shrunk), self.limits(true), make);
+        // Plainer decisions may lead around in circles.
+        let again = match again.steps.switches() > ran.steps.switches() {
+            true => run(guided(&found), self.limits(true), make),
+            false => again,
+        };
         Counterexample::new(again, ran, number)
     }
 
@@ -421,15 +428,13 @@ impl Counterexample {
     fn diverged(divergence: Divergence, run: Run, number: u64) -> Box<Self> {
         let switches = run.steps.switches();
         let mut it = Self::of(run, (switches, switches), number);
-        it.fault = Fault { kind: FaultKind::Diverged, text: divergence.to_string() };
+        it.fault = Fault::new(FaultKind::Diverged, divergence.to_string());
         Box::new(it)
     }
 
     fn of(run: Run, switches: (usize, usize), number: u64) -> Self {
         Self {
-            fault: run
-                .fault
-                .unwrap_or_else(|| Fault { kind: FaultKind::Diverged, text: String::new() }),
+            fault: run.fault.unwrap_or_else(|| Fault::new(FaultKind::Diverged, String::new())),
             schedule: Schedule::new(run.decisions),
             turns: run.steps.into_turns(),
             switches,

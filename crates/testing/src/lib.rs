@@ -10,7 +10,8 @@
 //! - [`hold_time`] stops the clock for work on other threads.
 //! - [`explore`] runs a program in many schedules, and [`Explorer`] says how.
 //! - [`take_failures`] takes failures that would fail the test.
-//! - [`drop_at_every_poll`] finds what is lost when a future is dropped.
+//! - [`drop_at_every_poll`] finds what is lost when a future is dropped, [`cancel_everywhere`] what a
+//!   cancellation breaks.
 //!
 //! ```
 //! use std::time::Duration;
@@ -26,6 +27,7 @@
 
 #![deny(unsafe_code)]
 
+mod cancels;
 mod choices;
 mod clock;
 mod control;
@@ -39,6 +41,10 @@ mod runtime;
 mod tree;
 mod world;
 
+pub use cancels::{
+    CancelEverywhere, CancelFailure, CancelPoint, Cancellations, ParseCancelPointError,
+    cancel_everywhere,
+};
 pub use choices::Decision;
 pub use control::{Advance, advance, background, busy, elapsed, settle, take_failures};
 pub use corymb_core::hooks::Choice;

@@ -172,6 +172,13 @@ impl Queue {
         Some(state.take(at, goes_on))
     }
 
+    /// Takes out the coroutine of `job`, if it is ready.
+    pub(crate) fn take_of(&self, job: &Job) -> Option<Ready> {
+        let mut state = self.ready.lock();
+        let at = state.ready.iter().position(|ready| ready.coroutine.job() == *job)?;
+        Some(state.take(at, false))
+    }
+
     fn push(&self, coroutine: Coroutine, how: How, is_new: bool) {
         let is_foreign = self.outside.is_foreign();
         let mut state = self.ready.lock();

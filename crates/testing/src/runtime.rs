@@ -13,6 +13,7 @@ use corymb_core::internal::{Root, scope_of};
 use corymb_core::time::Instant;
 use corymb_core::{Job, JoinError, Scope};
 
+use crate::cancels::Watch;
 use crate::choices::{Choices, Decision, Policy, Random};
 use crate::explore::{FaultKind, Steps};
 use crate::queue::Order;
@@ -261,9 +262,14 @@ impl TestRuntime {
     }
 
     /// One whose every decision is that of `policy`, and which keeps `steps`.
-    pub(crate) fn explored(policy: Box<dyn Policy>, steps: Steps, poll_limit: usize) -> Self {
+    pub(crate) fn explored(
+        policy: Box<dyn Policy>,
+        steps: Steps,
+        poll_limit: usize,
+        time_limit: Option<Duration>,
+    ) -> Self {
         let world = World::new(Order::Explored, Choices::new(policy), Some(steps));
-        Self::assemble(world, 0, poll_limit, TIME_LIMIT)
+        Self::assemble(world, 0, poll_limit, time_limit.unwrap_or(TIME_LIMIT))
     }
 
     /// Runs `future` as a coroutine, and gives what it returned.
@@ -352,7 +358,7 @@ impl TestRuntime {
 
     /// Enters the runtime, which is the only one here.
     #[track_caller]
-    fn begin(&self) -> Inside {
+    pub(crate) fn begin(&self) -> Inside {
         assert!(
             hooks::try_with(|_| ()).is_none(),
             "a test runtime cannot run inside of another runtime: await the future there, or call \
@@ -404,17 +410,33 @@ impl TestRuntime {
     {
         let inside = self.begin();
         let body = self.scope().spawn(make()).outcome();
-        match self.drive_launched(inside, body) {
-            Ok(Ok(output)) => self.check().map(|()| output),
-            Ok(Err(error)) => Err((FaultKind::Panic, error.to_string())),
-            Err(stuck) => Err((stuck.kind(), self.describe(&stuck, UNFINISHED))),
+        match self.outcome_of(inside, body)? {
+            Ok(output) => self.check().map(|()| output),
+            Err(error) => Err((FaultKind::Panic, error.to_string())),
         }
     }
 
-    /// Takes what was decided, and the steps, if they were kept.
+    /// Runs a child of the root to its end, or says why that does not come.
+    pub(crate) fn outcome_of<T>(
+        &self,
+        inside: Inside,
+        body: impl Future<Output = Result<T, JoinError>>,
+    ) -> Result<Result<T, JoinError>, (FaultKind, String)> {
+        self.drive_launched(inside, body)
+            .map_err(|stuck| (stuck.kind(), self.describe(&stuck, UNFINISHED)))
+    }
+
+    /// Has `watch` look at each poll from now on: at those of `scenario` and what is below it.
+    pub(crate) fn watch(&self, watch: &Arc<Watch>, scenario: &Job) {
+        watch.begin(scenario);
+        let set = self.world.watch.set(Arc::clone(watch));
+        assert!(set.is_ok(), "a runtime has one watch");
+    }
+
+    /// Ends the schedule: takes what was decided, and the steps, if they were kept.
     pub(crate) fn take_record(&self) -> (Vec<Decision>, Steps) {
         let steps = self.world.steps.as_ref().map(|steps| std::mem::take(&mut *steps.lock()));
-        (self.world.choices.lock().take_record(), steps.unwrap_or_default())
+        (self.world.choices.lock().finish(), steps.unwrap_or_default())
     }
 
     /// Launches coroutines beside the body: children of nothing but the runtime.
@@ -496,7 +518,7 @@ impl TestRuntime {
         mut done: impl FnMut() -> Option<T>,
     ) -> Result<T, Stuck> {
         let _running = self.world.outside.run();
-        let mut watch = Watch::new(self.time_limit);
+        let mut patience = Patience::new(self.time_limit);
         let (mut moment, mut polls) = (self.elapsed(), 0);
         loop {
             if let Some(value) = done() {
@@ -508,12 +530,12 @@ impl TestRuntime {
             if polls == limit && !self.world.is_idle() {
                 return Err(Stuck::Livelock(limit));
             }
-            if watch.is_over() {
+            if patience.is_over() {
                 return Err(Stuck::TooLong(self.time_limit));
             }
             if self.world.run_next() {
                 polls += 1;
-            } else if !self.pass_time(last, &watch) && self.world.is_idle() {
+            } else if !self.pass_time(last, &patience) && self.world.is_idle() {
                 // It was idle before too, but another thread may have woken somebody meanwhile.
                 return Err(Stuck::Deadlock);
             }
@@ -522,12 +544,12 @@ impl TestRuntime {
 
     /// Waits for what comes from outside, or moves the clock. False if there is nothing to wait for
     /// before `last` or then.
-    fn pass_time(&self, last: Instant, watch: &Watch) -> bool {
+    fn pass_time(&self, last: Instant, patience: &Patience) -> bool {
         let (clock, outside) = (&self.world.clock, &self.world.outside);
         let may_wait = last == Instant::FAR_FUTURE;
         if outside.is_held() {
             if may_wait {
-                outside.wait(watch.rest());
+                outside.wait(patience.rest());
             }
             return may_wait;
         }
@@ -537,7 +559,7 @@ impl TestRuntime {
         // Beside sockets the clock goes no faster than that of the peers.
         let (began, next) = (RealInstant::now(), clock.next());
         let until_next = next.map_or(Duration::MAX, |next| next - clock.now());
-        let at_most = if may_wait { until_next.min(watch.rest()) } else { Duration::ZERO };
+        let at_most = if may_wait { until_next.min(patience.rest()) } else { Duration::ZERO };
         outside.wait(at_most);
         if !self.world.is_idle() {
             return true;
@@ -555,12 +577,34 @@ impl TestRuntime {
         let _stuck = self.drive(self.poll_limit, self.world.clock.now(), || None::<()>);
     }
 
+    /// Runs what is ready or becomes so within `time`.
+    pub(crate) fn settle_for(&self, time: Duration) -> Result<(), (FaultKind, String)> {
+        let _inside = self.world.enter();
+        match self.drive(self.poll_limit, self.world.clock.now() + time, || None::<()>) {
+            Err(stuck @ Stuck::Livelock(_)) => {
+                Err((stuck.kind(), self.describe(&stuck, "it does not come to rest")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Settles, and says what is wrong with a runtime whose body has returned.
     fn check(&self) -> Result<(), (FaultKind, String)> {
         self.settle();
+        self.end_background();
+        self.check_leak(0)?;
+        self.check_failures().map_err(|report| (FaultKind::Unseen, report))
+    }
+
+    /// Cancels what was to end with the test, and runs it to its end.
+    pub(crate) fn end_background(&self) {
         self.world.end_background();
         self.settle();
-        if self.root.children() > 0 {
+    }
+
+    /// Says what is alive besides so many children of the root.
+    pub(crate) fn check_leak(&self, expected: usize) -> Result<(), (FaultKind, String)> {
+        if self.root.children() > expected {
             let report = format!(
                 "still alive after the test's body had returned:\n{}\
                  Launch it in a scope that the body awaits, or cancel and join it there.",
@@ -568,7 +612,7 @@ impl TestRuntime {
             );
             return Err((FaultKind::Leak, report));
         }
-        self.check_failures().map_err(|report| (FaultKind::Unseen, report))
+        Ok(())
     }
 
     /// Says what was reported and not taken.
@@ -647,14 +691,14 @@ enum Stuck {
 }
 
 /// The real time that a run takes.
-struct Watch {
+struct Patience {
     began: RealInstant,
     limit: Duration,
     /// Counts questions: the system's clock is asked now and then.
     asked: u32,
 }
 
-impl Watch {
+impl Patience {
     fn new(limit: Duration) -> Self {
         Self { began: RealInstant::now(), limit, asked: 0 }
     }

@@ -10,11 +10,12 @@ use corymb_core::internal::scope_of;
 use corymb_core::time::{Clock, Instant, TimerShard};
 use corymb_core::{Dispatch, Failure, Job, Scope, supervisor_scope};
 
+use crate::cancels::Watch;
 use crate::choices::{Choices, Question};
 use crate::clock::VirtualClock;
 use crate::explore::Steps;
 use crate::outside::Outside;
-use crate::queue::{Bound, Main, Order, Queue};
+use crate::queue::{Bound, Main, Order, Queue, Ready};
 
 /// The runtime as the kernel sees it.
 pub(crate) struct World {
@@ -32,6 +33,8 @@ pub(crate) struct World {
     pub(crate) outside: Arc<Outside>,
     /// None if nobody wants to know.
     pub(crate) steps: Option<Mutex<Steps>>,
+    /// Who looks at each poll, and may cancel something.
+    pub(crate) watch: OnceLock<Arc<Watch>>,
 }
 
 impl World {
@@ -50,6 +53,7 @@ impl World {
             background: Mutex::new(None),
             outside,
             steps: steps.map(Mutex::new),
+            watch: OnceLock::new(),
         }
     }
 
@@ -98,11 +102,28 @@ impl World {
     pub(crate) fn run_next(&self) -> bool {
         let next = self.queue.next(|question| self.choices.lock().pick(question));
         let Some(next) = next else { return false };
-        let order = self.queue.order();
-        let Some(steps) = &self.steps else {
-            next.run(order);
+        let Some(watch) = self.watch.get() else {
+            self.run(next);
             return true;
         };
+        let polled = watch.before(next.coroutine(), self);
+        self.run(next);
+        if let Some(polled) = polled {
+            watch.after(&polled, self);
+        }
+        true
+    }
+
+    /// Polls the coroutine of `job`, if it is ready.
+    pub(crate) fn run_out_of_turn(&self, job: &Job) {
+        if let Some(ready) = self.queue.take_of(job) {
+            self.run(ready);
+        }
+    }
+
+    fn run(&self, next: Ready) {
+        let order = self.queue.order();
+        let Some(steps) = &self.steps else { return next.run(order) };
         let begun = steps.lock().begin(&next, self.clock.elapsed());
         let number = next.number();
         next.run(order);
@@ -110,7 +131,6 @@ impl World {
             let is_ready = self.queue.is_last(number);
             steps.lock().end(&begun, is_ready);
         }
-        true
     }
 
     /// Makes it the runtime of this thread until the guard is dropped.

@@ -74,3 +74,28 @@ fn locks_in_two_orders_are_found() {
     });
     println!("{}", found.unwrap_err());
 }
+
+/// What is left is cancelled after the failure: no part of the schedule.
+#[test]
+fn a_deadlock_is_found_again() {
+    let locks = || async {
+        let (a, b) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(())));
+        scope(async |s| {
+            for (first, second) in [(a.clone(), b.clone()), (b, a)] {
+                s.launch(async move {
+                    let _first = first.lock().await;
+                    let _second = second.lock().await;
+                });
+            }
+        })
+        .await;
+    };
+    // The place of the call is in the text.
+    let check = |explorer: Explorer| explorer.check(locks).unwrap_err();
+    let found = check(Explorer::new());
+    assert_eq!(found.fault().kind(), FaultKind::Deadlock);
+    let schedule = found.schedule().to_string().parse().unwrap();
+    let again = check(Explorer::new().replay(schedule));
+    assert_eq!(again.fault(), found.fault());
+    assert_eq!(again.turns(), found.turns());
+}

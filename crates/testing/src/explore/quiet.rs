@@ -12,13 +12,13 @@ thread_local! {
 static HOOK: Once = Once::new();
 
 /// Until it is dropped, panics of this thread are not printed.
-pub(super) struct Quiet {
+pub(crate) struct Quiet {
     outer: bool,
 }
 
 /// Begins it. The first time, the process's panic hook is wrapped in one that asks whether the
 /// thread is quiet.
-pub(super) fn begin() -> Quiet {
+pub(crate) fn begin() -> Quiet {
     HOOK.call_once(|| {
         let print = panic::take_hook();
         panic::set_hook(Box::new(move |panic| match QUIET.get() {

@@ -1,6 +1,7 @@
 //! One run of a program in one schedule.
 
 use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 use crate::Verdict;
 use crate::choices::{Decision, Policy};
@@ -14,6 +15,8 @@ use super::trace::Steps;
 pub struct Fault {
     pub(crate) kind: FaultKind,
     pub(crate) text: String,
+    /// The place of the last panic in the run.
+    pub(crate) place: Option<String>,
 }
 
 /// The kinds of what goes wrong in a run.
@@ -54,6 +57,15 @@ impl fmt::Display for FaultKind {
 }
 
 impl Fault {
+    pub(crate) fn new(kind: FaultKind, text: String) -> Self {
+        Self { kind, text, place: None }
+    }
+
+    /// Whether it is the same, but for what the text says of values.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.kind, &self.place) == (other.kind, &other.place)
+    }
+
     /// What kind of thing it is.
     pub fn kind(&self) -> FaultKind {
         self.kind
@@ -70,6 +82,7 @@ impl fmt::Display for Fault {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) polls: usize,
+    pub(super) time: Option<Duration>,
     /// Whether the steps are described, not only counted.
     pub(super) trace: bool,
 }
@@ -88,7 +101,8 @@ where
     F: Future<Output: Verdict> + Send + 'static,
 {
     let _quiet = quiet::begin();
-    let runtime = TestRuntime::explored(policy, Steps::new(limits.trace), limits.polls);
+    let runtime =
+        TestRuntime::explored(policy, Steps::new(limits.trace), limits.polls, limits.time);
     let verdict = runtime.run_to_verdict(|| {
         let future = make();
         async { future.await.verdict() }
@@ -103,13 +117,13 @@ where
         Ok(Err(text)) => Some((FaultKind::Error, format!("it returned an error: {text}"))),
         Err((kind, text)) => Some((kind, steady(&text))),
     };
-    let fault = fault.map(|(kind, text)| Fault { kind, text });
+    let fault = fault.map(|(kind, text)| Fault { kind, text, place: quiet::last_place() });
     Run { fault, decisions, steps }
 }
 
 /// The text of a fault with the place of the panic that it came of, and without what differs from
 /// run to run: an address becomes the number of its first place in the text.
-fn steady(text: &str) -> String {
+pub(crate) fn steady(text: &str) -> String {
     let mut seen = Vec::new();
     let mut parts = text.split("0x");
     let mut steady = String::from(parts.next().unwrap_or_default());

@@ -1,7 +1,8 @@
 //! Notifications, of one who waits or of all: what [`Notify`](crate::Notify) and
 //! [`Condvar`](crate::Condvar) are made of.
 //!
-//! One that is for one is an offer, which another takes if it is declined. One that is for all
+//! One that is for one is an offer, which another takes if it is declined; if there is no other, it
+//! is kept for those who have declined. One that is for all
 //! begins a new *round*: who waits for the end of an earlier one is released. Rounds only grow, and
 //! whoever queues does so in the present one, so that the first in the queue is of the earliest.
 
@@ -16,7 +17,7 @@ use crate::waiters::{Queue, Turn, WaitList};
 pub(crate) trait Kind: Sized {
     /// For dumps.
     const NAME: &'static str;
-    /// How many notifications are kept while nobody waits.
+    /// How many notifications are kept for those who come later, while nobody waits.
     const KEPT: usize;
 }
 
@@ -73,7 +74,8 @@ impl<K: Kind> State for Signals<K> {
     fn offer(&mut self, round: &Round) -> Option<Waker> {
         self.most = self.most.max(self.line.len());
         let Some(&mut of) = self.line.first() else {
-            self.given = self.given.min(K::KEPT);
+            // Those who have declined still wait: what nobody else took is theirs.
+            self.given = self.given.min(K::KEPT.max(self.line.declined()));
             return None;
         };
         if of != round.now() {

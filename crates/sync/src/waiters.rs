@@ -250,6 +250,8 @@ pub(crate) struct WaitList<Q: Queue> {
     tickets: u64,
     /// How many are `Called`.
     called: usize,
+    /// How many are `Declined`.
+    declined: usize,
     /// How many are `Queued`.
     len: usize,
     /// The most that ever were.
@@ -263,6 +265,7 @@ impl<Q: Queue> WaitList<Q> {
             aside: Chain::EMPTY,
             tickets: 0,
             called: 0,
+            declined: 0,
             len: 0,
             max_len: 0,
         }
@@ -278,6 +281,11 @@ impl<Q: Queue> WaitList<Q> {
     #[inline]
     pub(crate) fn called(&self) -> usize {
         self.called
+    }
+
+    /// How many have declined, and will queue again when they are polled.
+    pub(crate) fn declined(&self) -> usize {
+        self.declined
     }
 
     /// How many are queued.
@@ -378,7 +386,10 @@ impl<Q: Queue> WaitList<Q> {
                 unsafe { Wait::decline(this.wait()) };
                 self.link_by_ticket(this);
             }
-            Place::Declined => self.link_by_ticket(this),
+            Place::Declined => {
+                self.declined -= 1;
+                self.link_by_ticket(this);
+            }
         }
         old
     }
@@ -468,6 +479,7 @@ impl<Q: Queue> WaitList<Q> {
         match list.with(waiter, |node| node.place) {
             Place::Called => {
                 list.uncall(waiter);
+                list.declined += 1;
                 list.with(waiter, |node| node.place = Place::Declined);
                 // SAFETY: alive, and the caller has the lock; one payload at a time is reached.
                 let payload = unsafe { &waiter.0.as_ref().payload };
@@ -475,7 +487,10 @@ impl<Q: Queue> WaitList<Q> {
                 payload.with_mut(|payload| Q::take_back(state, shared, unsafe { &mut *payload }));
                 None
             }
-            Place::Queued if is_over => list.pop(waiter, Place::Declined),
+            Place::Queued if is_over => {
+                list.declined += 1;
+                list.pop(waiter, Place::Declined)
+            }
             _ => None,
         }
     }
@@ -519,8 +534,10 @@ impl<Q: Queue> WaitList<Q> {
             Place::Queued => self.unlink(this),
             Place::Called | Place::Declined | Place::Done => self.aside.unlink(this),
         }
-        if place == Place::Called {
-            self.uncall(this);
+        match place {
+            Place::Called => self.uncall(this),
+            Place::Declined => self.declined -= 1,
+            Place::Out | Place::Queued | Place::Done => {}
         }
         let waker = self.with(this, |node| {
             node.place = Place::Out;

@@ -8,7 +8,9 @@
 //! Invariants, whenever the lock is free:
 //!
 //! 1. the oldest slot is needed: somebody stands at it, or it is among those to replay. So a value
-//!    goes when the last that stands at it goes on, and nobody has to count who has got it;
+//!    goes when the last that stands at it goes on, and nobody has to count who has got it. But when
+//!    a handle is dropped, several may not be needed any more: they go one by one, and between two
+//!    of them the lock is free;
 //! 2. a receiver that waits stands at the end. When a value comes, those that wait are released,
 //!    each with its own number before that value's; that is never granted to one in the place of
 //!    another, so nobody can hold up anybody.
@@ -171,12 +173,9 @@ impl<T> Core<T> {
         *next += 1;
         *self.standing(index) -= 1;
         *self.standing(index + 1) += 1;
-        // By invariant 1 it can only be this one that is not needed any more.
-        let value = match self.trim() {
-            Some(value) => value,
-            None => Arc::clone(&self.slots[index].value),
-        };
-        Poll::Ready(Ok(value))
+        // One that is not the oldest stays, even if it is no longer needed: those before it go first.
+        let last = if index == 0 { self.trim() } else { None };
+        Poll::Ready(Ok(last.unwrap_or_else(|| Arc::clone(&self.slots[index].value))))
     }
 
     /// Adds a receiver: gives the number of its next value.

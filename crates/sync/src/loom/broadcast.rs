@@ -73,3 +73,18 @@ fn drop_of_a_receiver_against_recv_and_send() {
         assert_eq!(tx.statistics().len, 0);
     });
 }
+
+/// What only the one that goes would still have got goes one by one, and to nobody else.
+#[test]
+fn drop_of_a_receiver_that_is_behind_against_recv() {
+    loom::model(|| {
+        let (tx, slow) = broadcast::channel(2);
+        let mut rx = slow.clone();
+        assert!(tx.send(value(0)).is_ok() && tx.send(value(1)).is_ok());
+        assert_eq!(rx.try_recv().as_deref(), Ok(&0));
+        let dropper = thread::spawn(move || drop(slow));
+        assert_eq!(rx.try_recv().as_deref(), Ok(&1));
+        dropper.join().unwrap();
+        assert_eq!(tx.statistics().len, 0);
+    });
+}

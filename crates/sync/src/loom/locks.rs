@@ -6,14 +6,8 @@ use std::task::{Context, Waker};
 use loom::sync::Arc;
 use loom::thread;
 
-use super::block_on;
+use super::{block_on, poll_and_drop};
 use crate::{Barrier, Condvar, Mutex, Notify, OnceCell, RwLock, Semaphore};
-
-/// Polls once, without being woken, and gives up.
-fn poll_and_drop<F: Future>(future: F) {
-    let mut future = pin!(future);
-    let _polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-}
 
 /// A permit is put back without the lock while somebody sets `QUEUED` and looks for it.
 #[test]
@@ -34,7 +28,7 @@ fn cancel_of_a_called_waiter_against_put() {
         let mutex = Arc::new(Mutex::new(()));
         let guard = mutex.try_lock().unwrap();
         let other = Arc::clone(&mutex);
-        let quitter = thread::spawn(move || poll_and_drop(other.lock()));
+        let quitter = thread::spawn(move || drop(poll_and_drop(other.lock())));
         drop(guard);
         drop(block_on(mutex.lock()));
         quitter.join().unwrap();
@@ -110,11 +104,7 @@ fn notify_one_against_the_drop_of_the_notified() {
     loom::model(|| {
         let notify = Arc::new(Notify::new());
         let other = Arc::clone(&notify);
-        let quitter = thread::spawn(move || {
-            let mut notified = pin!(other.notified());
-            let polled = notified.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-            polled.is_ready()
-        });
+        let quitter = thread::spawn(move || poll_and_drop(other.notified()).is_ready());
         notify.notify_one();
         let taken = quitter.join().unwrap();
         assert_eq!(notify.statistics().is_notified, !taken);
@@ -162,7 +152,7 @@ fn a_once_cell_s_cancel_against_one_who_waits() {
         let cell = Arc::new(OnceCell::new());
         let other = Arc::clone(&cell);
         let quitter = thread::spawn(move || {
-            poll_and_drop(other.get_or_init(std::future::pending()));
+            let _polled = poll_and_drop(other.get_or_init(std::future::pending()));
         });
         assert_eq!(*block_on(cell.get_or_init(async { 7 })), 7);
         quitter.join().unwrap();
@@ -177,14 +167,15 @@ fn a_shared_initialiser_s_driver_that_goes_against_one_who_waits() {
         let other = Arc::clone(&cell);
         let quitter = thread::spawn(move || {
             let mut polled = false;
-            poll_and_drop(other.get_or_init_shared(std::future::poll_fn(move |cx| {
+            let init = std::future::poll_fn(move |cx| {
                 if std::mem::replace(&mut polled, true) {
                     return std::task::Poll::Ready(1);
                 }
                 // The one that polls it may be about to go.
                 cx.waker().wake_by_ref();
                 std::task::Poll::Pending
-            })));
+            });
+            let _polled = poll_and_drop(other.get_or_init_shared(init));
         });
         let value = *block_on(cell.get_or_init(async { 2 }));
         assert!(value == 1 || value == 2);
@@ -209,11 +200,8 @@ fn a_barrier_against_one_that_leaves() {
     loom::model(|| {
         let barrier = Arc::new(Barrier::new(2));
         let other = Arc::clone(&barrier);
-        let quitter = thread::spawn(move || {
-            let mut wait = pin!(other.wait());
-            wait.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
-        });
-        poll_and_drop(barrier.wait());
+        let quitter = thread::spawn(move || poll_and_drop(other.wait()).is_ready());
+        let _polled = poll_and_drop(barrier.wait());
         let was_last = quitter.join().unwrap();
         let statistics = barrier.statistics();
         assert_eq!(statistics.arrived, 0);

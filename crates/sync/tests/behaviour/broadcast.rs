@@ -1,7 +1,7 @@
 //! What a broadcast channel promises.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::thread;
 
@@ -142,6 +142,43 @@ fn values_are_cloned_and_dropped_without_the_lock_and_as_soon_as_can_be() {
     assert_eq!(seen(), [1, 5]);
     assert_eq!(send().ok(), Some(0));
     assert_eq!(seen(), [1, 6]);
+}
+
+/// A value, and what is done when it is dropped.
+struct Then(usize, Option<Box<dyn FnOnce() + Send + Sync>>);
+
+impl Clone for Then {
+    fn clone(&self) -> Self {
+        Self(self.0, None)
+    }
+}
+
+impl Drop for Then {
+    fn drop(&mut self) {
+        if let Some(then) = self.1.take() {
+            then();
+        }
+    }
+}
+
+/// They go one by one: in between, another receives.
+#[test]
+fn values_that_go_with_a_receiver_are_given_to_no_other() {
+    let (tx, slow) = broadcast::channel(3);
+    let quick = Arc::new(Mutex::new(tx.subscribe()));
+    let got = Arc::new(Mutex::new(None));
+    let receive = {
+        let (quick, got) = (quick.clone(), got.clone());
+        move || *got.lock().unwrap() = quick.lock().unwrap().try_recv().ok()
+    };
+    for value in [Then(0, Some(Box::new(receive))), Then(1, None), Then(2, None)] {
+        assert!(tx.send(value).is_ok());
+    }
+    for n in 0..2 {
+        assert!(quick.lock().unwrap().try_recv().is_ok_and(|value| value.0 == n));
+    }
+    drop(slow);
+    assert_eq!(got.lock().unwrap().as_ref().map(|value| value.0), Some(2));
 }
 
 #[test]

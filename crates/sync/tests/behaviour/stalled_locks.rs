@@ -16,9 +16,12 @@ use corymb_sync::{
 /// Waits for `future`, and does not poll it again.
 async fn stall<F: Future>(future: F) {
     let mut stalled = Box::pin(future);
-    let first = poll_fn(|cx| Poll::Ready(stalled.as_mut().poll(cx).is_pending()));
-    assert!(first.await, "it does not wait");
+    assert!(poll_once(stalled.as_mut()).await.is_pending(), "it does not wait");
     pending::<()>().await;
+}
+
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
 type Waiter<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -103,6 +106,32 @@ fn a_condvar() {
             Box::pin(async move { drop(shared.1.wait(shared.0.lock().await).await) })
         };
         the_second_comes(wait(), wait(), || shared.1.notify_one()).await;
+    });
+}
+
+/// Each of two who are not polled for a while is told when it looks again.
+#[test]
+fn a_condvar_that_nobody_else_waits_for() {
+    TestRuntime::new().run(async {
+        let (mutex, condvar) = (Mutex::new(()), Condvar::new());
+        let mut waits = [(); 2].map(|()| {
+            Box::pin(async {
+                drop(condvar.wait(mutex.lock().await).await);
+            })
+        });
+        for wait in &mut waits {
+            assert!(poll_once(wait.as_mut()).await.is_pending());
+        }
+        for _ in 0..2 {
+            condvar.notify_one();
+            yield_now().await;
+        }
+        for wait in waits {
+            wait.await;
+        }
+        // Nothing is kept for those who come later.
+        let mut late = Box::pin(condvar.wait(mutex.lock().await));
+        assert!(poll_once(late.as_mut()).await.is_pending());
     });
 }
 

@@ -1,16 +1,15 @@
 //! Values arrive once and in order, whoever runs the two ends.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
 
 use corymb_sync::channel::{Receiver, Sender, bounded};
 use corymb_sync::{RecvError, SendError};
 use futures::future::join_all;
 
-use crate::executors::{Tasks, poll_once, yield_now};
+use crate::executors::{Tasks, yield_now};
 use crate::times;
+use crate::waits::{give_up, in_line};
 
 const N: usize = 400;
 
@@ -57,18 +56,6 @@ pub(crate) async fn many_to_many(tasks: Tasks) {
             assert!(all.into_iter().eq(0..times(N)), "lost, or there twice");
         }
     }
-}
-
-/// Polls `future` up to so many times, and drops it.
-async fn give_up<F: Future>(future: F, polls: usize) -> Option<F::Output> {
-    let mut future = pin!(future);
-    for _ in 0..polls {
-        if let Poll::Ready(output) = poll_once(future.as_mut()).await {
-            return Some(output);
-        }
-        yield_now().await;
-    }
-    None
 }
 
 pub(crate) async fn receives_given_up(tasks: Tasks) {
@@ -178,28 +165,4 @@ pub(crate) async fn receivers_all_get_one(tasks: Tasks) {
     let mut got = join_all(waiting).await;
     got.sort_unstable();
     assert_eq!(got, [0, 1, 2, 3, 4]);
-}
-
-/// Tasks that wait, each before the next one starts.
-pub(crate) async fn in_line<F>(
-    tasks: &Tasks,
-    who: std::ops::Range<usize>,
-    wait: impl Fn(usize) -> F,
-) -> Vec<futures::future::RemoteHandle<F::Output>>
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    let mut line = Vec::new();
-    for n in who {
-        let (queued, is_queued) = futures::channel::oneshot::channel();
-        let future = wait(n);
-        line.push(tasks.spawn(async move {
-            let mut future = Box::pin(future);
-            assert!(poll_once(future.as_mut()).await.is_pending(), "it does not wait");
-            queued.send(()).expect("somebody asks");
-            future.await
-        }));
-        is_queued.await.expect("it waits");
-    }
-    line
 }

@@ -1,14 +1,13 @@
 //! One task at a time, in the order of arrival.
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use corymb_sync::Mutex;
 use futures::future::join_all;
 
-use crate::channel::in_line;
-use crate::executors::{Tasks, poll_once, yield_now};
+use crate::executors::{Tasks, yield_now};
 use crate::times;
+use crate::waits::{give_up, in_line};
 
 const TASKS: usize = 4;
 const PASSES: usize = 200;
@@ -40,15 +39,10 @@ pub(crate) async fn locks_given_up(tasks: Tasks) {
         tasks.spawn(async move {
             let mut passed = 0;
             for _ in 0..times(PASSES) {
-                let mut lock = pin!(mutex.lock());
-                for _ in 0..polls {
-                    if let std::task::Poll::Ready(mut value) = poll_once(lock.as_mut()).await {
-                        yield_now().await;
-                        *value += 1;
-                        passed += 1;
-                        break;
-                    }
+                if let Some(mut value) = give_up(mutex.lock(), polls).await {
                     yield_now().await;
+                    *value += 1;
+                    passed += 1;
                 }
             }
             passed

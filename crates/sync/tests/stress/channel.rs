@@ -1,9 +1,7 @@
 //! The channel: each value is received, given back or dropped, once; what was sent is received as
 //! long as there is a receiver; the values of one sender come in their order.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use corymb::scope;
 use corymb_sync::channel::{Receiver, Sender, bounded};
@@ -11,7 +9,7 @@ use corymb_sync::{RecvError, SendError, TryRecvError, TrySendError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::ground::{Chance, Ledger, TASKS, Token, Tried, poll_once, try_some};
+use crate::ground::{Asker, Chance, Ledger, TASKS, Token};
 
 /// Values of one sender.
 const EACH: usize = 200;
@@ -58,12 +56,10 @@ pub(crate) fn round(chance: Chance) -> BoxFuture<'static, ()> {
     .boxed()
 }
 
-type Kept<'a, T> = Option<Pin<Box<dyn Future<Output = T> + Send + 'a>>>;
-
 /// Sends what it has; answers what was sent.
 async fn send(tx: Sender<Token>, chance: Chance, ledger: Arc<Ledger>, first: usize) -> Vec<usize> {
     let mut sent = Vec::new();
-    let mut kept: Kept<'_, (usize, Result<(), SendError<Token>>)> = None;
+    let mut asker = Asker::new(&chance);
     let mut done = |(n, result): (usize, Result<(), SendError<Token>>)| match result {
         Ok(()) => sent.push(n),
         Err(SendError(token)) => assert_eq!(token.had(), n),
@@ -84,17 +80,11 @@ async fn send(tx: Sender<Token>, chance: Chance, ledger: Arc<Ledger>, first: usi
             }
             continue;
         }
-        match try_some(&chance, tx.send(token).map(move |result| (n, result))).await {
-            Tried::Done(result) => done(result),
-            Tried::GivenUp => {}
-            Tried::Kept(future) => {
-                // The one before is dropped, or was done meanwhile.
-                if let Some(mut before) = kept.replace(future)
-                    && let Poll::Ready(result) = poll_once(before.as_mut()).await
-                {
-                    done(result);
-                }
-            }
+        if let Some(result) = asker.look().await {
+            done(result);
+        }
+        if let Some(result) = asker.ask(tx.send(token).map(move |result| (n, result))).await {
+            done(result);
         }
     }
     sent
@@ -103,7 +93,7 @@ async fn send(tx: Sender<Token>, chance: Chance, ledger: Arc<Ledger>, first: usi
 /// Receives until the channel is closed; answers what it got. One that does not stay may go before.
 async fn receive(rx: Receiver<Token>, chance: Chance, stays: bool) -> Vec<usize> {
     let mut got = Vec::new();
-    let mut kept: Kept<'_, Result<Token, RecvError>> = None;
+    let mut asker: Asker<'_, Result<Token, RecvError>> = Asker::new(&chance);
     loop {
         if !stays && chance.one_in(300) {
             return got;
@@ -118,17 +108,13 @@ async fn receive(rx: Receiver<Token>, chance: Chance, stays: bool) -> Vec<usize>
                 Err(_) => {}
             }
         }
-        if chance.one_in(4)
-            && let Some(mut before) = kept.take()
-            && let Poll::Ready(Ok(token)) = poll_once(before.as_mut()).await
-        {
+        if let Some(Ok(token)) = asker.look().await {
             got.push(token.had());
         }
-        match try_some(&chance, rx.recv()).await {
-            Tried::Done(Ok(token)) => got.push(token.had()),
-            Tried::Done(Err(_)) => return got,
-            Tried::GivenUp => {}
-            Tried::Kept(future) => kept = Some(future),
+        match asker.ask(rx.recv()).await {
+            Some(Ok(token)) => got.push(token.had()),
+            Some(Err(_)) => return got,
+            None => {}
         }
     }
 }

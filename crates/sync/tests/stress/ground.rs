@@ -8,7 +8,9 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use corymb::{Runtime, RuntimeHandle, yield_now};
+use corymb::{Runtime, RuntimeHandle, scope, yield_now};
+use corymb_sync::oneshot;
+use futures::FutureExt;
 use futures::future::{BoxFuture, poll_fn};
 
 /// How many coroutines a round has; as many threads run them.
@@ -33,7 +35,7 @@ pub(crate) fn stress(name: &str, round: impl Fn(Chance) -> BoxFuture<'static, ()
     let (over, is_over) = mpsc::channel();
     let handle = runtime.handle();
     let watchdog = thread::spawn(move || watch(&is_over, &handle));
-    let mut seed = first;
+    let (before, mut seed) = (MOVES.load(Ordering::Relaxed), first);
     while seed == first || Instant::now() < end {
         over.send(seed).expect("the watchdog is there");
         runtime.run_blocking(runtime.detached(round(Chance::new(seed))));
@@ -42,7 +44,9 @@ pub(crate) fn stress(name: &str, round: impl Fn(Chance) -> BoxFuture<'static, ()
     }
     drop(over);
     watchdog.join().expect("it has seen nothing");
-    println!("{name}: {} rounds", seed - first);
+    // If they run one after the other, as in `ci/stress.sh`, these are its own.
+    let moves = MOVES.load(Ordering::Relaxed) - before;
+    println!("{name}: {} rounds, {moves} operations", seed - first);
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -109,7 +113,17 @@ pub(crate) enum Tried<'a, T> {
     /// It was dropped before it was done.
     GivenUp,
     /// It waits, and is kept.
-    Kept(Pin<Box<dyn Future<Output = T> + Send + 'a>>),
+    Kept(BoxFuture<'a, T>),
+}
+
+impl<T> Tried<'_, T> {
+    /// Keeps nothing.
+    pub(crate) fn done(self) -> Option<T> {
+        match self {
+            Self::Done(output) => Some(output),
+            Self::GivenUp | Self::Kept(_) => None,
+        }
+    }
 }
 
 /// Awaits `future`, or gives it up after a few polls, or keeps it after one.
@@ -118,7 +132,7 @@ pub(crate) async fn try_some<'a, T>(
     future: impl Future<Output = T> + Send + 'a,
 ) -> Tried<'a, T> {
     moved();
-    let mut future: Pin<Box<dyn Future<Output = T> + Send + 'a>> = Box::pin(future);
+    let mut future = future.boxed();
     let polls = match chance.below(8) {
         0..4 => return Tried::Done(future.await),
         4 => return Tried::GivenUp,
@@ -134,6 +148,76 @@ pub(crate) async fn try_some<'a, T>(
         yield_now().await;
     }
     Tried::GivenUp
+}
+
+/// Gives way a few times, or not at all.
+pub(crate) async fn dawdle(chance: &Chance) {
+    for _ in 0..chance.below(3) {
+        yield_now().await;
+    }
+}
+
+/// One who asks again and again, and may keep a future that waits beside the next.
+pub(crate) struct Asker<'a, T> {
+    chance: &'a Chance,
+    kept: Option<BoxFuture<'a, T>>,
+}
+
+impl<'a, T> Asker<'a, T> {
+    pub(crate) fn new(chance: &'a Chance) -> Self {
+        Self { chance, kept: None }
+    }
+
+    /// [Tries](try_some) `future`. If it is kept, the one that was kept before is dropped.
+    pub(crate) async fn ask(&mut self, future: impl Future<Output = T> + Send + 'a) -> Option<T> {
+        match try_some(self.chance, future).await {
+            Tried::Done(output) => return Some(output),
+            Tried::GivenUp => {}
+            Tried::Kept(future) => self.kept = Some(future),
+        }
+        None
+    }
+
+    /// Polls the one that is kept, now and then: it is done, or dropped.
+    pub(crate) async fn look(&mut self) -> Option<T> {
+        if !self.chance.one_in(4) {
+            return None;
+        }
+        match poll_once(self.kept.take()?.as_mut()).await {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        }
+    }
+}
+
+/// How many wait one behind the other.
+const LINE: usize = 3;
+
+/// Coroutines that wait, one behind the other, for what one at a time can have: they get it in that
+/// order.
+pub(crate) async fn in_line<F>(ask: impl Fn() -> F)
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let served = Arc::new(AtomicUsize::new(0));
+    scope(async |s| {
+        for place in 0..LINE {
+            let (mut future, served) = (Box::pin(ask()), served.clone());
+            let (queued, is_queued) = oneshot::channel();
+            s.launch(async move {
+                let polled = poll_once(future.as_mut()).await;
+                queued.send(()).expect("somebody asks");
+                let _has = match polled {
+                    Poll::Ready(output) => output,
+                    Poll::Pending => future.await,
+                };
+                moved();
+                assert_eq!(served.fetch_add(1, Ordering::SeqCst), place, "somebody got ahead");
+            });
+            is_queued.await.expect("it waits");
+        }
+    })
+    .await;
 }
 
 /// Polls `future` once.

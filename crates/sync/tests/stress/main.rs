@@ -7,22 +7,45 @@
 #![cfg(not(any(loom, miri)))]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what was done, and what hangs")]
 
+mod barrier;
+mod broadcast;
 mod channel;
+mod condvar;
 mod ground;
+mod latch;
 mod mutex;
+mod notify;
+mod once_cell;
 mod oneshot;
+mod rate_limiter;
+mod rwlock;
+mod select;
+mod semaphore;
+mod watch;
 
-#[test]
-fn channel() {
-    ground::stress("channel", channel::round);
+/// A test of each primitive, by its name.
+macro_rules! stress {
+    ($($primitive:ident)*) => { $(
+        #[test]
+        fn $primitive() {
+            ground::stress(stringify!($primitive), $primitive::round);
+        }
+    )* };
 }
 
-#[test]
-fn mutex() {
-    ground::stress("mutex", mutex::round);
-}
-
-#[test]
-fn oneshot() {
-    ground::stress("oneshot", oneshot::round);
+stress! {
+    barrier
+    broadcast
+    channel
+    condvar
+    latch
+    mutex
+    notify
+    once_cell
+    oneshot
+    rate_limiter
+    rwlock
+    select
+    semaphore
+    watch
 }

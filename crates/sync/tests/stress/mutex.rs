@@ -1,24 +1,24 @@
-//! The mutex: one at a time, and each that asks and stays gets it.
+//! The mutex: one at a time, each that asks and stays gets it, and nobody gets ahead.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 
-use corymb::{scope, yield_now};
+use corymb::scope;
 use corymb_sync::{Mutex, MutexGuard};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::ground::{Chance, TASKS, Tried, moved, poll_once, try_some};
+use crate::ground::{Asker, Chance, TASKS, dawdle, in_line, moved};
 
 const EACH: usize = 300;
 
 pub(crate) fn round(chance: Chance) -> BoxFuture<'static, ()> {
     async move {
-        let mutex = Arc::new((Mutex::new(0), AtomicBool::new(false)));
+        let mutex = Arc::new(Mutex::new(0));
+        let is_held = Arc::new(AtomicBool::new(false));
         let passed = scope(async |s| {
-            let tasks = [(); TASKS].map(|()| s.spawn(pass(mutex.clone(), chance.fork())));
+            let tasks =
+                [(); TASKS].map(|()| s.spawn(pass(mutex.clone(), is_held.clone(), chance.fork())));
             let mut passed = 0;
             for task in tasks {
                 passed += task.await;
@@ -26,7 +26,7 @@ pub(crate) fn round(chance: Chance) -> BoxFuture<'static, ()> {
             passed
         })
         .await;
-        let (mutex, _) = Arc::into_inner(mutex).expect("all are gone");
+        let mutex = Arc::into_inner(mutex).expect("all are gone");
         assert!(!mutex.is_locked(), "the permit is lost");
         assert_eq!(mutex.into_inner(), passed);
     }
@@ -34,26 +34,23 @@ pub(crate) fn round(chance: Chance) -> BoxFuture<'static, ()> {
 }
 
 /// Locks again and again; answers how often it did.
-async fn pass(mutex: Arc<(Mutex<usize>, AtomicBool)>, chance: Chance) -> usize {
-    let (mutex, is_held) = &*mutex;
-    let mut kept: Option<Pin<Box<dyn Future<Output = MutexGuard<'_, usize>> + Send>>> = None;
+async fn pass(mutex: Arc<Mutex<usize>>, is_held: Arc<AtomicBool>, chance: Chance) -> usize {
+    let mut asker = Asker::new(&chance);
     let mut passed = 0;
     for _ in 0..EACH {
         if chance.one_in(4)
             && let Some(guard) = mutex.try_lock()
         {
-            passed += hold(guard, is_held, &chance).await;
+            passed += hold(guard, &is_held, &chance).await;
         }
-        if chance.one_in(4)
-            && let Some(mut before) = kept.take()
-            && let Poll::Ready(guard) = poll_once(before.as_mut()).await
-        {
-            passed += hold(guard, is_held, &chance).await;
+        if let Some(guard) = asker.look().await {
+            passed += hold(guard, &is_held, &chance).await;
         }
-        match try_some(&chance, mutex.lock()).await {
-            Tried::Done(guard) => passed += hold(guard, is_held, &chance).await,
-            Tried::GivenUp => {}
-            Tried::Kept(future) => kept = Some(future),
+        if let Some(guard) = asker.ask(mutex.lock()).await {
+            passed += hold(guard, &is_held, &chance).await;
+        }
+        if chance.one_in(16) {
+            in_line(|| mutex.lock_owned()).await;
         }
     }
     passed
@@ -62,9 +59,7 @@ async fn pass(mutex: Arc<(Mutex<usize>, AtomicBool)>, chance: Chance) -> usize {
 async fn hold(mut guard: MutexGuard<'_, usize>, is_held: &AtomicBool, chance: &Chance) -> usize {
     moved();
     assert!(!is_held.swap(true, Ordering::Relaxed), "two have it");
-    for _ in 0..chance.below(3) {
-        yield_now().await;
-    }
+    dawdle(chance).await;
     is_held.store(false, Ordering::Relaxed);
     *guard += 1;
     1

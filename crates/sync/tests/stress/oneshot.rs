@@ -7,7 +7,7 @@ use corymb_sync::oneshot;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::ground::{Chance, Ledger, TASKS, Token, Tried, poll_once, try_some};
+use crate::ground::{Chance, Ledger, TASKS, Token, poll_once, try_some};
 
 const EACH: usize = 100;
 
@@ -56,7 +56,7 @@ async fn receive(receivers: Vec<oneshot::Receiver<Token>>, chance: Chance) {
         if chance.one_in(8) {
             rx.close();
         }
-        if let Tried::Done(Ok(token)) = try_some(&chance, rx).await {
+        if let Some(Ok(token)) = try_some(&chance, rx).await.done() {
             token.had();
         }
     }

@@ -335,6 +335,11 @@ impl Poll {
         self.at.get() == at
     }
 
+    /// Has the coroutine go to the end of the queue.
+    pub(crate) fn give_way(&self) {
+        self.yielded.set(true);
+    }
+
     /// Whether the poll asked to go to the end of the queue.
     #[inline]
     pub(crate) fn has_yielded(&self) -> bool {

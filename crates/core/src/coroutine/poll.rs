@@ -162,7 +162,9 @@ unsafe fn suspend(node: NonNull<Node>, poll: &InPoll, frame: &Frame) {
     }
     if seen.has(state::WAITS) {
         let is_woken = seen.has(state::SCHEDULED) || poll.has_yielded() || poll.is_moving();
-        waits::after_poll(this, poll.last_wait(), is_woken);
+        if waits::after_poll(this, poll.last_wait(), is_woken) {
+            poll.give_way();
+        }
     }
     if poll.has_wish() {
         // SAFETY: the caller's promise.

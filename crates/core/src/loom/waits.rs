@@ -308,6 +308,49 @@ fn an_offer_to_one_who_is_woken_otherwise() {
     });
 }
 
+/// The offer comes while its coroutine is polled for something else, and waits in another queue too:
+/// it was not passed over, and keeps its turn.
+#[test]
+fn an_offer_to_one_who_waits_in_two_queues() {
+    check(|runtime| {
+        let (lock, never) = (taken(), taken());
+        let (signal, order) = (Signal::new(), Arc::new(Mutex::new(Vec::new())));
+        {
+            let (lock, signal, order) =
+                (Arc::clone(&lock), Arc::clone(&signal), Arc::clone(&order));
+            runtime.scope().launch(async move {
+                let waiters = [&lock, &never].map(|lock| Box::pin(Waiter::new(lock)));
+                poll_fn(|cx| {
+                    *signal.1.lock() = Some(cx.waker().clone());
+                    assert!(waiters[1].as_ref().poll(cx).is_pending());
+                    waiters[0].as_ref().poll(cx)
+                })
+                .await;
+                order.lock().push("first");
+                release(&lock);
+            });
+        }
+        runtime.run();
+        {
+            let (lock, order) = (Arc::clone(&lock), Arc::clone(&order));
+            runtime.scope().launch(async move {
+                acquire(&lock).await;
+                order.lock().push("second");
+                release(&lock);
+            });
+        }
+        runtime.run();
+        signal.give();
+        let other = runtime.start();
+        release(&lock);
+        runtime.run();
+        other.join().unwrap();
+        runtime.run();
+        assert_eq!(*order.lock(), ["first", "second"]);
+        assert!(lock.lock().free);
+    });
+}
+
 /// The waiting future was moved elsewhere, and is dropped there while its coroutine ends, or while
 /// the permit is offered to it.
 #[test]

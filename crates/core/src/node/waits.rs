@@ -62,9 +62,12 @@
 //!
 //! # When an offer is let go
 //!
-//! At the end of a poll, unless the coroutine has been woken meanwhile: then the offer may be of
-//! after the waiting future's turn, and only such as the end of another poll has noted already are
-//! let go. A future that was moved to where its coroutine does not see it is let go likewise.
+//! At the end of a poll that has not taken it. But the offer may be of after the waiting future's
+//! turn in that poll, and its wake still on the way. So the end of a poll *notes* it first, and sees
+//! to it that there is another poll; what is not taken in that one either is let go. Under the waker
+//! of a set of futures, which may not pass that wake on, an offer is let go at once, unless the
+//! coroutine has been woken meanwhile. A future that was moved to where its coroutine does not see it
+//! is let go likewise.
 
 use std::panic::Location;
 use std::ptr::NonNull;
@@ -394,8 +397,8 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// The first that has to let go; if `all` have to, also of an offer that has just been made,
-    /// unless its wake is sure to bring another poll.
+    /// The first that has to let go; if `all` have to, also of an offer that was not noted, unless
+    /// its wake is sure to bring another poll.
     fn first_due(&mut self, all: bool) -> Option<NonNull<Wait>> {
         let over = self.over;
         let mut waits = self.in_front();
@@ -510,8 +513,8 @@ pub(super) fn is_locked(word: *mut ()) -> bool {
 
 /// Edges 3 and 5 at the end of a poll of `node`, which has `WAITS`: lets go of what was offered and
 /// not taken. The `last` wait that was polled is compared, and not followed. `is_woken` says that
-/// the node will be polled again anyway. True if it has to be, because it has noted offers of which
-/// it may not have known.
+/// the node will be polled again anyway. True if it has to be, because offers have been noted of
+/// which the poll may not have known.
 #[inline]
 pub(crate) fn after_poll(node: &Node, last: *const Wait, is_woken: bool) -> bool {
     // Ordering: Relaxed; this thread has linked those that it polled, and who offers something to
@@ -529,17 +532,11 @@ pub(crate) fn after_end(node: &Node) {
 
 #[cold]
 fn let_go(node: &Node, all: bool, over: bool) -> bool {
-    // What is offered from now on, by those who let go too, is for the next poll, if the coroutine's
-    // own waker brings that. A set of futures does not pass on a wake if it has not been polled since
-    // the one before.
-    if all {
-        Held::lock(node).note();
-    }
     let mut backoff = Backoff::new();
     loop {
         let mut held = Held::lock(node);
         held.over = over;
-        let Some(wait) = held.first_due(all) else { return !all && held.note() };
+        let Some(wait) = held.first_due(all) else { return held.note() };
         // SAFETY: linked here, so alive.
         let let_go = unsafe { wait.as_ref() }.kind.let_go;
         // SAFETY: linked in this list.

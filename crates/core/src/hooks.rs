@@ -28,6 +28,8 @@ pub enum Choice {
     Victim,
     /// Which branch of a `select!` is looked at first.
     Branch,
+    /// How long something is on its way, in a network of a test.
+    Latency,
 }
 
 /// What the kernel asks of a runtime. It is [`Any`], for the crate that knows its type.

@@ -9,6 +9,7 @@
 //! - [`background`] is a scope for what ends with the test.
 //! - [`hold_time`] stops the clock for work on other threads.
 //! - [`explore`] runs a program in many schedules, and [`Explorer`] says how.
+//! - [`SimNet`] is a network in memory, [`duplex`] a single connection.
 //! - [`take_failures`] takes failures that would fail the test.
 //! - [`drop_at_every_poll`] finds what is lost when a future is dropped, [`cancel_everywhere`] what a
 //!   cancellation breaks.
@@ -38,6 +39,7 @@ mod queue;
 mod real;
 mod run_test;
 mod runtime;
+mod sim;
 mod tree;
 mod world;
 
@@ -57,6 +59,7 @@ pub use outside::{TimeHold, hold_time};
 pub use real::{run_real, run_real_local};
 pub use run_test::{Verdict, run_test, run_test_local, run_test_local_with, run_test_with};
 pub use runtime::{Builder, TestRuntime};
+pub use sim::{SimHost, SimListener, SimNet, SimStream, duplex};
 
 /// What `#[corymb::test]` looks for in `corymb::testing`, for crates that use the attribute with
 /// `crate = "corymb_testing"`.

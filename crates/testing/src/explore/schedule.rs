@@ -41,14 +41,15 @@ impl Schedule {
 }
 
 /// The kinds of decisions and their letters.
-const LETTERS: [(char, Choice); 3] =
-    [('n', Choice::Next), ('v', Choice::Victim), ('b', Choice::Branch)];
+const LETTERS: [(char, Choice); 4] =
+    [('n', Choice::Next), ('v', Choice::Victim), ('b', Choice::Branch), ('l', Choice::Latency)];
 
 pub(crate) fn name(choice: Choice) -> &'static str {
     match choice {
         Choice::Next => "which coroutine is next",
         Choice::Victim => "whom to steal from",
         Choice::Branch => "which branch is first",
+        Choice::Latency => "how long something is on its way",
         _ => "another one",
     }
 }

@@ -196,3 +196,27 @@ fn without_a_grace_nothing_is_drained() {
     // It was cancelled at once; whether it has ended is not waited for.
     assert!(dropped.job().is_cancelled());
 }
+
+/// One that was cancelled and only waits for the one worker there is was not forced.
+#[test]
+fn what_only_waits_to_be_dropped_when_the_grace_is_over_was_not_forced() {
+    let runtime = Runtime::builder().parallelism(1).blocked_threshold(LONG).build().unwrap();
+    let (tell, told) = mpsc::channel();
+    let other = runtime.detached(std::future::pending::<()>()).job();
+    runtime.launch_detached(async move {
+        yield_now().await;
+        soft_shield(async move {
+            tell.send(()).unwrap();
+            // Behind the shield this is the end of the grace.
+            while !corymb::is_cancelled() {
+                std::hint::spin_loop();
+            }
+        })
+        .await;
+    });
+    told.recv().unwrap();
+    let report = runtime.shutdown(Duration::from_millis(20));
+    assert!(report.is_empty() && other.is_completed(), "{report}");
+    let places: Vec<_> = report.forced().iter().map(|who| who.launched_at()).collect();
+    assert!(!places.contains(&other.launched_at()), "{report}");
+}

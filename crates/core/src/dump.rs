@@ -148,7 +148,7 @@ pub fn unfinished(job: &Job) -> Vec<Unfinished> {
 }
 
 /// As [`unfinished`], without those that wait for others alone: for their children, or, being a
-/// service, for its turn to end; nor what is below such a service.
+/// service, for its turn to end, nor what is below such a service; or for a worker that drops them.
 pub fn late(job: &Job) -> Vec<Unfinished> {
     let mut late = Vec::new();
     let mut service = None;
@@ -160,11 +160,18 @@ pub fn late(job: &Job) -> Vec<Unfinished> {
         let serves = seen.has(state::PASSIVE) && !seen.has(state::CANCELLED);
         service = serves.then_some(depth);
         let waits = serves || job.is_coroutine() && seen.has(state::BODY_DONE);
-        if !waits {
+        if !waits && !is_leaving(job) {
             push(&mut late, job, unlisted);
         }
     });
     late
+}
+
+/// Whether it is a coroutine whose next poll is its drop.
+fn is_leaving(job: &Job) -> bool {
+    let (node, seen) = (job.node(), job.node().state.load());
+    let is_cancelled = seen.has(state::CANCELLED) && !seen.has(state::RUNNING);
+    job.is_coroutine() && is_cancelled && !node.is_shielded()
 }
 
 fn push(unfinished: &mut Vec<Unfinished>, job: &Job, unlisted: usize) {

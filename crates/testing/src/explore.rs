@@ -1,5 +1,6 @@
 //! The same program in many schedules, until one of them shows a fault.
 
+mod guide;
 mod policy;
 pub(crate) mod quiet;
 mod run;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use crate::Verdict;
 use crate::choices::{Policy, Random};
 use crate::runtime::seed_of_environment;
+pub use guide::Guide;
 pub(crate) use policy::Replay;
 use policy::{DepthFirst, Divergence, Guided, Pct};
 pub(crate) use run::steady;
@@ -118,6 +120,7 @@ pub struct Explorer {
     time: Option<Duration>,
     polls: usize,
     replay: Option<Schedule>,
+    guide: Option<Guide>,
 }
 
 /// How to go through the schedules.
@@ -146,6 +149,7 @@ impl Explorer {
             time: None,
             polls: POLLS,
             replay: None,
+            guide: None,
         }
     }
 
@@ -217,6 +221,12 @@ impl Explorer {
         Self { replay: Some(schedule), ..self }
     }
 
+    /// Runs one schedule alone, and has it decided so. It is not made shorter: that is for whoever
+    /// drew it.
+    pub fn guide(self, guide: Guide) -> Self {
+        Self { guide: Some(guide), ..self }
+    }
+
     /// Runs `make`'s future in one schedule after the other.
     ///
     /// # Panics
@@ -250,6 +260,10 @@ impl Explorer {
     {
         if let Some(schedule) = self.replay.clone().or_else(schedule_of_environment) {
             return self.run_again(&schedule, &mut make);
+        }
+        if let Some(guide) = &self.guide {
+            let ran = run(Box::new(guide.policy()), self.limits(true), &mut make);
+            return Explored::once(ran);
         }
         let seed = self.seed.unwrap_or_else(seed_of_environment);
         let mut seeds = Random::new(seed);
@@ -343,10 +357,7 @@ impl Explorer {
         if let Some(divergence) = replay.divergence() {
             return Err(Counterexample::diverged(divergence, ran, 1));
         }
-        match ran.fault {
-            None => Ok(Explored { schedules: 1, pruned: 0, exhaustive: false }),
-            Some(_) => Err(Counterexample::replayed(ran)),
-        }
+        Explored::once(ran)
     }
 }
 
@@ -364,6 +375,14 @@ pub struct Explored {
 }
 
 impl Explored {
+    /// What came of a single run.
+    fn once(ran: Run) -> Result<Self, Box<Counterexample>> {
+        match ran.fault {
+            None => Ok(Self { schedules: 1, pruned: 0, exhaustive: false }),
+            Some(_) => Err(Counterexample::alone(ran)),
+        }
+    }
+
     /// How many schedules were run.
     pub fn schedules(&self) -> u64 {
         self.schedules
@@ -420,7 +439,7 @@ impl Counterexample {
         Box::new(it)
     }
 
-    fn replayed(run: Run) -> Box<Self> {
+    fn alone(run: Run) -> Box<Self> {
         let switches = run.steps.switches();
         Box::new(Self::of(run, (switches, switches), 1))
     }

@@ -52,8 +52,8 @@ pub use control::{Advance, advance, background, busy, elapsed, settle, take_fail
 pub use corymb_core::hooks::Choice;
 pub use drops::drop_at_every_poll;
 pub use explore::{
-    Counterexample, Explored, Explorer, Fault, FaultKind, ParseScheduleError, Schedule, Turn,
-    explore,
+    Counterexample, Explored, Explorer, Fault, FaultKind, Guide, ParseScheduleError, Schedule,
+    Turn, explore,
 };
 pub use outside::{TimeHold, hold_time};
 pub use real::{run_real, run_real_local};

@@ -170,6 +170,26 @@ impl Policy for Guided {
     }
 }
 
+/// Picks the part of the options that it is told; where that is over, the first one.
+pub(crate) struct ByParts {
+    parts: Arc<[u16]>,
+    at: usize,
+}
+
+impl ByParts {
+    pub(crate) fn new(parts: Arc<[u16]>) -> Self {
+        Self { parts, at: 0 }
+    }
+}
+
+impl Policy for ByParts {
+    fn pick(&mut self, question: &Question<'_>) -> usize {
+        let part = self.parts.get(self.at).copied().unwrap_or(0);
+        self.at += 1;
+        (usize::from(part) * question.options) >> 16
+    }
+}
+
 /// What is to come of a schedule that is run again.
 #[derive(Clone)]
 pub(crate) struct Replay(Arc<Mutex<Replayed>>);

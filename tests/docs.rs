@@ -71,6 +71,22 @@ fn the_files_that_the_pages_name_exist() {
     assert!(seen > 50, "the pages name files, and {seen} were found");
 }
 
+/// The page of invariants names tests, each behind its file.
+#[test]
+fn the_tests_that_the_page_of_invariants_names_exist() {
+    let text = fs::read_to_string(root().join("docs/invariants.md")).unwrap();
+    let named: Vec<_> = text.split('`').skip(1).step_by(2).collect();
+    let tests = named.windows(2).filter(|pair| pair[0].ends_with(".rs") && !pair[1].contains('/'));
+    let mut seen = 0;
+    for pair in tests {
+        let [file, test] = pair else { unreachable!("windows of two") };
+        let code = fs::read_to_string(root().join(file)).unwrap();
+        assert!(code.contains(&format!("fn {test}(")), "{file} has no test `{test}`");
+        seen += 1;
+    }
+    assert!(seen > 50, "the page names tests, and {seen} were found");
+}
+
 /// Other places of the code name pages.
 #[test]
 fn the_pages_that_the_code_names_exist() {

@@ -10,6 +10,8 @@
 //! - [`hold_time`] stops the clock for work on other threads.
 //! - [`explore`] runs a program in many schedules, and [`Explorer`] says how.
 //! - [`SimNet`] is a network in memory, [`duplex`] a single connection.
+//! - [`Sequencer`] has points of several coroutines come in one order, [`assert_no_suspension`] and
+//!   [`assert_suspends`] say what a future has to do.
 //! - [`take_failures`] takes failures that would fail the test.
 //! - [`drop_at_every_poll`] finds what is lost when a future is dropped, [`cancel_everywhere`] what a
 //!   cancellation breaks.
@@ -39,7 +41,9 @@ mod queue;
 mod real;
 mod run_test;
 mod runtime;
+mod sequencer;
 mod sim;
+mod suspends;
 mod tree;
 mod world;
 
@@ -59,7 +63,9 @@ pub use outside::{TimeHold, hold_time};
 pub use real::{run_real, run_real_local};
 pub use run_test::{Verdict, run_test, run_test_local, run_test_local_with, run_test_with};
 pub use runtime::{Builder, TestRuntime};
+pub use sequencer::{Point, Sequencer};
 pub use sim::{SimHost, SimListener, SimNet, SimStream, duplex};
+pub use suspends::{Suspends, assert_no_suspension, assert_suspends};
 
 /// What `#[corymb::test]` looks for in `corymb::testing`, for crates that use the attribute with
 /// `crate = "corymb_testing"`.

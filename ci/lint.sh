@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 rustup component add rustfmt clippy >/dev/null 2>&1 ||
     echo "note: rustup could not add rustfmt and clippy; using what is installed"
 cargo fmt --all --check
+cargo fmt --manifest-path benches/explore/Cargo.toml --check
 cargo clippy --workspace --all-targets -- -D warnings
 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
     cargo clippy -p corymb-core -p corymb-dispatchers -p corymb-sync --lib --tests -- -D warnings

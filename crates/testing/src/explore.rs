@@ -277,6 +277,7 @@ impl Explorer {
             None => SCHEDULES,
         });
         let (began, mut longest) = (Instant::now(), 0);
+        let mut progress = Progress::new(began);
         while explored.schedules < limit && self.time.is_none_or(|time| began.elapsed() < time) {
             let policy = match &depth_first {
                 Some(tree) => Box::new(tree.clone()),
@@ -284,6 +285,7 @@ impl Explorer {
             };
             let ran = run(policy, self.limits(false), &mut make);
             explored.schedules += 1;
+            progress.tell(explored.schedules);
             longest = longest.max(ran.steps.count());
             if ran.fault.is_some() {
                 return Err(self.counterexample(ran, explored.schedules, &mut make));
@@ -358,6 +360,27 @@ impl Explorer {
             return Err(Counterexample::diverged(divergence, ran, 1));
         }
         Explored::once(ran)
+    }
+}
+
+/// Tells now and then how far an exploration is.
+struct Progress {
+    told: Instant,
+}
+
+impl Progress {
+    const EVERY: Duration = Duration::from_secs(10);
+
+    fn new(began: Instant) -> Self {
+        Self { told: began }
+    }
+
+    #[expect(clippy::print_stderr, reason = "for whoever waits for it; tests capture it")]
+    fn tell(&mut self, schedules: u64) {
+        if self.told.elapsed() >= Self::EVERY {
+            self.told = Instant::now();
+            eprintln!("corymb: explored {schedules} schedules so far");
+        }
     }
 }
 

@@ -49,6 +49,34 @@ mod imp {
     /// A [`Mutex`] that some only try to lock while they hold what its holders wait for. (In a
     /// model of loom, one that is about to try is blocked as if it waited.)
     pub type TryMutex<T> = Mutex<T>;
+
+    impl<T> Mutex<T> {
+        /// As [`lock`](Self::lock), for what is held for a few instructions, again and again, by a
+        /// thread that will not be done soon: keeps out of its way for longer and longer before it
+        /// blocks. So the lock and what it guards stay in one processor's cache for many turns.
+        #[inline]
+        pub fn lock_patiently(&self) -> MutexGuard<'_, T> {
+            self.try_lock().unwrap_or_else(|| self.lock_slowly())
+        }
+
+        #[cold]
+        fn lock_slowly(&self) -> MutexGuard<'_, T> {
+            for round in 0..ROUNDS {
+                for _ in 0..FIRST_ROUND << round {
+                    std::hint::spin_loop();
+                }
+                if let Some(guard) = self.try_lock() {
+                    return guard;
+                }
+            }
+            self.lock()
+        }
+    }
+
+    /// How often a thread keeps out of the way before it blocks: twice as long each time.
+    const ROUNDS: u32 = if cfg!(miri) { 0 } else { 8 };
+    /// How many turns of a spinning loop the first time takes.
+    const FIRST_ROUND: u32 = 16;
     /// The guard of a [`TryMutex`].
     pub type TryMutexGuard<'a, T> = MutexGuard<'a, T>;
 
@@ -140,6 +168,11 @@ mod imp {
             }
             *taken = true;
             TryMutexGuard { mutex: self, value: Some(self.value.get_mut()) }
+        }
+
+        /// As [`lock`](Self::lock).
+        pub fn lock_patiently(&self) -> TryMutexGuard<'_, T> {
+            self.lock()
         }
 
         /// Locks if that needs no waiting.

@@ -51,7 +51,7 @@ impl<S: State> Monitor<S> {
 
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_, S> {
-        Locked { monitor: self, state: ManuallyDrop::new(self.state.lock()), old: None }
+        Locked { monitor: self, state: ManuallyDrop::new(self.state.lock_patiently()), old: None }
     }
 
     /// Locks if that needs no waiting.

@@ -271,8 +271,11 @@ fn text(payload: &(dyn Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref().copied()).unwrap_or("no text")
 }
 
-/// Leaves steps out of a program that fails, as long as it does, and tells how.
+/// Leaves steps out of a program that fails, as long as it does, and tells how. A program that lacks
+/// a step may make no sense to the model, which panics then: that is no failure of another kind.
 fn smallest(mut steps: Vec<Step>, shut_down: bool, mut why: String) -> String {
+    let is_panic = |why: &str| why.starts_with("a panic: ");
+    let panics = is_panic(&why);
     let mut size = steps.len().max(1);
     loop {
         let before = steps.len();
@@ -281,8 +284,8 @@ fn smallest(mut steps: Vec<Step>, shut_down: bool, mut why: String) -> String {
             let mut less = steps.clone();
             less.drain(at..(at + size).min(steps.len()));
             match check(|pair| pair.replay(&less, shut_down)) {
-                Ok(()) => at += size,
-                Err((it, _)) => (steps, why) = (less, it),
+                Err((it, _)) if is_panic(&it) == panics => (steps, why) = (less, it),
+                _ => at += size,
             }
         }
         match (size, steps.len() < before) {

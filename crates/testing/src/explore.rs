@@ -291,8 +291,7 @@ impl Explorer {
                 return Err(self.counterexample(ran, explored.schedules, &mut make));
             }
             if let Some(tree) = &depth_first {
-                if let Some((before, now)) = tree.diverged() {
-                    let divergence = Divergence::between(before, now);
+                if let Some(divergence) = tree.divergence() {
                     return Err(Counterexample::diverged(divergence, ran, explored.schedules));
                 }
                 explored.pruned = tree.pruned();
@@ -525,12 +524,6 @@ impl fmt::Display for Counterexample {
 }
 
 impl std::error::Error for Counterexample {}
-
-impl Divergence {
-    fn between(before: crate::choices::Decision, now: crate::choices::Decision) -> Self {
-        Self { number: 0, before: Some(before), now: Some((now.choice, now.options)) }
-    }
-}
 
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -41,6 +41,14 @@ enum How {
     GaveWay,
 }
 
+/// What made it ready.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Launch,
+    Wake,
+    Yield,
+}
+
 /// A coroutine that is ready.
 pub(crate) struct Ready {
     coroutine: Coroutine,
@@ -91,11 +99,16 @@ struct State {
 }
 
 impl State {
-    fn push(&mut self, coroutine: Coroutine, how: How, is_new: bool) {
+    fn push(&mut self, coroutine: Coroutine, by: By) {
         let address = coroutine.address().addr();
-        if is_new {
+        if by == By::Launch {
             self.numbers.remove(&address);
         }
+        let how = match by {
+            By::Wake => How::Woken,
+            By::Yield if self.used_up != times_used_up() => How::GaveWay,
+            By::Launch | By::Yield => How::Afresh,
+        };
         let number = *self.numbers.entry(address).or_insert_with(|| {
             self.launched += 1;
             self.launched - 1
@@ -179,15 +192,15 @@ impl Queue {
         Some(state.take(at, false))
     }
 
-    fn push(&self, coroutine: Coroutine, how: How, is_new: bool) {
+    fn push(&self, coroutine: Coroutine, by: By) {
         let is_foreign = self.outside.is_foreign();
         let mut state = self.ready.lock();
         if is_foreign && !self.outside.is_held() {
             state.foreign.push(coroutine.who());
         }
         match self.order {
-            Order::Fifo => state.ready.push_back(Ready { coroutine, how, number: 0 }),
-            Order::Shuffled | Order::Explored => state.push(coroutine, how, is_new),
+            Order::Fifo => state.ready.push_back(Ready { coroutine, how: How::Woken, number: 0 }),
+            Order::Shuffled | Order::Explored => state.push(coroutine, by),
         }
         drop(state);
         if is_foreign {
@@ -198,16 +211,15 @@ impl Queue {
 
 impl Dispatch for Queue {
     fn dispatch(&self, coroutine: Coroutine) {
-        self.push(coroutine, How::Woken, false);
+        self.push(coroutine, By::Wake);
     }
 
     fn dispatch_new(&self, coroutine: Coroutine) {
-        self.push(coroutine, How::Afresh, true);
+        self.push(coroutine, By::Launch);
     }
 
     fn dispatch_yield(&self, coroutine: Coroutine) {
-        let gave_way = self.ready.lock().used_up != times_used_up();
-        self.push(coroutine, if gave_way { How::GaveWay } else { How::Afresh }, false);
+        self.push(coroutine, By::Yield);
     }
 }
 

@@ -75,6 +75,24 @@ fn locks_in_two_orders_are_found() {
     println!("{}", found.unwrap_err());
 }
 
+/// One that decides less the second time would leave an exploration with decisions that nobody
+/// makes any more.
+#[test]
+fn a_program_that_is_not_the_same_each_time_is_told_of() {
+    let runs = AtomicU32::new(0);
+    let found = Explorer::new().depth_first(None).check(|| {
+        let children = if runs.fetch_add(1, Ordering::Relaxed) == 0 { 3 } else { 0 };
+        scope(async move |s| {
+            for _ in 0..children {
+                s.launch(async {});
+            }
+        })
+    });
+    let found = found.unwrap_err();
+    assert_eq!(found.fault().kind(), FaultKind::Diverged);
+    assert!(found.to_string().contains("another way at decision 1: "), "{found}");
+}
+
 /// What is left is cancelled after the failure: no part of the schedule.
 #[test]
 fn a_deadlock_is_found_again() {

@@ -79,7 +79,7 @@ struct Tree {
     preemptions: usize,
     pruned: u64,
     /// The first level at which a schedule did not go as it had gone before.
-    diverged: Option<(Decision, Decision)>,
+    diverged: Option<Divergence>,
 }
 
 struct Level {
@@ -120,9 +120,15 @@ impl DepthFirst {
         self.0.lock().pruned
     }
 
-    /// What was to be decided before, and what it was the second time.
-    pub(crate) fn diverged(&self) -> Option<(Decision, Decision)> {
-        self.0.lock().diverged
+    /// Where the schedule that has ended did not go as it had gone before.
+    pub(crate) fn divergence(&self) -> Option<Divergence> {
+        let tree = self.0.lock();
+        let rest = tree.path.get(tree.depth).map(|level| Divergence {
+            number: tree.depth + 1,
+            before: Some(level.decision),
+            now: None,
+        });
+        tree.diverged.or(rest)
     }
 }
 
@@ -141,8 +147,9 @@ impl Policy for DepthFirst {
         }
         let Level { decision, goes_on: went_on, .. } = tree.path[depth];
         if (decision.choice, decision.options, went_on) != (choice, options, goes_on) {
-            let now = Decision { choice, options, picked: 0 };
-            tree.diverged.get_or_insert((decision, now));
+            let now = Some((choice, options));
+            let divergence = Divergence { number: depth + 1, before: Some(decision), now };
+            tree.diverged.get_or_insert(divergence);
             return 0;
         }
         tree.preemptions += usize::from(goes_on && decision.picked > 0);

@@ -94,7 +94,10 @@ impl Steps {
 
 impl fmt::Display for Turn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { who, from, to, .. } = self;
+        let Self { who, at, from, to } = self;
+        if !at.is_zero() {
+            write!(f, "after {at:?}, ")?;
+        }
         write!(f, "{who}: ")?;
         match from {
             Some(place) => write!(f, "from {place} ")?,

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::{replace, take};
+use std::panic::Location;
 
 use crate::program::{
     Act, CLEANUP, CLEANUP_BODY, Cause, Completion, Event, Failed, Fork, How, Id, Kind, Order,
@@ -223,12 +224,15 @@ impl Model {
         self.nodes.get(id)?.as_ref()
     }
 
+    #[track_caller]
     pub(crate) fn at(&self, id: Id) -> &Node {
-        self.get(id).expect("it was made")
+        self.get(id).unwrap_or_else(|| absent(id, Location::caller()))
     }
 
+    #[track_caller]
     fn at_mut(&mut self, id: Id) -> &mut Node {
-        self.nodes[id].as_mut().expect("it was made")
+        let node = self.nodes.get_mut(id).and_then(Option::as_mut);
+        node.unwrap_or_else(|| absent(id, Location::caller()))
     }
 
     // Orders.
@@ -1345,6 +1349,11 @@ impl Model {
             }
         }
     }
+}
+
+/// A panic that is caught prints nothing: its text has to say it all.
+fn absent(id: Id, place: &Location<'_>) -> ! {
+    panic!("the model has no {id} ({place})")
 }
 
 /// What a join scope gives.

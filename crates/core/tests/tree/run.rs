@@ -221,33 +221,32 @@ impl World {
         let body = code(Body { bomb, ..Body::new(self, id, how.polite) });
         let (job, kept) = match handle {
             Handle::Plain(scope) => {
-                let mut builder = scope.coroutine();
-                if how.named {
-                    builder = builder.name("named");
-                }
-                match (how.kept, how.named) {
-                    (true, true) => {
-                        let child = builder.spawn(body);
+                let named = || scope.coroutine().name("named");
+                match how.kept {
+                    true => {
+                        let child = if how.named { named().spawn(body) } else { scope.spawn(body) };
                         (child.job(), Some(Kept::Plain(child)))
                     }
-                    (true, false) => {
-                        let child = scope.spawn(body);
-                        (child.job(), Some(Kept::Plain(child)))
+                    false => {
+                        let body = async { body.await.map_or((), |_| ()) };
+                        let job = if how.named { named().launch(body) } else { scope.launch(body) };
+                        (job, None)
                     }
-                    (false, true) => {
-                        (builder.launch(async { body.await.map_or((), |_| ()) }), None)
-                    }
-                    (false, false) => (scope.launch(async { body.await.map_or((), |_| ()) }), None),
                 }
             }
             Handle::Try(scope) => {
                 let body = Arc::clone(self).failing(body);
+                let named = || scope.coroutine().name("named");
                 match how.kept {
                     true => {
-                        let child = scope.spawn(body);
+                        let child = if how.named { named().spawn(body) } else { scope.spawn(body) };
                         (child.job(), Some(Kept::Try(child)))
                     }
-                    false => (scope.launch(async { body.await.map(drop) }), None),
+                    false => {
+                        let body = async { body.await.map(drop) };
+                        let job = if how.named { named().launch(body) } else { scope.launch(body) };
+                        (job, None)
+                    }
                 }
             }
             Handle::Join(scope) => (scope.fork(body), None),

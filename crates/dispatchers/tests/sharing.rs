@@ -446,6 +446,29 @@ fn until_permits_are(rt: &Runtime, parallelism: usize) {
 }
 
 #[test]
+fn a_hook_that_blocks_where_a_poll_has_ended_costs_no_processor() {
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    let hook = move |event: &WorkerBlocked| {
+        if event.name.as_deref() == Some("blocks") && event.ended {
+            let two = run_blocking(async { spawn_on(Dispatcher::Default, async { 2 }).await });
+            tell.lock().unwrap().send(two).unwrap();
+        }
+    };
+    let rt = builder(1).blocked_threshold(Duration::from_millis(2)).on_worker_blocked(hook);
+    let rt = rt.build().unwrap();
+    let until_another_one_runs = Box::new(|| {
+        let (tx, rx) = channel();
+        launch_detached(async move { tx.send(()).unwrap() });
+        rx.recv().unwrap();
+    });
+    rt.run_blocking(scope(async |s| at_the_place(&s, until_another_one_runs).await));
+    assert_eq!(told.recv(), Ok(2));
+    until_permits_are(&rt, 1);
+    assert!(rt.shutdown(LONG).is_empty());
+}
+
+#[test]
 fn those_that_block_in_a_view_are_told_of_by_themselves() {
     let (rt, events) = watched(1);
     let line = line!() + 7;

@@ -21,7 +21,6 @@ use std::time::Duration;
 
 use corymb::prelude::*;
 use corymb::sync::channel::{self, Receiver, Sender};
-use corymb::{cancelled, soft_shield};
 
 const USAGE: &str = "usage: graceful [--requests N] [--hang N]\n  \
     --requests N  so many requests that are answered 100 ms after Ctrl-C (500)\n  \

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use corymb::joiner::{AnyOk, Joiner, PartialOk};
+use corymb::joiner::{AnyOk, PartialOk};
 use corymb::prelude::*;
 use corymb::sync::channel;
 use corymb::{JobState, scoped_value};

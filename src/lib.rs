@@ -97,6 +97,10 @@ mod context {}
 mod scopes {}
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/joining.md")]
+mod joining {}
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/failures.md")]
 mod failures {}
 
@@ -212,11 +216,15 @@ pub mod __private {
 /// ```
 pub mod prelude {
     #[doc(no_inline)]
+    pub use crate::joiner::Joiner;
+    #[doc(no_inline)]
     pub use crate::time::{sleep, with_deadline, with_timeout};
     #[doc(no_inline)]
     pub use crate::{
-        CancelScope, Context, Deferred, Dispatcher, Job, Name, Scope, TryScope, blocking,
-        cancel_scope, detached, finally, join_scope, launch_detached, local_scope, run_blocking,
-        scope, shield, spawn_on, supervisor_scope, try_scope, with_context, yield_now,
+        CancelScope, Context, Deferred, Dispatcher, Job, Name, OwnedScope, Scope, TryScope,
+        blocking, blocking_scope, cancel_scope, cancelled, detached, finally, is_cancelled,
+        join_scope, launch_detached, local_scope, local_scope_unsend, run_blocking, scope,
+        scope_with, shield, shield_for, soft_shield, spawn_on, supervisor_scope, try_scope,
+        with_context, yield_now,
     };
 }

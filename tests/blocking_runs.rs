@@ -8,7 +8,7 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use corymb::prelude::*;
-use corymb::{FailureHandler, LocalRuntime, Runtime, RuntimeHandle, blocking_scope, spawn_local};
+use corymb::{FailureHandler, LocalRuntime, Runtime, RuntimeHandle, spawn_local};
 
 const LONG: Duration = Duration::from_secs(30);
 

@@ -6,8 +6,8 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
+use corymb::Runtime;
 use corymb::prelude::*;
-use corymb::{Runtime, blocking_scope};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -64,6 +64,22 @@ fn nested_ones_on_the_only_worker() {
     let runtime = runtime(1);
     let child = runtime.detached(async { depth(5) });
     assert_eq!(runtime.run_blocking(child), 5);
+}
+
+#[test]
+fn a_join_without_a_value_names_its_place() {
+    let line = line!() + 5;
+    let joined = std::panic::catch_unwind(|| {
+        blocking_scope(|s| {
+            let child = s.spawn(std::future::pending::<()>());
+            child.job().cancel();
+            child.join();
+        });
+    });
+    let payload = joined.unwrap_err();
+    let text = payload.downcast_ref::<String>().unwrap();
+    let place = format!("was awaited for its value at {}:{line}:", file!());
+    assert!(text.contains(&place), "{text}");
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use corymb::Runtime;
 use corymb::prelude::*;
 use corymb::sync::oneshot;
-use corymb::{Runtime, cancelled, soft_shield};
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -208,7 +208,7 @@ fn what_only_waits_to_be_dropped_when_the_grace_is_over_was_not_forced() {
         soft_shield(async move {
             tell.send(()).unwrap();
             // Behind the shield this is the end of the grace.
-            while !corymb::is_cancelled() {
+            while !is_cancelled() {
                 std::hint::spin_loop();
             }
         })

@@ -221,7 +221,6 @@ mod programs {
 
     use corymb::prelude::*;
     use corymb::sync::oneshot;
-    use corymb::{cancelled, soft_shield};
 
     /// Writes a line, also where the test's harness would keep it.
     fn say(line: &str) {

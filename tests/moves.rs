@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use corymb::prelude::*;
-use corymb::{Coroutine, Runtime, is_cancelled};
+use corymb::{Coroutine, Runtime};
 use futures::FutureExt;
 use futures::future::{join, join_all};
 use futures::stream::{FuturesUnordered, StreamExt};

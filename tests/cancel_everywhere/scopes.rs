@@ -6,10 +6,7 @@ use corymb::joiner::AllOk;
 use corymb::prelude::*;
 use corymb::sync::Mutex;
 use corymb::testing::elapsed;
-use corymb::{
-    AsyncClose, AsyncGuard, OwnedScope, cancelled, race, scope_with, scoped_value, shield_for,
-    soft_shield, try_scope_all,
-};
+use corymb::{AsyncClose, AsyncGuard, race, scoped_value, try_scope_all};
 
 use super::{Count, LONG, Log, Part, SECOND, bears, bears_it, cancels, ends_whole};
 

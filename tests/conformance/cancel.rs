@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use corymb::prelude::*;
 use corymb::sync::{channel, oneshot};
 use corymb::testing::{settle, take_failures};
-use corymb::{CancelCause, Continuation, JoinError, is_cancelled, suspend_cancellable};
+use corymb::{CancelCause, Continuation, JoinError, suspend_cancellable};
 use futures::FutureExt;
 use futures::future::{Either, select};
 

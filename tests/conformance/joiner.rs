@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 
 use corymb::CancelCause;
-use corymb::joiner::{AllOk, AllUntil, AnyOk, AwaitAll, Joiner, Reason, Subtask};
+use corymb::joiner::{AllOk, AllUntil, AnyOk, AwaitAll, Reason, Subtask};
 use corymb::prelude::*;
 use corymb::testing::elapsed;
 use futures::FutureExt;

@@ -80,7 +80,7 @@ async fn dispatch_024_who_begins_in_its_launch_is_refused_when_it_is_to_go_on() 
     struct Cleanup(Trace);
     impl Drop for Cleanup {
         fn drop(&mut self) {
-            self.0.add(format_args!("cleanup, cancelled: {}", corymb::is_cancelled()));
+            self.0.add(format_args!("cleanup, cancelled: {}", is_cancelled()));
         }
     }
     let trace = Trace::default();

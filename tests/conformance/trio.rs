@@ -10,8 +10,8 @@ use corymb::prelude::*;
 use corymb::sync::{channel, oneshot};
 use corymb::testing::{advance, elapsed, settle, take_failures};
 use corymb::time::{deadline, now};
+use corymb::try_scope_all;
 use corymb::{CancelCause, Continuation, JobState, check_cancelled, suspend_cancellable};
-use corymb::{is_cancelled, try_scope_all};
 use futures::FutureExt;
 use futures::future::poll_immediate;
 

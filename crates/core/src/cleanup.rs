@@ -84,7 +84,8 @@ const GRACE: Duration = Duration::from_secs(30);
 ///
 /// # Panics
 ///
-/// With a panic of the body; else with one of the cleanup.
+/// With a panic of the body; else with one of the cleanup, or with a panic that has the text of its
+/// error.
 ///
 /// # Cancel safety
 ///

@@ -8,7 +8,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::error::Who;
-use crate::job::{Job, JobState};
+use crate::job::Job;
 use crate::node::waits::{self, What};
 use crate::node::{Kind, state};
 use crate::wait::WaitKind;
@@ -214,6 +214,9 @@ fn line(out: &mut dyn fmt::Write, depth: usize, job: &Job, unlisted: usize) -> f
 pub fn doing(job: &Job) -> Option<String> {
     let node = job.node();
     let seen = node.state.load();
+    if seen.has(state::BODY_DONE) {
+        return Some(String::from("waiting for its children"));
+    }
     if node.kind() == Kind::Coroutine && seen.has(state::RUNNING | state::SCHEDULED) {
         return Some(match node.wait.get() {
             _ if !seen.has(state::RUNNING) => String::from("ready"),
@@ -221,18 +224,16 @@ pub fn doing(job: &Job) -> Option<String> {
             _ => String::from("running"),
         });
     }
-    if job.state() == JobState::Completing {
-        return Some(String::from("waiting for its children"));
-    }
     let queues = waits::list(node);
     if !queues.is_empty() {
         return Some(in_queues(&queues));
     }
-    let (kind, place) = node.wait.get()?;
-    Some(match kind {
-        WaitKind::Section => format!("in the section at {place}"),
-        _ => format!("waiting for {} at {place}", kind.name()),
-    })
+    match node.wait.get() {
+        Some((WaitKind::Section, place)) => Some(format!("in the section at {place}")),
+        Some((kind, place)) => Some(format!("waiting for {} at {place}", kind.name())),
+        None if seen.has(state::CANCELLED) && node.is_shielded() => Some("behind a shield".into()),
+        None => None,
+    }
 }
 
 /// What a job waits for, or has noted last, and where: the same in each run of a program that takes

@@ -155,7 +155,8 @@ impl fmt::Display for Failure {
             Self::CleanupDropped { registered_at, grace: None } => write!(
                 f,
                 "the cleanup registered at {registered_at} was dropped before its end: the runtime \
-                 has shut down; give the shutdown more time"
+                 has shut down; give the shutdown more time, or, if it is that of a guard which was \
+                 dropped later, close the guard before"
             ),
             Self::BlockedRun { who, holds } => write!(
                 f,

@@ -34,7 +34,7 @@ use crate::node::cancel::lift_shield;
 use crate::node::side::{Shields, Side};
 use crate::node::{NodeRef, state, tree};
 use crate::scope::region::{self, End, Region};
-use crate::time::Sleep;
+use crate::time::{Sleep, now};
 
 /// Holds off cancellation while `future` runs.
 ///
@@ -174,17 +174,9 @@ enum Stage<F: Future> {
 impl<F: Future> Future for Shield<F> {
     type Output = F::Output;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.as_mut().raise();
         let mut this = self.project();
-        if let StageProj::New(_) = this.stage.as_mut().project() {
-            let StageReplace::New(future) = this.stage.as_mut().project_replace(Stage::Over) else {
-                unreachable!("it was new a line above")
-            };
-            let raised = Raised::new(*this.kind);
-            let region = region::open_shield(this.kind.flags(), this.site);
-            let region = Region::new(region, future);
-            this.stage.as_mut().project_replace(Stage::Up(region, Some(raised)));
-        }
         let StageProj::Up(mut region, raised) = this.stage.as_mut().project() else {
             panic!("the shield made at {} was polled after it had ended", this.site)
         };
@@ -209,6 +201,20 @@ impl<F: Future> Future for Shield<F> {
 }
 
 impl<F: Future> Shield<F> {
+    /// Puts it in force, if that was not done before.
+    fn raise(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        if let StageProj::New(_) = this.stage.as_mut().project() {
+            let StageReplace::New(future) = this.stage.as_mut().project_replace(Stage::Over) else {
+                unreachable!("it was new a line above")
+            };
+            let raised = Raised::new(*this.kind);
+            let region = region::open_shield(this.kind.flags(), this.site);
+            let region = Region::new(region, future);
+            this.stage.as_mut().project_replace(Stage::Up(region, Some(raised)));
+        }
+    }
+
     /// Its region, and the units that it holds, while it is in force.
     fn in_force(self: Pin<&mut Self>) -> Option<(&NodeRef, &[NodeRef])> {
         match self.project().stage.project() {
@@ -320,7 +326,7 @@ pub struct ShieldFor<F: Future> {
     #[pin]
     shield: Shield<F>,
     limit: Duration,
-    /// While the shield is in force, once it was pending.
+    /// While the shield is in force.
     watch: Option<Watch>,
     /// From the first cancellation on.
     #[pin]
@@ -332,24 +338,33 @@ impl<F: Future> Future for ShieldFor<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
+        this.shield.as_mut().raise();
+        if let Some((region, units)) = this.shield.as_mut().in_force() {
+            this.watch.get_or_insert_with(|| Watch::new(region, units, *this.limit));
+            // A timeout around this may have passed and have cancelled nothing yet.
+            if region.deadline().is_none() && current::is_cancelled() {
+                begin(&Job::from_node(region.clone()), *this.limit);
+            }
+        }
         let polled = this.shield.as_mut().poll(cx);
-        let Some((region, units)) = this.shield.as_mut().in_force() else {
+        let Some((region, _)) = this.shield.as_mut().in_force() else {
             *this.watch = None;
             return polled;
         };
-        this.watch.get_or_insert_with(|| Watch::new(region, units, *this.limit));
         let Some(deadline) = region.deadline() else { return Poll::Pending };
         let region = region.clone();
         if this.timer.is_none() {
             this.timer.set(Some(Sleep::until_at(deadline, region.site)));
         }
         let timer = this.timer.as_mut().as_pin_mut();
-        if timer.is_some_and(|timer| timer.poll_elapsed(cx).is_pending()) {
+        let has_fired = timer.is_none_or(|timer| timer.poll_elapsed(cx).is_ready());
+        // Code inside that has computed until then knows it before the timer.
+        if !has_fired && now() < deadline {
             return Poll::Pending;
         }
         *this.watch = None;
         this.shield.as_mut().lift();
-        // A timeout around this may have passed and not have been cancelled yet.
+        // A timeout around this may have passed and have cancelled nothing yet.
         if current::is_marked(&region) { this.shield.poll(cx) } else { Poll::Pending }
     }
 }

@@ -114,6 +114,19 @@ fn the_first_value_wins_and_without_one_there_are_all_errors() {
 }
 
 #[test]
+fn a_quorum_of_more_than_there_are_forks_says_so() {
+    let rt = Harness::new();
+    let of_three = |forks: usize| {
+        join_scope(Quorum::<u32, ()>::new(3), async move |s| {
+            (0..forks).for_each(|_| drop(s.fork(async { Ok(1) })));
+        })
+    };
+    let reasons = [0, 2].map(|forks| run(&rt, of_three(forks)).unwrap_err().reason());
+    assert_eq!(reasons, [Reason::NoForks, Reason::TooFewForks]);
+    assert_eq!(run(&rt, of_three(3)), Ok(vec![1; 3]));
+}
+
+#[test]
 fn a_fork_that_is_cancelled_by_itself_is_unavailable() {
     let rt = Harness::new();
     let results = run(

@@ -459,6 +459,81 @@ fn a_limit_counts_from_the_cancellation() {
 }
 
 #[test]
+fn a_dump_says_who_holds_what_is_cancelled() {
+    let rt = Harness::new();
+    let job = rt.scope().launch(scope(async |s| {
+        s.launch(shield(pending()));
+        s.launch(shield(sleep(SECOND)));
+        pending::<()>().await;
+    }));
+    rt.run();
+    job.cancel();
+    rt.run();
+    let mut dump = String::new();
+    job.dump(&mut dump).unwrap();
+    let waits: Vec<_> = dump.lines().map(|line| line.rsplit(", ").next().unwrap()).collect();
+    assert_eq!(waits[0], "waiting for its children", "{dump}");
+    assert_eq!(waits.iter().filter(|it| **it == "behind a shield").count(), 1, "{dump}");
+    assert!(waits.iter().any(|it| it.starts_with("waiting for a timer at ")), "{dump}");
+    rt.pass(SECOND);
+    std::mem::forget(rt);
+}
+
+#[test]
+fn the_time_left_is_known_with_the_cancellation() {
+    let rt = Harness::new();
+    let child = rt.spawn(async {
+        let told = async {
+            cancelled().await;
+            time_left()
+        };
+        let of_timeout = async {
+            let late = with_timeout(SECOND, shield_for(3 * SECOND, told));
+            late.await.expect("a value stands")
+        };
+        let of_first_poll = cancel_scope(async |c| {
+            shield_for(2 * SECOND, async {
+                c.cancel();
+                cancelled().await;
+                time_left()
+            })
+            .await
+        });
+        (of_timeout.await, of_first_poll.await.unwrap())
+    });
+    seconds_to_the_end(&rt, &child.job());
+    let left = rt.block_on(child);
+    let [of_timeout, of_first_poll] = [left.0, left.1].map(Option::unwrap);
+    // A timer is late by a tick at most.
+    assert!(of_timeout <= 3 * SECOND && of_timeout > 2 * SECOND, "{of_timeout:?}");
+    assert_eq!(of_first_poll, 2 * SECOND);
+}
+
+#[test]
+fn who_computes_past_its_limit_does_not_go_on() {
+    let rt = Harness::new();
+    let (trace, hooks) = (Trace::default(), rt.hooks.clone());
+    let t = trace.clone();
+    let job = rt.scope().launch(async move {
+        shield_for(2 * SECOND, async {
+            cancelled().await;
+            hooks.compute(2 * SECOND);
+            assert!(is_cancelled());
+            t.add("its time is up");
+            yield_now().await;
+            t.add("never");
+        })
+        .await;
+        t.add("never");
+    });
+    rt.run();
+    job.cancel();
+    rt.run();
+    assert!(job.is_completed());
+    assert_eq!(trace.get(), ["its time is up"]);
+}
+
+#[test]
 fn a_limit_that_is_not_reached_changes_nothing() {
     let rt = Harness::new();
     let trace = Trace::default();

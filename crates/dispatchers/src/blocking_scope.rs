@@ -30,6 +30,7 @@
 //! uses it again.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
@@ -262,7 +263,8 @@ impl<T> ScopedDeferred<'_, T> {
     /// without being a panic, and the scope ends.
     #[track_caller]
     pub fn join(self) -> T {
-        run_blocking(self)
+        let awaited = Location::caller();
+        run_blocking(poll_fn(|cx| self.branch.poll_at(awaited, cx)))
     }
 
     /// The child's job.

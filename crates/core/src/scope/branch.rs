@@ -76,6 +76,25 @@ impl<T> Place<T> {
 }
 
 impl<T> Branch<T> {
+    /// As `poll`, by the code at `awaited`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no value, and who awaits it is not cancelled.
+    pub fn poll_at(&self, awaited: &Location<'_>, cx: &mut Context<'_>) -> Poll<T> {
+        let before = (WaitKind::Join, self.launched_at);
+        match ready!(budgeted(cx, before, |cx| self.poll_value(cx))) {
+            Some(value) => Poll::Ready(value),
+            // This part of the coroutine is dropped at the end of the poll.
+            None if current::is_cancelled() => Poll::Pending,
+            None => panic!(
+                "the child launched at {} was awaited for its value at {awaited}, and has none: it \
+                 was cancelled, alone or with its scope, or its value was taken before",
+                self.launched_at,
+            ),
+        }
+    }
+
     /// Takes the value; none if the child was dropped.
     fn poll_value(&self, cx: &Context<'_>) -> Poll<Option<T>> {
         waiting_on(WaitKind::Join, self.launched_at);
@@ -95,18 +114,7 @@ impl<T> Future for Branch<T> {
     // The caller is the `.await`, or the combinator that polls it.
     #[track_caller]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let before = (WaitKind::Join, self.launched_at);
-        match ready!(budgeted(cx, before, |cx| self.poll_value(cx))) {
-            Some(value) => Poll::Ready(value),
-            // This part of the coroutine is dropped at the end of the poll.
-            None if current::is_cancelled() => Poll::Pending,
-            None => panic!(
-                "the child launched at {} was awaited for its value at {}, and has none: it was \
-                 cancelled, alone or with its scope, or its value was taken before",
-                self.launched_at,
-                Location::caller(),
-            ),
-        }
+        self.poll_at(Location::caller(), cx)
     }
 }
 

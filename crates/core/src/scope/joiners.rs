@@ -207,6 +207,8 @@ pub enum Reason {
     Cancelled,
     /// There were no forks.
     NoForks,
+    /// There were fewer forks than values are needed.
+    TooFewForks,
     /// The time was up.
     TimedOut,
 }
@@ -257,6 +259,7 @@ impl<E: fmt::Display> fmt::Display for Unmet<E> {
             Reason::Failed => "too many forks failed",
             Reason::Cancelled => "a fork was cancelled",
             Reason::NoForks => "there were no forks",
+            Reason::TooFewForks => "there were fewer forks than values are needed",
             Reason::TimedOut => "the time was up",
         })?;
         let mut before = ": ";
@@ -518,6 +521,7 @@ impl<T, E> Joiner for Quorum<T, E> {
         }
         let reason = match self.rest.forks {
             0 => Reason::NoForks,
+            forks if forks < self.needed => Reason::TooFewForks,
             _ => Reason::Failed,
         };
         Err(Unmet { reason, errors: self.rest.errors })

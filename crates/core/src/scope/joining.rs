@@ -84,10 +84,16 @@ where
     }
 }
 
-/// The handle of a [`join_scope`]: forks children.
+/// The handle of a [`join_scope`]: forks children. Clones are handles of the same scope.
 pub struct JoinScope<T, E> {
     scope: Scope,
     forks: Arc<Forks<T, E>>,
+}
+
+impl<T, E> Clone for JoinScope<T, E> {
+    fn clone(&self) -> Self {
+        Self { scope: self.scope.clone(), forks: Arc::clone(&self.forks) }
+    }
 }
 
 /// What has been forked and not been looked at by the driver; none once the body is gone.

@@ -1373,6 +1373,7 @@ fn joined(scope: &Node, policy: Policy, timed_out: bool) -> Outcome {
     let failed = match (scope.forks.len(), errors.len()) {
         _ if timed_out => Reason::TimedOut,
         (0, _) => Reason::NoForks,
+        (..QUORUM, _) if policy == Policy::Quorum => Reason::TooFewForks,
         (_, 0) if policy != Policy::Quorum => Reason::Cancelled,
         _ => Reason::Failed,
     };

@@ -259,6 +259,7 @@ pub(crate) enum Reason {
     Failed,
     Cancelled,
     NoForks,
+    TooFewForks,
     TimedOut,
 }
 

@@ -560,6 +560,7 @@ fn unmet(unmet: joiner::Unmet<u32>) -> Outcome {
         joiner::Reason::Failed => Reason::Failed,
         joiner::Reason::Cancelled => Reason::Cancelled,
         joiner::Reason::NoForks => Reason::NoForks,
+        joiner::Reason::TooFewForks => Reason::TooFewForks,
         joiner::Reason::TimedOut => Reason::TimedOut,
         other => panic!("no program has this: {other:?}"),
     };

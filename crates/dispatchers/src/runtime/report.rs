@@ -182,8 +182,10 @@ impl fmt::Display for ShutdownReport {
         })?;
         if !self.drained.is_empty() {
             write!(f, "\n{} drained, within the grace:", count(self.drained.len()))?;
-            let mut places = by_place(&self.drained).into_iter();
-            places.try_for_each(|(place, n)| write!(f, "\n  {n} launched at {place}"))?;
+            by_place(&self.drained).into_iter().try_for_each(|(place, all)| match *all {
+                [who] => write!(f, "\n  {who}"),
+                _ => write!(f, "\n  {} launched at {place}", all.len()),
+            })?;
         }
         list(f, &self.forced, "forced, after the grace")?;
         list(f, &self.unfinished, "still there")
@@ -202,11 +204,11 @@ fn count(n: usize) -> String {
     if n == 1 { "1 coroutine".into() } else { format!("{n} coroutines") }
 }
 
-/// How many there are of each place.
-fn by_place(all: &[Who]) -> BTreeMap<&'static Location<'static>, usize> {
-    let mut counts = BTreeMap::new();
+/// There may be many of one place.
+fn by_place(all: &[Who]) -> BTreeMap<&'static Location<'static>, Vec<&Who>> {
+    let mut places = BTreeMap::<_, Vec<_>>::new();
     for who in all {
-        *counts.entry(who.launched_at()).or_insert(0) += 1;
+        places.entry(who.launched_at()).or_default().push(who);
     }
-    counts
+    places
 }

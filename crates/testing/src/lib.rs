@@ -14,6 +14,8 @@
 //! - [`Sequencer`] has points of several coroutines come in one order, [`assert_no_suspension`] and
 //!   [`assert_suspends`] say what a future has to do.
 //! - [`take_failures`] takes failures that would fail the test.
+//! - `programs`, with the feature `proptest`, is what proptest draws: job trees, and what coroutines
+//!   do to channels and locks.
 //! - [`drop_at_every_poll`] finds what is lost when a future is dropped, [`cancel_everywhere`] what a
 //!   cancellation breaks.
 //!
@@ -39,6 +41,8 @@ mod drops;
 mod explore;
 mod fake_clock;
 mod outside;
+#[cfg(feature = "proptest")]
+pub mod programs;
 mod queue;
 mod real;
 mod run_test;

@@ -65,6 +65,7 @@
 //!
 //! - `testing`, off by default: `#[corymb::test]` and `corymb::testing`. It is for
 //!   `[dev-dependencies]`.
+//! - `proptest`, off by default: `testing`, and `corymb::testing::programs`, which proptest draws.
 //! - `hyper`, off by default: a [`Scope`] is an executor for hyper's connections.
 //!
 //! # More

@@ -467,7 +467,7 @@ impl Panic {
 }
 
 /// The text of a payload that has one.
-pub(crate) fn text_of(payload: &(dyn Any + Send)) -> Option<&str> {
+pub fn text_of(payload: &(dyn Any + Send)) -> Option<&str> {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied())
 }

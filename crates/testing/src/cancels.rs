@@ -8,10 +8,13 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use corymb_core::internal::text_of;
 use corymb_core::{JoinError, OwnedScope, Scope};
 
 use crate::choices::{Policy, Random};
-use crate::explore::{Explorer, Fault, FaultKind, Replay, Schedule, Steps, Turn, quiet, steady};
+use crate::explore::{
+    Explorer, Fault, FaultKind, Guided, Replay, Schedule, Steps, Turn, quiet, shrink,
+};
 use crate::runtime::{TestRuntime, seed_of_environment};
 use point::{Act, Moment};
 pub use point::{CancelPoint, ParseCancelPointError};
@@ -326,7 +329,8 @@ impl CancelEverywhere {
         Ok(whole.steps.count())
     }
 
-    /// The same failure, with the steps that led to it if it was one of an explored schedule.
+    /// The same failure in a shorter schedule, with the steps that led to it, if it was one of an
+    /// explored schedule.
     #[track_caller]
     fn in_steps<F, C>(
         &self,
@@ -337,13 +341,28 @@ impl CancelEverywhere {
         F: Future<Output: Send> + Send + 'static,
         C: FnOnce(Option<F::Output>),
     {
-        if failure.point.schedule().is_none() {
-            return failure;
+        let Some(schedule) = failure.point.schedule() else { return failure };
+        let mut shortest = failure.point.clone();
+        shrink(schedule.picks(), |picks| {
+            let policy = Box::new(Guided::new(Arc::from(picks)));
+            let point = failure.point.clone().without_schedule();
+            match self.run_once(Some(policy), point, false, make) {
+                Err(again) if again.fault.is_like(&failure.fault) => shortest = again.point,
+                _ => return false,
+            }
+            true
+        });
+        let mut shown = failure.clone();
+        // Plainer decisions may lead around in circles.
+        for point in [&failure.point, &shortest] {
+            if let Err(again) = self.run_again(point, make)
+                && again.fault.is_like(&failure.fault)
+                && (shown.turns.is_empty() || again.turns.len() <= shown.turns.len())
+            {
+                shown = again;
+            }
         }
-        match self.run_again(&failure.point, make) {
-            Err(again) if again.fault.kind == failure.fault.kind => again,
-            _ => failure,
-        }
+        shown
     }
 
     /// Cancels at one point of a schedule, as it was.
@@ -402,7 +421,7 @@ impl CancelEverywhere {
             Ok(()) if point.has_to_come() && !seen.acted => Err(CancelFailure::missed(point)),
             Ok(()) => Ok(Ran { suspensions: seen.suspensions, acted: seen.acted, steps }),
             Err((kind, text)) => Err(Box::new(CancelFailure {
-                fault: Fault::new(kind, steady(&text)),
+                fault: Fault::of_run(kind, &text),
                 point: if is_explored { point.within(Schedule::new(decisions)) } else { point },
                 suspension: seen.reached,
                 turns: steps.into_turns(),
@@ -456,13 +475,7 @@ struct Ran {
 /// Calls `f`; its panic is a fault.
 fn caught<R>(f: impl FnOnce() -> R) -> Verdicted<R> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
-        let text = match payload.downcast::<String>() {
-            Ok(text) => *text,
-            Err(payload) => match payload.downcast::<&str>() {
-                Ok(text) => (*text).into(),
-                Err(_) => "a panic without a text".into(),
-            },
-        };
+        let text = text_of(&*payload).unwrap_or("a panic without a text").into();
         (FaultKind::Panic, text)
     })
 }

@@ -8,7 +8,7 @@ use corymb_core::internal::prim::Mutex;
 use corymb_core::time::{Instant, TimerShard};
 
 /// What the clock shows at first: not its very beginning, so that there are earlier instants.
-const START: Instant = Instant::from_nanos(3_600_000_000_000);
+pub(crate) const START: Instant = Instant::from_nanos(3_600_000_000_000);
 
 /// Stands for an entry of the clock's list of waits. Ordered by the time it ends, then by its
 /// registration.
@@ -28,10 +28,49 @@ pub(crate) struct VirtualClock {
     waits: Mutex<Waits>,
 }
 
+/// Waits and who is to be woken at their ends.
 #[derive(Default)]
-struct Waits {
+pub(crate) struct Waits {
     registered: u64,
     wakers: BTreeMap<Wait, Waker>,
+}
+
+impl Waits {
+    pub(crate) fn len(&self) -> usize {
+        self.wakers.len()
+    }
+
+    /// The one that ends first.
+    fn first(&self) -> Option<Wait> {
+        self.wakers.first_key_value().map(|(wait, _)| *wait)
+    }
+
+    pub(crate) fn add(&mut self, end: Instant, waker: Waker) -> Wait {
+        self.registered += 1;
+        let wait = Wait { end, number: self.registered };
+        self.wakers.insert(wait, waker);
+        wait
+    }
+
+    /// Changes the waker of a wait. Gives the old one, or this one if the wait has ended: foreign
+    /// code, to be dropped after the lock.
+    pub(crate) fn refresh(&mut self, wait: Wait, waker: Waker) -> Result<Waker, Waker> {
+        match self.wakers.get_mut(&wait) {
+            Some(kept) => Ok(std::mem::replace(kept, waker)),
+            None => Err(waker),
+        }
+    }
+
+    /// Takes a wait back; gives its waker if it has not ended.
+    pub(crate) fn remove(&mut self, wait: Wait) -> Option<Waker> {
+        self.wakers.remove(&wait)
+    }
+
+    /// Takes out those that end until then.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Waker> {
+        let later = self.wakers.split_off(&Wait { end: now, number: u64::MAX });
+        std::mem::replace(&mut self.wakers, later).into_values().collect()
+    }
 }
 
 impl VirtualClock {
@@ -64,14 +103,14 @@ impl VirtualClock {
 
     /// When the next timer is due or the next wait ends.
     pub(crate) fn next(&self) -> Option<Instant> {
-        let wait = self.waits.lock().wakers.first_key_value().map(|(wait, _)| wait.end);
+        let wait = self.waits.lock().first().map(|wait| wait.end);
         self.shard.earliest().into_iter().chain(wait).min()
     }
 
     /// Moves to the next timer or ends the next wait, when nothing is ready. False if neither comes
     /// before `last` or then.
     pub(crate) fn step(&self, last: Instant) -> bool {
-        let wait = self.waits.lock().wakers.first_key_value().map(|(wait, _)| *wait);
+        let wait = self.waits.lock().first();
         match (self.shard.earliest(), wait) {
             (Some(due), wait) if due <= last && wait.is_none_or(|wait| due <= wait.end) => {
                 self.move_to(due);
@@ -89,26 +128,19 @@ impl VirtualClock {
 
     /// Registers a wait that ends at `end`.
     pub(crate) fn add_wait(&self, end: Instant, waker: Waker) -> Wait {
-        let mut waits = self.waits.lock();
-        waits.registered += 1;
-        let wait = Wait { end, number: waits.registered };
-        waits.wakers.insert(wait, waker);
-        wait
+        self.waits.lock().add(end, waker)
     }
 
     /// Changes the waker of a wait; false if it has ended.
     pub(crate) fn refresh_wait(&self, wait: Wait, waker: &Waker) -> bool {
-        let mut waker = waker.clone();
-        let mut waits = self.waits.lock();
-        let kept = waits.wakers.get_mut(&wait).map(|kept| std::mem::swap(kept, &mut waker));
-        // The old waker is foreign code, dropped after the lock.
-        drop(waits);
-        kept.is_some()
+        let waker = waker.clone();
+        let replaced = self.waits.lock().refresh(wait, waker);
+        replaced.is_ok()
     }
 
     /// Takes a wait back; gives its waker if it has not ended.
     pub(crate) fn remove_wait(&self, wait: Wait) -> Option<Waker> {
-        self.waits.lock().wakers.remove(&wait)
+        self.waits.lock().remove(wait)
     }
 }
 

@@ -57,6 +57,8 @@ pub fn advance(duration: Duration) -> Advance {
 ///
 /// Several that settle at once go on one after another, in the order in which they asked.
 ///
+/// Source: `runCurrent` of kotlinx.coroutines, which does the same from outside of coroutines.
+///
 /// # Examples
 ///
 /// ```
@@ -82,6 +84,7 @@ pub fn advance(duration: Duration) -> Advance {
 /// # Cancel safety
 ///
 /// Dropping the future gives up nothing but the wait.
+#[doc(alias = "run_current")]
 #[track_caller]
 pub fn settle() -> Advance {
     advance(Duration::ZERO)

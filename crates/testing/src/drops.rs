@@ -12,7 +12,7 @@ const POLLS: usize = 1_000;
 
 /// When a future is dropped, once it has been polled often enough.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum When {
+pub(crate) enum When {
     /// Right after the poll: it has begun to wait.
     Waiting,
     /// Instead of the next poll: what it waited for may have come.
@@ -111,7 +111,8 @@ where
         let _inside = runtime.enter();
         Box::pin(make(runtime.scope()))
     };
-    let completed = runtime.run_body(DropAfter { future: Some(future), polls, when });
+    let completed = runtime
+        .run_body(async move { DropAfter { future: Some(future), polls, when }.await.is_some() });
     runtime.settle();
     check(polls);
     if let Err(report) = runtime.check_failures() {
@@ -120,32 +121,35 @@ where
     completed
 }
 
-/// Polls a future so many times and drops it; true if it has completed by then.
-struct DropAfter<F> {
-    future: Option<Pin<Box<F>>>,
-    polls: usize,
-    when: When,
+/// Polls a future so many times and drops it; gives what it has given by then.
+pub(crate) struct DropAfter<F> {
+    pub(crate) future: Option<Pin<Box<F>>>,
+    pub(crate) polls: usize,
+    pub(crate) when: When,
 }
 
 impl<F: Future> Future for DropAfter<F> {
-    type Output = bool;
+    type Output = Option<F::Output>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { future, polls, when } = &mut *self;
-        let completed = match future {
+        let polled = match future {
             Some(future) if *polls > 0 => {
                 *polls -= 1;
-                future.as_mut().poll(cx).is_ready()
+                future.as_mut().poll(cx)
             }
             _ => {
                 *future = None;
-                return Poll::Ready(false);
+                return Poll::Ready(None);
             }
         };
-        if completed || *polls == 0 && *when == When::Waiting {
-            *future = None;
-            return Poll::Ready(completed);
+        if polled.is_pending() && (*polls > 0 || *when == When::Woken) {
+            return Poll::Pending;
         }
-        Poll::Pending
+        *future = None;
+        match polled {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => Poll::Ready(None),
+        }
     }
 }

@@ -16,13 +16,12 @@ use crate::Verdict;
 use crate::choices::{Policy, Random};
 use crate::runtime::seed_of_environment;
 pub use guide::Guide;
-pub(crate) use policy::Replay;
-use policy::{DepthFirst, Divergence, Guided, Pct};
-pub(crate) use run::steady;
+use policy::{DepthFirst, Divergence, Pct};
+pub(crate) use policy::{Guided, Replay};
 pub use run::{Fault, FaultKind};
 use run::{Limits, Run, run};
 pub use schedule::{ParseScheduleError, Schedule};
-use shrink::shrink;
+pub(crate) use shrink::shrink;
 pub(crate) use trace::Steps;
 pub use trace::Turn;
 
@@ -329,7 +328,7 @@ impl Explorer {
         F: Future<Output: Verdict> + Send + 'static,
     {
         let guided = |picks: &[usize]| Box::new(Guided::new(Arc::from(picks)));
-        let found: Vec<_> = ran.decisions.iter().map(|decision| decision.picked).collect();
+        let found = Schedule::new(ran.decisions.clone()).picks();
         let shrunk = shrink(found.clone(), |picks| {
             let again = run(guided(picks), self.limits(false), make).fault;
             again.zip(ran.fault.as_ref()).is_some_and(|(again, fault)| again.is_like(fault))

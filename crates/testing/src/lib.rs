@@ -7,12 +7,15 @@
 //! - [`run_test`] is what `#[corymb::test]` expands to, [`run_test_local`] with `(local)`.
 //! - [`advance`], [`settle`] and [`busy`] control the time from inside a test, [`elapsed`] tells it.
 //! - [`background`] is a scope for what ends with the test.
-//! - [`hold_time`] stops the clock for work on other threads.
+//! - [`hold_time`] stops the clock for work on other threads, [`external`] while one waits for such.
+//! - [`FakeClock`] is for libraries that are given a clock.
 //! - [`explore`] runs a program in many schedules, and [`Explorer`] says how.
 //! - [`SimNet`] is a network in memory, [`duplex`] a single connection.
 //! - [`Sequencer`] has points of several coroutines come in one order, [`assert_no_suspension`] and
 //!   [`assert_suspends`] say what a future has to do.
 //! - [`take_failures`] takes failures that would fail the test.
+//! - `programs`, with the feature `proptest`, is what proptest draws: job trees, and what coroutines
+//!   do to channels and locks.
 //! - [`drop_at_every_poll`] finds what is lost when a future is dropped, [`cancel_everywhere`] what a
 //!   cancellation breaks.
 //!
@@ -36,7 +39,10 @@ mod clock;
 mod control;
 mod drops;
 mod explore;
+mod fake_clock;
 mod outside;
+#[cfg(feature = "proptest")]
+pub mod programs;
 mod queue;
 mod real;
 mod run_test;
@@ -59,7 +65,8 @@ pub use explore::{
     Counterexample, Explored, Explorer, Fault, FaultKind, Guide, ParseScheduleError, Schedule,
     Turn, explore,
 };
-pub use outside::{TimeHold, hold_time};
+pub use fake_clock::{FakeClock, FakeSleep};
+pub use outside::{External, TimeHold, external, hold_time};
 pub use real::{run_real, run_real_local};
 pub use run_test::{Verdict, run_test, run_test_local, run_test_local_with, run_test_with};
 pub use runtime::{Builder, TestRuntime};

@@ -2,7 +2,9 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Context, Poll};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use corymb_core::internal::prim::Mutex;
 use corymb_core::internal::prim::atomic::{AtomicUsize, Ordering};
 use corymb_core::internal::wake_all;
 use corymb_dispatchers::reactor::Reactor;
+use pin_project::pin_project;
 
 use crate::world::World;
 
@@ -169,4 +172,62 @@ impl std::fmt::Debug for TimeHold {
 #[track_caller]
 pub fn hold_time() -> TimeHold {
     World::here("hold_time", TimeHold::new)
+}
+
+/// Awaits what comes from outside of the test runtime, from a thread, a callback or another
+/// executor: from its first poll until it is done or dropped, `future` [holds the time](hold_time).
+///
+/// # Examples
+///
+/// A callback from a thread that nobody else knows of:
+///
+/// ```
+/// use std::thread;
+/// use std::time::Duration;
+/// use corymb::prelude::*;
+/// use corymb::suspend_cancellable;
+/// use corymb::testing::{TestRuntime, elapsed, external};
+///
+/// TestRuntime::new().run(async {
+///     let answer = external(suspend_cancellable(|cont| {
+///         thread::spawn(move || cont.resume(42));
+///     }));
+///     let answer = with_timeout(Duration::from_secs(1), answer).await;
+///     assert_eq!((answer.unwrap().unwrap(), elapsed()), (42, Duration::ZERO));
+/// });
+/// ```
+///
+/// # Panics
+///
+/// Polling panics outside of a test runtime.
+///
+/// # Cancel safety
+///
+/// That of `future`.
+pub fn external<F: Future>(future: F) -> External<F> {
+    External { future, hold: None }
+}
+
+/// The future of [`external`].
+#[must_use = "futures do nothing unless polled"]
+#[derive(Debug)]
+#[pin_project]
+pub struct External<F> {
+    #[pin]
+    future: F,
+    hold: Option<TimeHold>,
+}
+
+impl<F: Future> Future for External<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        this.hold.get_or_insert_with(|| World::here("external", TimeHold::new));
+        let polled = this.future.poll(cx);
+        if polled.is_ready() {
+            *this.hold = None;
+        }
+        polled
+    }
 }

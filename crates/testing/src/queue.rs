@@ -53,7 +53,8 @@ enum By {
 pub(crate) struct Ready {
     coroutine: Coroutine,
     how: How,
-    /// Counted from 0 in the order of the launches; only where schedules are explored.
+    /// Counted from 0 in the order in which they were in the queue for the first time; only where
+    /// schedules are explored.
     number: usize,
 }
 
@@ -87,8 +88,8 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     ready: VecDeque<Ready>,
-    numbers: HashMap<usize, usize>,
-    launched: usize,
+    /// By the addresses of the coroutines, which their jobs keep from being used again.
+    numbers: HashMap<usize, (Job, usize)>,
     /// The count of used up budgets when the last coroutine was taken.
     used_up: u32,
     /// Which one that was, and how often in a row.
@@ -100,19 +101,15 @@ struct State {
 
 impl State {
     fn push(&mut self, coroutine: Coroutine, by: By) {
+        let launched = self.numbers.len();
         let address = coroutine.address().addr();
-        if by == By::Launch {
-            self.numbers.remove(&address);
-        }
+        let (_, number) =
+            *self.numbers.entry(address).or_insert_with(|| (coroutine.job(), launched));
         let how = match by {
             By::Wake => How::Woken,
             By::Yield if self.used_up != times_used_up() => How::GaveWay,
             By::Launch | By::Yield => How::Afresh,
         };
-        let number = *self.numbers.entry(address).or_insert_with(|| {
-            self.launched += 1;
-            self.launched - 1
-        });
         self.ready.push_back(Ready { coroutine, how, number });
     }
 
@@ -147,6 +144,12 @@ impl Queue {
     /// Takes whom other threads have woken while nothing held the time.
     pub(crate) fn take_foreign(&self) -> Vec<Who> {
         std::mem::take(&mut self.ready.lock().foreign)
+    }
+
+    /// Forgets who was numbered, and so lets go of their jobs, which lead to this queue.
+    pub(crate) fn forget(&self) {
+        let numbers = std::mem::take(&mut self.ready.lock().numbers);
+        drop(numbers);
     }
 
     pub(crate) fn order(&self) -> Order {
@@ -223,66 +226,65 @@ impl Dispatch for Queue {
     }
 }
 
-/// The same queue as that of [`Dispatcher::Main`](corymb_core::Dispatcher::Main).
-pub(crate) struct Main {
+/// The queue as a dispatcher whose thread is somebody's.
+pub(crate) struct Face<W> {
     queue: Arc<Queue>,
-    bound: Arc<Bound>,
+    whose: W,
 }
+
+/// What tells whether the calling code is on the thread that a [`Face`] is of.
+pub(crate) trait Whose: Send + Sync {
+    fn is_here(&self, face: &dyn Dispatch) -> bool;
+}
+
+impl<W: Whose + 'static> Dispatch for Face<W> {
+    fn dispatch(&self, coroutine: Coroutine) {
+        self.queue.dispatch(coroutine);
+    }
+
+    fn dispatch_new(&self, coroutine: Coroutine) {
+        self.queue.dispatch_new(coroutine);
+    }
+
+    fn dispatch_yield(&self, coroutine: Coroutine) {
+        self.queue.dispatch_yield(coroutine);
+    }
+
+    fn is_here(&self) -> bool {
+        self.whose.is_here(self)
+    }
+}
+
+/// [`Dispatcher::Main`](corymb_core::Dispatcher::Main).
+pub(crate) type Main = Face<Arc<Bound>>;
 
 impl Main {
     pub(crate) fn new(queue: Arc<Queue>, bound: Arc<Bound>) -> Self {
-        Self { queue, bound }
+        Self { queue, whose: bound }
     }
 }
 
-impl Dispatch for Main {
-    fn dispatch(&self, coroutine: Coroutine) {
-        self.queue.dispatch(coroutine);
-    }
-
-    fn dispatch_new(&self, coroutine: Coroutine) {
-        self.queue.dispatch_new(coroutine);
-    }
-
-    fn dispatch_yield(&self, coroutine: Coroutine) {
-        self.queue.dispatch_yield(coroutine);
-    }
-
-    /// All is on one thread; so what counts is whose code it is. What is bound to that thread is
-    /// bound to the one that serves Main.
-    fn is_here(&self) -> bool {
-        runs_as(self) || runs_as(&*self.bound)
+/// All is on one thread; so what counts is whose code it is. What is bound to that thread is bound
+/// to the one that serves Main.
+impl Whose for Arc<Bound> {
+    fn is_here(&self, main: &dyn Dispatch) -> bool {
+        runs_as(main) || runs_as(&**self)
     }
 }
 
-/// The same queue as that of the test's thread, for what is bound to it.
-pub(crate) struct Bound {
-    queue: Arc<Queue>,
-    /// The one where the first of them was launched: a test has no other.
-    thread: OnceLock<ThreadId>,
-}
+/// For what is bound to the test's thread: the one where the first of them was launched. A test has
+/// no other.
+pub(crate) type Bound = Face<OnceLock<ThreadId>>;
 
 impl Bound {
     pub(crate) fn new(queue: Arc<Queue>) -> Self {
-        Self { queue, thread: OnceLock::new() }
+        Self { queue, whose: OnceLock::new() }
     }
 }
 
-impl Dispatch for Bound {
-    fn dispatch(&self, coroutine: Coroutine) {
-        self.queue.dispatch(coroutine);
-    }
-
-    fn dispatch_new(&self, coroutine: Coroutine) {
-        self.queue.dispatch_new(coroutine);
-    }
-
-    fn dispatch_yield(&self, coroutine: Coroutine) {
-        self.queue.dispatch_yield(coroutine);
-    }
-
-    fn is_here(&self) -> bool {
-        self.thread.get() == Some(&thread::current().id())
+impl Whose for OnceLock<ThreadId> {
+    fn is_here(&self, _: &dyn Dispatch) -> bool {
+        self.get() == Some(&thread::current().id())
     }
 }
 
@@ -291,7 +293,7 @@ impl Dispatch for Bound {
 // SAFETY: the thread is set once, by the first `bind`; the others panic elsewhere. Nothing is buried.
 unsafe impl Home for Bound {
     fn bind(&self) -> usize {
-        let thread = self.thread.get_or_init(|| thread::current().id());
+        let thread = self.whose.get_or_init(|| thread::current().id());
         assert!(
             *thread == thread::current().id(),
             "a test runtime has launched what is bound to another thread before: make one for \

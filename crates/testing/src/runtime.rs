@@ -656,7 +656,7 @@ impl TestRuntime {
         driven.map_err(|stuck| {
             (stuck.kind(), self.describe(&stuck, "not all that was cancelled has ended"))
         })?;
-        self.world.root.lock().take();
+        self.world.end();
         self.check_failures().map_err(|report| (FaultKind::Unseen, report))
     }
 }

@@ -57,6 +57,13 @@ impl World {
         }
     }
 
+    /// Lets go of what leads back here: all has ended.
+    pub(crate) fn end(&self) {
+        let root = self.root.lock().take();
+        drop(root);
+        self.queue.forget();
+    }
+
     /// Whether no coroutine is ready.
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty()

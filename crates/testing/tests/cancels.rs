@@ -357,6 +357,41 @@ fn a_deadlock_of_a_schedule_is_found_and_repeats() {
     assert_repeats(&found, locks_in_two_orders);
 }
 
+/// Only what it takes is left of a schedule: here that others come in between once.
+#[test]
+fn the_schedule_of_a_failure_is_made_short() {
+    for settings in [CancelEverywhere::new(), CancelEverywhere::new().dropping()] {
+        let lost = |settings: CancelEverywhere| {
+            let failed = settings.check(|beside| {
+                let total = Arc::new(Mutex::new(0));
+                for _ in 0..3 {
+                    let total = total.clone();
+                    beside.launch(async move {
+                        for _ in 0..5 {
+                            *total.lock().await += 1;
+                        }
+                    });
+                }
+                let kept = total.clone();
+                let scenario = async move {
+                    for _ in 0..5 {
+                        let read = *total.lock().await;
+                        *total.lock().await = read + 1;
+                    }
+                };
+                let whole = move |done: Option<()>| {
+                    assert!(done.is_none() || *kept.try_lock().unwrap() == 20, "one is lost");
+                };
+                (scenario, whole)
+            });
+            *failed.expect_err("one is lost")
+        };
+        let found = lost(settings.schedules(20));
+        assert!(found.turns().len() <= 8, "{found}");
+        assert_repeats(&found, lost);
+    }
+}
+
 #[test]
 fn a_leak_is_found_and_helpers_are_none() {
     let found = fault_of(|| async {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use corymb::net::{TcpListener, TcpStream};
 use corymb::prelude::*;
 use corymb::sync::oneshot;
-use corymb::testing::{TestRuntime, elapsed, hold_time, settle, take_failures};
+use corymb::testing::{TestRuntime, elapsed, external, hold_time, settle, take_failures};
 use futures::{AsyncReadExt, AsyncWriteExt};
 
 mod common;
@@ -35,6 +35,32 @@ fn time_that_is_held_waits_for_another_thread() {
         assert_eq!(elapsed(), Duration::ZERO);
         sleeper.join().await;
         assert_eq!(elapsed(), HOUR);
+    }));
+}
+
+#[test]
+fn what_is_external_holds_the_time_until_it_is_done_or_dropped() {
+    TestRuntime::new().run(scope(async |s| {
+        let (sender, receiver) = oneshot::channel();
+        let (begin, begun) = mpsc::channel();
+        let sleeper = s.launch(sleep(HOUR));
+        let answer = s.spawn(external(receiver));
+        let answers = thread::spawn(move || {
+            begun.recv().unwrap();
+            sender.send(42).unwrap();
+        });
+        begin.send(()).unwrap();
+        assert_eq!(answer.await, Ok(42));
+        assert_eq!(elapsed(), Duration::ZERO);
+        answers.join().unwrap();
+        sleeper.join().await;
+        assert_eq!(elapsed(), HOUR);
+
+        let never = s.launch(external(pending::<()>()));
+        yield_now().await;
+        never.cancel_and_join().await;
+        sleep(HOUR).await;
+        assert_eq!(elapsed(), 2 * HOUR);
     }));
 }
 

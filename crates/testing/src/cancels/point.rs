@@ -62,6 +62,10 @@ impl CancelPoint {
         Self { schedule: Some(schedule), ..self }
     }
 
+    pub(super) fn without_schedule(self) -> Self {
+        Self { schedule: None, ..self }
+    }
+
     pub(super) fn act(&self) -> Act {
         self.act
     }

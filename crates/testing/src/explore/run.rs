@@ -61,8 +61,13 @@ impl Fault {
         Self { kind, text, place: None }
     }
 
+    /// That of the run that has ended just now on this thread.
+    pub(crate) fn of_run(kind: FaultKind, text: &str) -> Self {
+        Self { kind, text: steady(text), place: quiet::last_place() }
+    }
+
     /// Whether it is the same, but for what the text says of values.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
         (self.kind, &self.place) == (other.kind, &other.place)
     }
 
@@ -114,16 +119,18 @@ where
     };
     let fault = match verdict {
         Ok(Ok(())) => None,
-        Ok(Err(text)) => Some((FaultKind::Error, format!("it returned an error: {text}"))),
-        Err((kind, text)) => Some((kind, steady(&text))),
+        Ok(Err(text)) => {
+            let text = format!("it returned an error: {text}");
+            Some(Fault { kind: FaultKind::Error, text, place: quiet::last_place() })
+        }
+        Err((kind, text)) => Some(Fault::of_run(kind, &text)),
     };
-    let fault = fault.map(|(kind, text)| Fault { kind, text, place: quiet::last_place() });
     Run { fault, decisions, steps }
 }
 
 /// The text of a fault with the place of the panic that it came of, and without what differs from
 /// run to run: an address becomes the number of its first place in the text.
-pub(crate) fn steady(text: &str) -> String {
+fn steady(text: &str) -> String {
     let mut seen = Vec::new();
     let mut parts = text.split("0x");
     let mut steady = String::from(parts.next().unwrap_or_default());

@@ -34,6 +34,11 @@ impl Schedule {
         Self(decisions)
     }
 
+    /// Which options were taken.
+    pub(crate) fn picks(&self) -> Vec<usize> {
+        self.0.iter().map(|decision| decision.picked).collect()
+    }
+
     /// The decisions.
     pub fn decisions(&self) -> &[Decision] {
         &self.0

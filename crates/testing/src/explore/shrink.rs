@@ -11,7 +11,7 @@ const DECISIONS: usize = 100_000;
 
 /// Makes the decisions in `picks` as plain as can be: the first option as often as possible, and
 /// the last of the others as early as possible. `fails` runs the program and says whether its fault
-/// is still there.
+/// is still there; the last decisions for which it says so are the result.
 ///
 /// First, decisions are left out for as long as the fault stays. What comes behind one of them may
 /// mean something else then, so this can end with more than it takes. So after that, two of those
@@ -19,7 +19,7 @@ const DECISIONS: usize = 100_000;
 ///
 /// Source: the minimizing delta debugging of Zeller and Hildebrandt, "Simplifying and Isolating
 /// Failure-Inducing Input", IEEE TSE 2002, with decisions for input.
-pub(super) fn shrink(picks: Vec<usize>, fails: impl FnMut(&[usize]) -> bool) -> Vec<usize> {
+pub(crate) fn shrink(picks: Vec<usize>, fails: impl FnMut(&[usize]) -> bool) -> Vec<usize> {
     let (len, most) = (picks.len(), picks.iter().copied().max().unwrap_or(0));
     let runs = (DECISIONS / len.max(1)).clamp(*RUNS.start(), *RUNS.end());
     let mut search = Search { best: picks, fails, runs, tried: HashSet::new() };

@@ -8,9 +8,9 @@
 //! (`barrier.rs`), `Notify::notified` and `Condvar::wait_while` with an owned guard (`notify.rs`),
 //! `OnceCell::get_or_init` and `get_or_init_shared` (`once_cell.rs`), `Sender::send`, `reserve` and
 //! `reserve_owned`, `Receiver::recv` and `recv_many`, broadcast's `recv`, watch's `changed` and
-//! `wait_for` (`cancel.rs`, `reserve.rs`), `race` and `select!` (`race.rs`, `select.rs`). Sockets are
-//! not in virtual time: what they say is tested in `crates/net/tests/tcp/cancel.rs`.
+//! `wait_for` (`cancel.rs`, `reserve.rs`), `race` and `select!` (`race.rs`, `select.rs`).
 
+mod net;
 mod scopes;
 mod sync;
 mod waits;

@@ -110,7 +110,7 @@ struct Bar {
 
 fn ratios(results: &Results) -> Option<Ratios> {
     let mut groups = Vec::new();
-    for workload in results.workloads() {
+    for workload in results.workloads().into_iter().filter(|workload| workload.has_time()) {
         let time = |peer| results.cell(peer, workload.name, "ns_per_op");
         let Some(own) = time(Peer::Corymb) else { continue };
         let bar = |peer: &Peer| {
@@ -171,6 +171,7 @@ impl Draw for Ratios {
         let rows = self.rows() as f64;
         let mut chart = ChartBuilder::on(area)
             .margin(MARGIN)
+            .margin_right(3 * MARGIN)
             .x_label_area_size(50)
             .y_label_area_size(160)
             .build_cartesian_2d((low..high).log_scale(), 0.0..rows)?;
@@ -207,7 +208,16 @@ impl Draw for Ratios {
 }
 
 fn multiple(x: f64) -> String {
-    if x < 0.1 { format!("{x:.3}×") } else { format!("{}×", number(x).trim_end_matches(".0")) }
+    if x < 0.1 { format!("{x:.3}×") } else { format!("{}×", short(x)) }
+}
+
+/// Without the decimals that say nothing.
+fn short(x: f64) -> String {
+    let text = number(x);
+    match text.trim_end_matches('0').strip_suffix('.') {
+        Some(whole) => whole.to_owned(),
+        None => text,
+    }
 }
 
 /// Bytes by the number of coroutines.
@@ -262,10 +272,11 @@ impl Draw for Memory {
         let all = self.0.iter().flat_map(|series| series.points.iter().map(|point| point.1));
         let claimed = (COROUTINES.start * CLAIM, COROUTINES.end * CLAIM);
         let (least, most) = all.fold(claimed, |(a, b), x| (f64::min(a, x), f64::max(b, x)));
-        let (plot, side) = area.split_horizontally(WIDTH as i32 - 260);
+        let (plot, side) = area.split_horizontally(WIDTH as i32 - 310);
         let range = (power_below(least)..power_above(most)).log_scale();
         let mut chart = ChartBuilder::on(&plot)
             .margin(MARGIN)
+            .margin_right(2 * MARGIN)
             .x_label_area_size(50)
             .y_label_area_size(80)
             .build_cartesian_2d(COROUTINES.log_scale(), range)?;
@@ -273,7 +284,7 @@ impl Draw for Memory {
             .configure_mesh()
             .x_desc("coroutines (log scale)")
             .y_desc("growth of the resident set (log scale)")
-            .x_label_formatter(&|n| number(*n).trim_end_matches(".0").to_owned())
+            .x_label_formatter(&|n| short(*n))
             .y_label_formatter(&|bytes| amount(*bytes))
             .label_style(text(13))
             .draw()?;
@@ -313,7 +324,7 @@ impl Memory {
             let name = if series.name == series.peer.name() {
                 format!("{}: {}{few}", series.name, number(each(series)))
             } else {
-                format!("{}, {} (○): {}{few}", series.peer, series.name, number(each(series)))
+                format!("{} (○): {}{few}", series.name, number(each(series)))
             };
             area.draw(&Text::new(name, (34, y), text(13)))?;
             y += 24;
@@ -434,7 +445,7 @@ mod tests {
             assert!(svg.contains(title) && svg.contains("kotlin"), "{file}");
         }
         let [ratios, memory, scaling] = &charts[..] else { panic!("there are three") };
-        assert!(ratios.svg.contains("semaphore_yield") && ratios.svg.contains("5.00×"));
+        assert!(ratios.svg.contains("semaphore_yield") && ratios.svg.contains("5×"));
         assert!(memory.svg.contains("bytes a coroutine") && memory.svg.contains("1,000,000"));
         assert!(scaling.svg.contains("channel_mpsc") && scaling.svg.contains("workers"));
     }

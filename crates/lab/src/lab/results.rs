@@ -248,7 +248,8 @@ fn tables(results: &Results) -> Result<String, std::fmt::Error> {
             let absent = results.absent(*peer, workload.name);
             write!(text, " {} |", shown.as_deref().unwrap_or(absent))?;
         }
-        let ratio = results.to_best(workload).map(number).unwrap_or_default();
+        let shown = |ratio| if ratio < 0.1 { format!("{ratio:.4}") } else { number(ratio) };
+        let ratio = results.to_best(workload).map(shown).unwrap_or_default();
         writeln!(text, " {ratio} |")?;
     }
     writeln!(text, "\n| workload | number | {} |", head.join(" | "))?;

@@ -109,6 +109,11 @@ impl Workload {
         }
     }
 
+    /// Whether its time is of interest, and not only its memory.
+    pub(crate) fn has_time(&self) -> bool {
+        !matches!(self.kind, Kind::Sleepers { scale, .. } if scale < 1.0)
+    }
+
     /// What is not comparable where it is, with the reason.
     pub(crate) fn apart(&self, peer: Peer) -> Option<&'static str> {
         match (peer, self.kind) {

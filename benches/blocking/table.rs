@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use corymb_harness::Line;
+
 use crate::PEERS;
 use crate::goals::{ROWS, Row};
-use crate::measure::Line;
 
 pub(crate) struct Table<'a>(pub(crate) &'a [Line]);
 

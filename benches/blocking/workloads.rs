@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::measure::{Load, Numbers, count, median, memory, nanos};
+use corymb_harness::Numbers;
+
+use crate::measure::{Load, count, median, memory, nanos};
 use crate::work::{Seen, Shared, watch};
 
 pub(crate) const WORKERS: usize = 2;

@@ -1,6 +1,6 @@
 //! The rows of the table: what is compared with what, and what it may cost.
 
-use crate::harness::{Budget, Measure, Row};
+use corymb_harness::{Budget, Measure, Row};
 
 const TIME: Measure = Measure::TIME;
 const CPU: Measure = Measure { unit: "ns CPU", ..TIME };

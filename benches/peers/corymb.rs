@@ -15,18 +15,17 @@ use corymb::{
     Deferred, Dispatcher, Runtime, Scope, blocking, detached, scope, scoped_value, with_context,
     yield_now,
 };
+use corymb_harness::measure::Countdown;
+use corymb_harness::sizes::{Draw, ECHO_BYTES, FAR, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, sum_below};
 use futures::io::AsyncWriteExt;
 
-use crate::measure::Countdown;
-use crate::workloads::{
-    Draw, ECHO_BYTES, FAR, Peer, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, WORKERS, breathe, sum_below,
-};
+use crate::workloads::{Peer, breathe};
 
 pub(crate) struct Corymb(Runtime);
 
 impl Corymb {
-    pub(crate) fn new() -> Self {
-        Self(Runtime::builder().parallelism(WORKERS).build().expect("the runtime starts"))
+    pub(crate) fn new(workers: usize) -> Self {
+        Self(Runtime::builder().parallelism(workers).build().expect("the runtime starts"))
     }
 }
 

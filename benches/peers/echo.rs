@@ -1,59 +1,22 @@
-//! `tcp_echo`: a server in one process, and its load in another, the same for all servers.
+//! The load of `tcp_echo`, the same for all servers, each of which is in a process of its own.
 //!
 //! The load is one thread with one epoll. Each connection sends 64 bytes, waits until all of them
 //! are back, notes the round trip and sends again.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
+use corymb_harness::Numbers;
+use corymb_harness::measure::{count, cpu_seconds_of, nanos};
+use corymb_harness::sizes::ECHO_BYTES;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-
-use crate::measure::{Numbers, count, cpu_seconds_of, nanos};
-use crate::workloads::ECHO_BYTES;
 
 /// What the load is told.
 pub(crate) struct Load {
     pub(crate) connections: usize,
     pub(crate) warm: Duration,
     pub(crate) measured: Duration,
-}
-
-/// The process of a server; it ends when this is dropped.
-pub(crate) struct Server {
-    process: Child,
-    port: u16,
-}
-
-impl Server {
-    /// Starts `command`, which prints its port once it listens.
-    ///
-    /// # Errors
-    ///
-    /// If it does not start, or says something else.
-    pub(crate) fn start(mut command: Command) -> io::Result<Self> {
-        let mut this = Self { process: command.stdout(Stdio::piped()).spawn()?, port: 0 };
-        let mut line = String::new();
-        if let Some(stdout) = this.process.stdout.as_mut() {
-            BufReader::new(stdout).read_line(&mut line)?;
-        }
-        this.port = line.trim().parse().map_err(io::Error::other)?;
-        Ok(this)
-    }
-
-    /// Where it listens, and its process.
-    pub(crate) fn address(&self) -> (u16, u32) {
-        (self.port, self.process.id())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Either fails only if the process has ended by itself.
-        let _killed = self.process.kill();
-        let _status = self.process.wait();
-    }
 }
 
 /// Loads the server at `port`, which is process `pid`.

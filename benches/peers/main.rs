@@ -8,15 +8,14 @@ use std::time::Duration;
 mod budget;
 mod corymb;
 mod echo;
-#[path = "../harness/mod.rs"]
-mod harness;
 mod smol;
+mod threads;
 mod tokio;
 mod workloads;
 
-use harness::args::Size;
-use harness::{
-    Bench, Line, Numbers, Pace, Ratio, Row, Settings, Suite, child, finish, line, measure, measured,
+use corymb_harness::{
+    Absent, Bench, Line, Numbers, Pace, Ratio, Row, Settings, Size, Suite, WORKERS, child, line,
+    measured,
 };
 use workloads::Peer;
 
@@ -25,7 +24,7 @@ fn main() -> ExitCode {
     match args.first().map(String::as_str) {
         Some("--serve") => serve(&args[1]),
         Some("--load") => load(&args[1..]),
-        _ => harness::main::<Runtimes>(),
+        _ => corymb_harness::main::<Runtimes>(),
     }
 }
 
@@ -33,29 +32,31 @@ struct Runtimes;
 
 impl Suite for Runtimes {
     const NAME: &'static str = "peers";
-    const PEERS: &'static [&'static str] = &["corymb", "tokio", "smol", "tokio-ct"];
+    const PEERS: &'static [&'static str] = &["corymb", "tokio", "smol", "tokio-ct", "threads"];
     const ROWS: &'static [Row] = budget::ROWS;
     const RATIOS: [Ratio; 2] = [
         Ratio { name: "ratio", peers: &["tokio", "smol"] },
         Ratio { name: "to ct", peers: &["tokio-ct"] },
     ];
-    const LEGEND: &'static str =
-        "ratio: corymb to the better one of tokio and smol; to ct: to tokio-ct";
+    const LEGEND: &'static str = "ratio: corymb to the better one of tokio and smol; to ct: to tokio-ct; threads: with fewer tasks";
 
     fn version(peer: &str) -> String {
         match peer {
             "corymb" => corymb::Corymb::version(),
             "tokio" | "tokio-ct" => tokio::Tokio::version(),
-            _ => smol::Smol::version(),
+            "smol" => smol::Smol::version(),
+            _ => threads::Threads::version(),
         }
     }
 
     fn run(peer: &str, bench: &Bench) -> Result<Numbers, String> {
+        let workers = bench.workers;
         match peer {
-            "corymb" => workloads::run(&corymb::Corymb::new(), bench),
-            "tokio" => workloads::run(&tokio::Tokio::multi_thread(), bench),
+            "corymb" => workloads::run(&corymb::Corymb::new(workers), bench),
+            "tokio" => workloads::run(&tokio::Tokio::multi_thread(workers), bench),
             "tokio-ct" => workloads::run(&tokio::Tokio::current_thread(), bench),
-            _ => workloads::run(&smol::Smol::new(), bench),
+            "smol" => workloads::run(&smol::Smol::new(workers), bench),
+            _ => workloads::run(&threads::Threads, bench),
         }
     }
 
@@ -74,7 +75,10 @@ impl Suite for Runtimes {
 
     fn measure(settings: &Settings, peer: &str, workload: &str) -> io::Result<Line> {
         match workload.strip_prefix(ECHO) {
-            Some(connections) => echo(settings.size, peer, connections),
+            Some(connections) => {
+                let server = child(&["--serve", peer])?;
+                corymb_harness::echo(server, child(&[])?, connections, settings.scale)
+            }
             None => measured(settings, peer, workload),
         }
     }
@@ -82,43 +86,36 @@ impl Suite for Runtimes {
 
 const ECHO: &str = "tcp_echo_";
 
-/// A server and its load.
-fn echo(size: Size, peer: &str, connections: &str) -> io::Result<Line> {
-    let server = echo::Server::start(child(&["--serve", peer])?)?;
-    let (port, pid) = server.address();
-    let (warm, loaded) = match size {
-        Size::Full => (2_000, 5_000),
-        Size::Quick => (300, 1_000),
-        Size::Test => (50, 100),
-    };
-    let numbers = [port.into(), pid, warm, loaded].map(|number: u32| number.to_string());
-    let [port, pid, warm, loaded] = &numbers;
-    finish(child(&["--load", peer, connections, port, pid, warm, loaded])?)
-}
-
 /// A child's work: a server of echoes.
 fn serve(peer: &str) -> ExitCode {
-    let ready = |port: u16| println!("{port}");
+    let named = peer.to_owned();
+    let ready = move |port: u16| {
+        let mut numbers = Numbers::default();
+        numbers.add("port", port.into());
+        println!("{}", line::<Runtimes>(&named, "tcp_echo", Ok(numbers)));
+    };
     match peer {
-        "corymb" => corymb::Corymb::new().serve(ready),
-        "tokio" => tokio::Tokio::multi_thread().serve(ready),
+        "corymb" => corymb::Corymb::new(WORKERS).serve(ready),
+        "tokio" => tokio::Tokio::multi_thread(WORKERS).serve(ready),
         "tokio-ct" => tokio::Tokio::current_thread().serve(ready),
-        _ => smol::Smol::new().serve(ready),
+        "smol" => smol::Smol::new(WORKERS).serve(ready),
+        _ => threads::Threads.serve(ready),
     }
     ExitCode::SUCCESS
 }
 
-/// A child's work: the load of a server.
+/// A child's work: the load of a server, whoever that is.
 fn load(args: &[String]) -> ExitCode {
-    let numbers = args[1..].iter().map(|arg| arg.parse().expect("`echo` passes numbers"));
-    let [connections, port, pid, warm, loaded] = *numbers.collect::<Vec<u32>>() else {
-        panic!("`echo` passes five of them");
+    let numbers = args.iter().map(|arg| arg.parse().expect("`echo` passes numbers"));
+    let [connections, port, pid, scale] = *numbers.collect::<Vec<f64>>() else {
+        panic!("`echo` passes four of them");
     };
-    let time = |millis: u32| Duration::from_millis(millis.into());
+    let time = |seconds: f64, least: f64| Duration::from_secs_f64((seconds * scale).max(least));
     let connections = connections as usize;
-    let load = echo::Load { connections, warm: time(warm), measured: time(loaded) };
-    let port = u16::try_from(port).expect("`echo` passes a port");
-    let result = echo::load(&load, port, pid).map_err(|e| e.to_string());
-    println!("{}", line::<Runtimes>(&args[0], &format!("{ECHO}{connections}"), result));
+    let load = echo::Load { connections, warm: time(2.0, 0.05), measured: time(5.0, 0.1) };
+    let result = echo::load(&load, port as u16, pid as u32);
+    let result = result.map_err(|e| Absent::Failed(e.to_string()));
+    let (peer, version, workload) = Default::default();
+    println!("{}", Line { peer, version, workload, result });
     ExitCode::SUCCESS
 }

@@ -10,25 +10,23 @@ use std::time::{Duration, Instant};
 
 use async_executor::{Executor, Task};
 use async_io::Timer;
+use corymb_harness::measure::{Countdown, pinned};
+use corymb_harness::sizes::{Draw, ECHO_BYTES, FAR, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, sum_below};
 use smol::channel::{Receiver, Sender, bounded};
 use smol::future::{block_on, or, yield_now};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::TcpListener;
 use smol::unblock;
 
-use crate::measure::{Countdown, pinned};
-use crate::workloads::{
-    Draw, ECHO_BYTES, FAR, Peer, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, WORKERS, is_corymbs_own,
-    sum_below,
-};
+use crate::workloads::{Peer, is_corymbs_own};
 
 static EX: Executor<'static> = Executor::new();
 
 pub(crate) struct Smol;
 
 impl Smol {
-    pub(crate) fn new() -> Self {
-        for _ in 0..WORKERS {
+    pub(crate) fn new(workers: usize) -> Self {
+        for _ in 0..workers {
             std::thread::spawn(|| async_io::block_on(EX.run(pending::<()>())));
         }
         Self

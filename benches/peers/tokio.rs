@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use corymb_harness::measure::{Countdown, pinned};
+use corymb_harness::sizes::{Draw, ECHO_BYTES, FAR, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, sum_below};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime, RuntimeFlavor};
@@ -14,17 +16,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet, block_in_place, spawn_blocking, yield_now};
 use tokio::time::{sleep, timeout};
 
-use crate::measure::{Countdown, pinned};
-use crate::workloads::{
-    Draw, ECHO_BYTES, FAR, Peer, SCOPE_CHILDREN, SLEEP, SPAWN_BATCH, WORKERS, is_corymbs_own,
-    sum_below,
-};
+use crate::workloads::{Peer, is_corymbs_own};
 
 pub(crate) struct Tokio(Runtime);
 
 impl Tokio {
-    pub(crate) fn multi_thread() -> Self {
-        Self::build(Builder::new_multi_thread().worker_threads(WORKERS))
+    pub(crate) fn multi_thread(workers: usize) -> Self {
+        Self::build(Builder::new_multi_thread().worker_threads(workers))
     }
 
     pub(crate) fn current_thread() -> Self {

@@ -5,34 +5,17 @@ use std::hint::black_box;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use crate::measure::{Bench, Numbers, count, cpu_time, memory, nanos};
+use corymb_harness::measure::{count, cpu_time, memory, nanos};
+use corymb_harness::sizes::{
+    BURST_N, CANCEL_CHILDREN, CANCEL_PARENTS, CHURN_SLEEPS, CHURN_TASKS, HOPS, PING_PONG, SCOPES,
+    SLEEPERS, SPAWN_N, TIMEOUTS, YIELD_ONE, YIELD_TASKS, YIELDS, skynet_leaves, tree_nodes,
+};
+use corymb_harness::{Bench, Numbers};
 
-pub(crate) const WORKERS: usize = 2;
-const SPAWN_N: usize = 1_000_000;
-pub(crate) const SPAWN_BATCH: usize = 1_000;
-const BURST_N: usize = 1_000_000;
-const YIELD_TASKS: usize = 1_000;
-const YIELDS: usize = 1_000;
-const YIELD_ONE: usize = 1_000_000;
-const PING_PONG: usize = 200_000;
-const SKYNET_LEAVES: usize = 1_000_000;
-const SCOPES: usize = 100_000;
-pub(crate) const SCOPE_CHILDREN: usize = 10;
 const EMPTY_SCOPES: usize = 10_000_000;
 const VALUE_READS: usize = 10_000_000;
-const SLEEPERS: usize = 1_000_000;
-pub(crate) const SLEEP: Duration = Duration::from_secs(10);
-const TIMEOUTS: usize = 1_000_000;
-pub(crate) const FAR: Duration = Duration::from_hours(1);
-const HOPS: usize = 200_000;
 const SAME_HOPS: usize = 10_000_000;
-const CHURN_TASKS: usize = 1_000;
-const CHURN_SLEEPS: usize = 200;
-const CHURN_MAX_US: u64 = 5_000;
-const CANCEL_PARENTS: usize = 1_000;
-const CANCEL_CHILDREN: usize = 1_000;
 const ONE_SCOPE: usize = 10_000;
-pub(crate) const ECHO_BYTES: usize = 64;
 
 /// A runtime that runs the workloads.
 ///
@@ -45,6 +28,11 @@ pub(crate) trait Peer {
     /// Why this peer has nothing for `workload`, if so.
     fn lacks(&self, workload: &str) -> Option<&'static str>;
 
+    /// It has time, or room, for so small a part of the tasks of `workload`.
+    fn part(_workload: &str) -> usize {
+        1
+    }
+
     /// Runs `body` as a task on a worker; this thread only waits for it.
     fn on_worker<F>(&self, body: F) -> F::Output
     where
@@ -56,7 +44,7 @@ pub(crate) trait Peer {
 
     /// The same without a handle for each: the end of the batch is awaited.
     fn launch_batch(_: usize) -> impl Future<Output = Duration> + Send + 'static {
-        async { unreachable!("it is lacking") }
+        lacking()
     }
 
     /// Tasks spawned in one loop, of which the last wakes the parent.
@@ -73,7 +61,7 @@ pub(crate) trait Peer {
 
     /// Scopes with ten children that return a number, one after the other.
     fn scope(_: usize) -> impl Future<Output = Duration> + Send + 'static {
-        async { unreachable!("it is lacking") }
+        lacking()
     }
 
     /// The same with plain handles in an array.
@@ -106,40 +94,48 @@ pub(crate) trait Peer {
         }
     }
 
-    /// Tasks that sleep for [`SLEEP`], all at once.
+    /// Tasks that sleep for `SLEEP`, all at once.
     fn million_sleepers(n: usize) -> impl Future<Output = Duration> + Send + 'static;
 
     /// Tasks that are nothing but such a sleep.
     fn million_sleepers_bare(_: usize) -> impl Future<Output = Duration> + Send + 'static {
-        async { unreachable!("it is lacking") }
+        lacking()
     }
 
-    /// A timeout of [`FAR`] around work that is finished at once.
-    fn timeout_ready(n: usize) -> impl Future<Output = Duration> + Send + 'static;
+    /// A timeout of `FAR` around work that is finished at once.
+    fn timeout_ready(_: usize) -> impl Future<Output = Duration> + Send + 'static {
+        lacking()
+    }
 
     /// The same around work that yields once.
-    fn timeout_yield(n: usize) -> impl Future<Output = Duration> + Send + 'static;
+    fn timeout_yield(_: usize) -> impl Future<Output = Duration> + Send + 'static {
+        lacking()
+    }
 
     /// The same around work that wakes itself once, which leaves out the cost of the yield.
-    fn timeout_wake(n: usize) -> impl Future<Output = Duration> + Send + 'static;
+    fn timeout_wake(_: usize) -> impl Future<Output = Duration> + Send + 'static {
+        lacking()
+    }
 
     /// Trips to the threads for blocking work and back, one after the other, with a yield between
     /// them. What is done there is next to nothing.
-    fn hop(n: usize) -> impl Future<Output = Duration> + Send + 'static;
+    fn hop(_: usize) -> impl Future<Output = Duration> + Send + 'static {
+        lacking()
+    }
 
     /// The same with a closure that borrows.
     fn hop_blocking(_: usize) -> impl Future<Output = Duration> + Send + 'static {
-        async { unreachable!("it is lacking") }
+        lacking()
     }
 
     /// The same with what a peer has to block where the task is.
     fn hop_in_place(_: usize) -> impl Future<Output = Duration> + Send + 'static {
-        async { unreachable!("it is lacking") }
+        lacking()
     }
 
     /// Sections on the dispatcher where the coroutine is anyway.
     fn hop_same(_: usize) -> impl Future<Output = Duration> + Send + 'static {
-        async { unreachable!("it is lacking") }
+        lacking()
     }
 
     /// `tasks` sleep `sleeps` times each, as [`Draw`] says. Gives how late they woke, all together,
@@ -152,16 +148,25 @@ pub(crate) trait Peer {
     /// A tree of tasks that wait for ever. The clock runs from the cancellation of its root until
     /// the last future has been dropped.
     fn cancel_tree(
-        parents: usize,
-        children: usize,
-    ) -> impl Future<Output = Duration> + Send + 'static;
+        _parents: usize,
+        _children: usize,
+    ) -> impl Future<Output = Duration> + Send + 'static {
+        lacking()
+    }
 
     /// Tasks of one scope, or set, that wait for ever. The clock runs from its cancellation until
     /// the last future has been dropped.
-    fn cancel_scope(children: usize) -> impl Future<Output = Duration> + Send + 'static;
+    fn cancel_scope(_: usize) -> impl Future<Output = Duration> + Send + 'static {
+        lacking()
+    }
 
     /// Serves echoes, a task for each connection, once it has told `ready` its port. Never ends.
     fn serve(&self, ready: impl FnOnce(u16) + Send + 'static);
+}
+
+/// For what [`Peer::lacks`] names.
+fn lacking() -> impl Future<Output = Duration> + Send {
+    std::future::poll_fn(|_| unreachable!("it is lacking"))
 }
 
 type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -189,13 +194,14 @@ pub(crate) fn is_corymbs_own(workload: &str) -> bool {
 /// Why the peer has nothing for it.
 pub(crate) fn run<P: Peer>(peer: &P, b: &Bench) -> Result<Numbers, String> {
     let name = b.workload.as_str();
+    let tasks = |n: usize| b.n(n / P::part(name));
     if let Some(why) = peer.lacks(name) {
         return Err(why.to_owned());
     }
     Ok(match name {
-        "spawn_join" => each(peer, b, b.n(SPAWN_N), P::spawn_join),
+        "spawn_join" => each(peer, b, tasks(SPAWN_N), P::spawn_join),
         "launch_batch" => each(peer, b, b.n(SPAWN_N), P::launch_batch),
-        "spawn_burst" => each(peer, b, b.n(BURST_N), P::spawn_burst),
+        "spawn_burst" => each(peer, b, tasks(BURST_N), P::spawn_burst),
         "yield_many" => {
             let times = b.n(YIELDS * YIELD_TASKS) / YIELD_TASKS;
             b.time(YIELD_TASKS * times, || peer.on_worker(P::yields(YIELD_TASKS, times)))
@@ -203,14 +209,14 @@ pub(crate) fn run<P: Peer>(peer: &P, b: &Bench) -> Result<Numbers, String> {
         "yield_one" => each(peer, b, b.n(YIELD_ONE), |n| P::yields(1, n)),
         "ping_pong" => each(peer, b, b.n(PING_PONG), P::ping_pong),
         "skynet" => {
-            let leaves = skynet_leaves(b.scale);
+            let leaves = skynet_leaves(b.scale / count(P::part(name)));
             b.time(tree_nodes(leaves), || peer.on_worker(P::skynet(leaves)))
         }
-        "scope" => each(peer, b, b.n(SCOPES), P::scope),
-        "scope_vec" => each(peer, b, b.n(SCOPES), P::scope_vec),
+        "scope" => each(peer, b, tasks(SCOPES), P::scope),
+        "scope_vec" => each(peer, b, tasks(SCOPES), P::scope_vec),
         "scope_empty" => each(peer, b, b.n(EMPTY_SCOPES), P::scope_empty),
         "scoped_value" => each(peer, b, b.n(VALUE_READS), P::scoped_value),
-        "million_sleepers" => sleepers(peer, b.n(SLEEPERS), P::million_sleepers),
+        "million_sleepers" => sleepers(peer, tasks(SLEEPERS), P::million_sleepers),
         "million_sleepers_bare" => sleepers(peer, b.n(SLEEPERS), P::million_sleepers_bare),
         "timeout_ready" => each(peer, b, b.n(TIMEOUTS), P::timeout_ready),
         "timeout_yield" => each(peer, b, b.n(TIMEOUTS), P::timeout_yield),
@@ -266,39 +272,4 @@ fn timers_churn<P: Peer>(peer: &P, b: &Bench) -> Numbers {
         let late_us = late.as_secs_f64() * 1e6 / count(n);
         (cpu_time() - cpu, [late_us, wall.as_secs_f64() * 1e3])
     })
-}
-
-/// Powers of ten only.
-fn skynet_leaves(scale: f64) -> u64 {
-    let mut leaves = SKYNET_LEAVES;
-    while leaves > 1_000 && count(leaves) > count(SKYNET_LEAVES) * scale {
-        leaves /= 10;
-    }
-    leaves as u64
-}
-
-/// The number of tasks in a 10-ary tree with `leaves` leaves, leaves included.
-fn tree_nodes(leaves: u64) -> usize {
-    let levels = std::iter::successors(Some(1), |level| Some(level * 10));
-    levels.take_while(|level| *level <= leaves).sum::<u64>() as usize
-}
-
-/// Sum of `0..n`, what most workloads check their result against.
-pub(crate) fn sum_below(n: u64) -> u64 {
-    n * (n - 1) / 2
-}
-
-/// Draws the sleeps of `timers_churn`, for each task its own, seeded with its index.
-pub(crate) struct Draw(u64);
-
-impl Draw {
-    pub(crate) fn new(task: usize) -> Self {
-        Self(task as u64)
-    }
-
-    pub(crate) fn sleep(&mut self) -> Duration {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005);
-        self.0 = self.0.wrapping_add(1_442_695_040_888_963_407);
-        Duration::from_micros((self.0 >> 33) % CHURN_MAX_US)
-    }
 }

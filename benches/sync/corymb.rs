@@ -4,9 +4,10 @@ use std::hint::black_box;
 
 use corymb::select;
 use corymb::sync::{Mutex, RwLock, Semaphore, broadcast, channel, watch};
+use corymb_harness::sizes::PERMITS;
 
 use crate::executors::Executor;
-use crate::workloads::{self, BACKLOG, Body, Lock, PERMITS, Workload};
+use crate::workloads::{self, BACKLOG, Body, Lock, Workload};
 
 pub(crate) struct Corymb;
 

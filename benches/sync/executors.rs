@@ -1,4 +1,4 @@
-//! What runs the tasks: two threads, whichever it is.
+//! What runs the tasks: as many threads as it is told, or one for each task.
 
 use std::future::pending;
 
@@ -7,10 +7,8 @@ use corymb::Runtime;
 
 use crate::workloads::Body;
 
-const WORKERS: usize = 2;
-
 pub(crate) trait Executor: 'static {
-    fn start() -> Self;
+    fn start(workers: usize) -> Self;
 
     /// Runs `body` as a task on a worker; this thread only waits for it.
     fn on_worker(&self, body: Body) -> <Body as Future>::Output;
@@ -26,8 +24,8 @@ pub(crate) trait Executor: 'static {
 pub(crate) struct Corymb(Runtime);
 
 impl Executor for Corymb {
-    fn start() -> Self {
-        Self(Runtime::builder().parallelism(WORKERS).build().expect("the runtime starts"))
+    fn start(workers: usize) -> Self {
+        Self(Runtime::builder().parallelism(workers).build().expect("the runtime starts"))
     }
 
     fn on_worker(&self, body: Body) -> <Body as Future>::Output {
@@ -54,9 +52,9 @@ impl Executor for Corymb {
 pub(crate) struct Tokio(tokio::runtime::Runtime);
 
 impl Executor for Tokio {
-    fn start() -> Self {
+    fn start(workers: usize) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        Self(builder.worker_threads(WORKERS).enable_all().build().expect("the runtime starts"))
+        Self(builder.worker_threads(workers).enable_all().build().expect("the runtime starts"))
     }
 
     fn on_worker(&self, body: Body) -> <Body as Future>::Output {
@@ -78,13 +76,66 @@ impl Executor for Tokio {
     }
 }
 
+/// tokio on one thread, which has no coordination to pay for.
+pub(crate) struct CurrentThread(Tokio);
+
+impl Executor for CurrentThread {
+    fn start(_: usize) -> Self {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        Self(Tokio(builder.enable_all().build().expect("the runtime starts")))
+    }
+
+    fn on_worker(&self, body: Body) -> <Body as Future>::Output {
+        self.0.on_worker(body)
+    }
+
+    async fn all<F>(tasks: Vec<F>)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Tokio::all(tasks).await;
+    }
+
+    async fn yield_now() {
+        Tokio::yield_now().await;
+    }
+}
+
+/// A thread for each task, which may block.
+pub(crate) struct Threads;
+
+impl Executor for Threads {
+    fn start(_: usize) -> Self {
+        Self
+    }
+
+    fn on_worker(&self, body: Body) -> <Body as Future>::Output {
+        std::thread::spawn(|| smol::block_on(body)).join().expect("it does not panic")
+    }
+
+    async fn all<F>(tasks: Vec<F>)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let threads: Vec<_> =
+            tasks.into_iter().map(|task| std::thread::spawn(|| smol::block_on(task))).collect();
+        for thread in threads {
+            thread.join().expect("it does not panic");
+        }
+    }
+
+    async fn yield_now() {
+        std::thread::yield_now();
+    }
+}
+
 pub(crate) struct Smol;
 
 static EX: Pool<'static> = Pool::new();
 
 impl Executor for Smol {
-    fn start() -> Self {
-        for _ in 0..WORKERS {
+    fn start(workers: usize) -> Self {
+        for _ in 0..workers {
             std::thread::spawn(|| async_io::block_on(EX.run(pending::<()>())));
         }
         Self

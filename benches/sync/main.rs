@@ -4,23 +4,21 @@
 mod corymb;
 mod executors;
 mod flume;
-#[path = "../harness/mod.rs"]
-#[expect(dead_code, reason = "what only the other benchmarks need")]
-mod harness;
 mod kanal;
 mod smol;
+mod threads;
 mod tokio;
 mod workloads;
 
 use std::process::ExitCode;
 
+use corymb_harness::measure::{RUSTC, pinned};
+use corymb_harness::{Bench, Numbers, Ratio, Row, Suite};
 use executors::Executor;
-use harness::measure::pinned;
-use harness::{Bench, Numbers, Ratio, Row, Suite};
 use workloads::Library;
 
 fn main() -> ExitCode {
-    harness::main::<Primitives>()
+    corymb_harness::main::<Primitives>()
 }
 
 struct Primitives;
@@ -31,7 +29,7 @@ impl Suite for Primitives {
     const NAME: &'static str = "sync";
     const PEERS: &'static [&'static str] = &[
         "corymb", "tokio", "smol", "flume", "kanal", "tokio/c", "smol/c", "flume/c", "kanal/c",
-        "corymb/t",
+        "corymb/t", "tokio-ct", "threads",
     ];
     const ROWS: &'static [Row] = workloads::ROWS;
     const RATIOS: [Ratio; 2] = [
@@ -40,7 +38,7 @@ impl Suite for Primitives {
     ];
     const LEGEND: &'static str = "\
 tokio, flume and kanal: on tokio; smol: async-channel and async-lock, on smol; /c: on corymb; \
-/t: on tokio.
+/t: on tokio; tokio-ct: on current_thread; threads: std, a thread a task.
 ratio: corymb to the best peer where its users have it; on own: to the best one on corymb";
 
     fn version(peer: &str) -> String {
@@ -48,6 +46,7 @@ ratio: corymb to the best peer where its users have it; on own: to the best one 
         match library {
             "corymb" => concat!("corymb ", env!("CARGO_PKG_VERSION")).to_owned(),
             "smol" => ["async-channel", "async-lock"].map(pinned).join(", "),
+            "threads" => format!("std of Rust {}", RUSTC),
             _ => pinned(library),
         }
     }
@@ -57,6 +56,8 @@ ratio: corymb to the best peer where its users have it; on own: to the best one 
         match executor {
             "corymb" => on::<executors::Corymb>(library, bench),
             "smol" => on::<executors::Smol>(library, bench),
+            "tokio-ct" => on::<executors::CurrentThread>(library, bench),
+            "threads" => on::<executors::Threads>(library, bench),
             _ => on::<executors::Tokio>(library, bench),
         }
     }
@@ -68,6 +69,7 @@ fn split(peer: &str) -> (&str, &str) {
         Some((library, "c")) => (library, "corymb"),
         Some((library, _)) => (library, "tokio"),
         None if matches!(peer, "flume" | "kanal") => (peer, "tokio"),
+        None if peer == "tokio-ct" => ("tokio", peer),
         None => (peer, peer),
     }
 }
@@ -78,6 +80,7 @@ fn on<E: Executor>(library: &str, bench: &Bench) -> Result<Numbers, String> {
         "tokio" => workloads::run::<E>(tokio::Tokio::body::<E>, bench),
         "smol" => workloads::run::<E>(smol::Smol::body::<E>, bench),
         "flume" => workloads::run::<E>(flume::Flume::body::<E>, bench),
+        "threads" => workloads::run::<E>(threads::Threads::body::<E>, bench),
         _ => workloads::run::<E>(kanal::Kanal::body::<E>, bench),
     }
 }

@@ -4,9 +4,10 @@ use std::hint::black_box;
 
 use async_channel::{Receiver, Sender, bounded, unbounded};
 use async_lock::{Mutex, RwLock, Semaphore};
+use corymb_harness::sizes::PERMITS;
 
 use crate::executors::Executor;
-use crate::workloads::{self, Body, Lock, PERMITS, Workload};
+use crate::workloads::{self, Body, Lock, Workload};
 
 pub(crate) struct Smol;
 

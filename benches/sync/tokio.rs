@@ -2,10 +2,11 @@
 
 use std::hint::black_box;
 
+use corymb_harness::sizes::PERMITS;
 use tokio::sync::{Mutex, RwLock, Semaphore, broadcast, mpsc, watch};
 
 use crate::executors::Executor;
-use crate::workloads::{self, BACKLOG, Body, Lock, PERMITS, Workload};
+use crate::workloads::{self, BACKLOG, Body, Lock, Workload};
 
 pub(crate) struct Tokio;
 

@@ -6,17 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use corymb_harness::sizes::{LOCKING, LOCKS, MESSAGES, sum_below};
+use corymb_harness::{Bench, Budget, Measure, Numbers, Row};
 use futures::FutureExt;
 
 use crate::executors::Executor;
-use crate::harness::{Bench, Budget, Measure, Numbers, Row};
 
-const MESSAGES: usize = 2_000_000;
 /// Where each message has somebody wait.
 const WAITS: usize = 500_000;
-const LOCKING: usize = 64;
-const LOCKS: usize = 20_000;
-pub(crate) const PERMITS: usize = 10;
 /// Every so many passes of a lock for readers, one writes.
 const WRITES: usize = 20;
 const ALONE: usize = 5_000_000;
@@ -139,7 +136,7 @@ pub(crate) fn run<E: Executor>(
     if body(workload, n).is_none() {
         return Err("it has no such primitive".to_owned());
     }
-    let executor = E::start();
+    let executor = E::start(bench.workers);
     Ok(bench.time(n, || executor.on_worker(body(workload, n).expect("it was there before"))))
 }
 
@@ -364,9 +361,4 @@ pub(crate) fn broadcast<E: Executor, B: Broadcast>(n: usize) -> Body {
         E::all(tasks).await;
         t.elapsed()
     })
-}
-
-/// Sum of `0..n`.
-const fn sum_below(n: u64) -> u64 {
-    n * (n - 1) / 2
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::measure::{Line, Numbers, median};
-use super::{Budget, Measure, Row, Suite};
+use super::measure::median;
+use super::{Budget, Line, Measure, Numbers, Row, Suite};
 
 /// What was measured: for a peer and a workload, the numbers of each round.
 #[derive(Default)]
@@ -118,8 +118,8 @@ fn relative(corymb: Option<f64>, other: Option<f64>, measure: &Measure) -> Optio
     Some(if measure.higher_is_better { other / corymb } else { corymb / other })
 }
 
-/// Three or four significant digits.
-fn digits(value: f64) -> usize {
+/// How many decimals make three or four significant digits.
+pub fn digits(value: f64) -> usize {
     match value {
         ..10.0 => 2,
         ..100.0 => 1,

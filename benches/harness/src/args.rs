@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::str::FromStr;
 
-use super::{Bench, Suite, names};
+use super::{Bench, Suite, WORKERS, names};
 
-pub(crate) fn usage<S: Suite>() -> String {
+pub(super) fn usage<S: Suite>() -> String {
     let (name, peers) = (S::NAME, S::PEERS.join(", "));
     format!(
         "\
@@ -16,6 +16,7 @@ usage: cargo bench --bench {name} -- [WORKLOADS..] [OPTIONS]
   --scale X       sizes times X
   --reps N        repetitions that a process measures
   --rounds N      processes for each peer and workload
+  --workers N     threads of a runtime, two if not said
   --peers a,b     only these of {peers}
   --names         what workloads there are
   --one PEER WORKLOAD
@@ -36,20 +37,27 @@ pub(super) enum Mode {
 }
 
 /// How a table is made.
-pub(crate) struct Settings {
+#[derive(Clone, Debug)]
+pub struct Settings {
     pub(super) workloads: Vec<String>,
     peers: Vec<String>,
     pub(super) json: bool,
-    pub(crate) size: Size,
-    pub(super) scale: f64,
+    /// How thoroughly.
+    pub size: Size,
+    /// Sizes are times this.
+    pub scale: f64,
     pub(super) reps: usize,
-    pub(crate) rounds: usize,
+    /// Processes for each peer and workload.
+    pub rounds: usize,
+    pub(super) workers: usize,
 }
 
 /// How thoroughly it is made, in all that the command line does not say.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Size {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Size {
+    /// What a figure is quoted from.
     Full,
+    /// A look.
     Quick,
     /// As a test: whether everything runs, and gives the right results.
     Test,
@@ -62,7 +70,16 @@ impl Settings {
             Size::Quick => (0.2, 2, 2),
             Size::Test => (0.01, 1, 1),
         };
-        Self { workloads: Vec::new(), peers: Vec::new(), json: false, size, scale, reps, rounds }
+        Self {
+            workloads: Vec::new(),
+            peers: Vec::new(),
+            json: false,
+            size,
+            scale,
+            reps,
+            rounds,
+            workers: WORKERS,
+        }
     }
 
     pub(super) fn measures(&self, peer: &str) -> bool {
@@ -93,6 +110,7 @@ pub(super) fn parse<S: Suite>(args: impl Iterator<Item = String>) -> Result<Mode
             "--scale" => settings.scale = number(&mut args)?,
             "--reps" => settings.reps = number(&mut args)?,
             "--rounds" => settings.rounds = number(&mut args)?,
+            "--workers" => settings.workers = number(&mut args)?,
             "--peers" => {
                 let peers = argument(&mut args, 0)?;
                 let peers = peers.split(',').map(|name| peer::<S>(name.to_owned()));
@@ -108,12 +126,13 @@ pub(super) fn parse<S: Suite>(args: impl Iterator<Item = String>) -> Result<Mode
 fn one<S: Suite>(mut args: VecDeque<String>) -> Result<Mode, String> {
     let peer = peer::<S>(argument(&mut args, 1)?)?;
     let workload = argument(&mut args, 0)?;
-    let mut bench = Bench { workload, scale: 1.0, reps: 5 };
+    let mut bench = Bench { workload, scale: 1.0, reps: 5, workers: WORKERS };
     while let Some(arg) = args.pop_front() {
         match arg.as_str() {
             "--bench" => {}
             "--scale" => bench.scale = number(&mut args)?,
             "--reps" => bench.reps = number(&mut args)?,
+            "--workers" => bench.workers = number(&mut args)?,
             _ => return Err(format!("unknown argument {arg}")),
         }
     }

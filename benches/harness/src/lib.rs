@@ -3,32 +3,38 @@
 //!
 //! The process starts itself as a child for each peer, workload and round, one peer after the
 //! other and then again, so that none profits from a quiet machine or from another's heap.
+#![cfg(target_os = "linux")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "that is what a benchmark is for")]
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
-use std::process::{Command, ExitCode, Stdio};
-use std::sync::mpsc;
+use std::io;
+use std::process::ExitCode;
 use std::thread;
-use std::time::Duration;
 
-pub(crate) mod args;
-pub(crate) mod measure;
+mod args;
+mod line;
+pub mod measure;
+mod process;
 mod rows;
+pub mod sizes;
 mod table;
 
 use self::args::Mode;
-pub(crate) use self::args::Settings;
-pub(crate) use self::measure::{Bench, Line, Numbers};
-pub(crate) use self::rows::{Budget, Measure, Row};
+pub use self::args::{Settings, Size};
+pub use self::line::{Absent, Line, Numbers};
+pub use self::measure::{Bench, WORKERS};
+pub use self::process::{LIMIT, child, echo, finish, measured};
+pub use self::rows::{Budget, Measure, Row};
+pub use self::table::digits;
 use self::table::{Results, Table};
 
 /// A benchmark: who is measured, by what, and how that is run.
-pub(crate) trait Suite {
+pub trait Suite {
     /// Its name, as cargo knows it.
     const NAME: &'static str;
     /// The columns. One is "corymb", and it runs what the rows call ours.
     const PEERS: &'static [&'static str];
+    /// What is measured.
     const ROWS: &'static [Row];
     /// What corymb is compared with. The budgets are for the first.
     const RATIOS: [Ratio; 2];
@@ -61,14 +67,17 @@ pub(crate) trait Suite {
 }
 
 /// corymb's number to that of the best of some peers.
-pub(crate) struct Ratio {
-    pub(crate) name: &'static str,
-    pub(crate) peers: &'static [&'static str],
+#[derive(Debug)]
+pub struct Ratio {
+    /// The heading of its column.
+    pub name: &'static str,
+    /// Those peers.
+    pub peers: &'static [&'static str],
 }
 
 /// How the peers run a workload.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Pace {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
     /// One after the other, and so often.
     Rounds(usize),
     /// All at the same time.
@@ -76,7 +85,7 @@ pub(crate) enum Pace {
 }
 
 /// Does what the command line asks for.
-pub(crate) fn main<S: Suite>() -> ExitCode {
+pub fn main<S: Suite>() -> ExitCode {
     match args::parse::<S>(std::env::args().skip(1)) {
         Ok(Mode::Table(settings)) => table::<S>(&settings),
         Ok(Mode::Names) => {
@@ -86,7 +95,7 @@ pub(crate) fn main<S: Suite>() -> ExitCode {
         Ok(Mode::Nothing) => ExitCode::SUCCESS,
         Ok(Mode::One { peer, bench }) => {
             let result = S::run(&peer, &bench);
-            println!("{}", line::<S>(&peer, &bench.workload, result));
+            println!("{}", line::<S>(&peer, &bench.workload, result.map_err(Absent::Skipped)));
             ExitCode::SUCCESS
         }
         Err(why) => {
@@ -104,7 +113,7 @@ fn names<S: Suite>() -> Vec<&'static str> {
 }
 
 /// The line of a measurement.
-pub(crate) fn line<S: Suite>(peer: &str, workload: &str, result: Result<Numbers, String>) -> Line {
+pub fn line<S: Suite>(peer: &str, workload: &str, result: Result<Numbers, Absent>) -> Line {
     let (peer, workload, version) = (peer.to_owned(), workload.to_owned(), S::version(peer));
     Line { peer, version, workload, result }
 }
@@ -122,7 +131,7 @@ fn table<S: Suite>(settings: &Settings) -> ExitCode {
         if settings.json {
             println!("{line}");
         }
-        failures += usize::from(matches!(&line.result, Err(why) if why.starts_with(FAILED)));
+        failures += usize::from(line.has_failed());
         results.add(line);
     }
     if !settings.json {
@@ -134,8 +143,6 @@ fn table<S: Suite>(settings: &Settings) -> ExitCode {
     }
     ExitCode::SUCCESS
 }
-
-const FAILED: &str = "failed: ";
 
 /// Whether the row of `workload` is wanted.
 fn wants<S: Suite>(settings: &Settings, workload: &str) -> bool {
@@ -182,8 +189,9 @@ fn together<S: Suite>(settings: &Settings, step: &[Case]) -> Vec<Line> {
         let measure = |case: &Case| {
             let (peer, workload) = *case;
             s.spawn(move || {
-                S::measure(settings, peer, workload)
-                    .unwrap_or_else(|why| line::<S>(peer, workload, Err(format!("{FAILED}{why}"))))
+                S::measure(settings, peer, workload).unwrap_or_else(|why| {
+                    line::<S>(peer, workload, Err(Absent::Failed(why.to_string())))
+                })
             })
         };
         let threads: Vec<_> = step.iter().map(measure).collect();
@@ -200,42 +208,4 @@ fn progress(at: usize, of: usize, line: &Line) {
         }
         Err(why) => eprintln!("[{at}/{of}] {workload} {peer}: {why}"),
     }
-}
-
-/// What a child says that runs [`Suite::run`].
-pub(crate) fn measured(settings: &Settings, peer: &str, workload: &str) -> io::Result<Line> {
-    let (scale, reps) = (settings.scale.to_string(), settings.reps.to_string());
-    finish(child(&["--one", peer, workload, "--scale", &scale, "--reps", &reps])?)
-}
-
-/// This program again.
-pub(crate) fn child(args: &[&str]) -> io::Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(args);
-    Ok(command)
-}
-
-/// A child that takes longer than this hangs.
-const LIMIT: Duration = Duration::from_secs(90);
-
-/// The line that a child prints. If it takes longer than the limit, it is ended.
-pub(crate) fn finish(mut command: Command) -> io::Result<Line> {
-    let mut child = command.stdout(Stdio::piped()).spawn()?;
-    let mut stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-    let (done, text) = mpsc::channel();
-    let reader = thread::spawn(move || {
-        let mut text = String::new();
-        let read = stdout.read_to_string(&mut text).map(|_| text);
-        // Nobody waits any more if the limit has passed.
-        let _sent = done.send(read);
-    });
-    let Ok(text) = text.recv_timeout(LIMIT) else {
-        child.kill()?;
-        child.wait()?;
-        return Err(io::Error::other(format!("it hangs: no result after {LIMIT:?}")));
-    };
-    drop(reader.join());
-    let status = child.wait()?;
-    let line = Line::parse(&text?);
-    line.filter(|_| status.success()).ok_or_else(|| io::Error::other(status.to_string()))
 }

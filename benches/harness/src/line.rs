@@ -83,7 +83,9 @@ impl Line {
             (None, None) => {
                 let number =
                     |(name, value): (&String, &Value)| Some((name.clone(), value.as_f64()?));
-                Ok(Numbers(fields.iter().filter_map(number).collect()))
+                let mut numbers: Vec<_> = fields.iter().filter_map(number).collect();
+                numbers.sort_by_key(|(name, _)| line.find(&Quoted(name).to_string()));
+                Ok(Numbers(numbers))
             }
         };
         Some(Self {

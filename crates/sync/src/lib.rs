@@ -24,6 +24,7 @@
 //! so that nothing is lost between a wake-up and the poll that follows. A wake-up is an offer: a
 //! receiver that is dropped passes it on.
 
+mod anchored;
 mod barrier;
 mod blocking;
 pub mod broadcast;

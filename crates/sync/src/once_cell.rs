@@ -16,6 +16,7 @@ use pin_project::pin_project;
 
 use self::enter::{Enter, Entered, Right};
 use self::shared::Ping;
+use crate::anchored::{Anchored, Begin, constant};
 use crate::monitor::{Busy, Monitor, Owner, State};
 use crate::waiters::{Queue, WaitList};
 
@@ -44,6 +45,18 @@ use crate::waiters::{Queue, WaitList};
 /// });
 /// ```
 ///
+/// In a static:
+///
+/// ```
+/// use corymb::sync::OnceCell;
+///
+/// static LIMIT: OnceCell<u32> = OnceCell::new();
+///
+/// corymb::run_blocking(async {
+///     assert_eq!(LIMIT.get_or_init(async { 7 }).await, &7);
+/// });
+/// ```
+///
 /// # Fairness
 ///
 /// If an initialiser does not come to its end, that of the one that has waited longest is next.
@@ -52,7 +65,9 @@ use crate::waiters::{Queue, WaitList};
 ///
 /// What the initialiser did is visible to whoever gets the value.
 pub struct OnceCell<T> {
-    monitor: Box<Monitor<Once<T>>>,
+    monitor: Anchored<Once<T>>,
+    /// There is a value. Set before the phase is.
+    is_set: AtomicBool,
     /// Written once, by who has the right to.
     value: UnsafeCell<Option<T>>,
     /// The initialiser of all who wait; reached by who has the right to poll it.
@@ -90,18 +105,25 @@ impl<T> Queue for Line<T> {
 }
 
 impl<T> State for Once<T> {
-    /// There is a value. Set before the phase is.
-    type Shared = AtomicBool;
+    type Shared = ();
 
     const NAME: &'static str = "once_cell";
 
-    fn offer(&mut self, _: &AtomicBool) -> Option<Waker> {
+    fn offer(&mut self, (): &()) -> Option<Waker> {
         match self.phase {
             Phase::Running => None,
             Phase::Empty if self.line.called() > 0 => None,
             Phase::Empty => self.line.call(),
             Phase::Shared(_) | Phase::Set => self.line.release(|()| ()).map(|(waker, ())| waker),
         }
+    }
+}
+
+impl<T> Begin for Once<T> {
+    type Seed = ();
+
+    fn begin((): &()) -> Monitor<Self> {
+        Monitor::new(Self { line: WaitList::new(), phase: Phase::Empty }, ())
     }
 }
 
@@ -119,13 +141,15 @@ unsafe impl<T> Owner for OnceCell<T> {
 unsafe impl<T: Send + Sync> Sync for OnceCell<T> {}
 
 impl<T> OnceCell<T> {
-    /// An empty one.
-    pub fn new() -> Self {
-        let once = Once { line: WaitList::new(), phase: Phase::Empty };
-        Self {
-            monitor: Box::new(Monitor::new(once, AtomicBool::new(false))),
-            value: UnsafeCell::new(None),
-            shared: UnsafeCell::new(None),
+    constant! {
+        /// An empty one.
+        pub fn new() -> Self {
+            Self {
+                monitor: Anchored::new(()),
+                is_set: AtomicBool::new(false),
+                value: UnsafeCell::new(None),
+                shared: UnsafeCell::new(None),
+            }
         }
     }
 
@@ -141,7 +165,7 @@ impl<T> OnceCell<T> {
     /// ```
     pub fn get(&self) -> Option<&T> {
         // Ordering: Acquire pairs with the Release in `put`.
-        if !self.monitor.shared().load(Ordering::Acquire) {
+        if !self.is_set.load(Ordering::Acquire) {
             return None;
         }
         // SAFETY: it has been written, and is not touched again while the cell is borrowed.
@@ -316,7 +340,7 @@ impl<T> OnceCell<T> {
         // SAFETY: nobody reads it before it is published, and the caller is the only one who writes.
         self.value.with_mut(|value| unsafe { *value = Some(made) });
         // Ordering: Release pairs with the Acquire in `get`.
-        self.monitor.shared().store(true, Ordering::Release);
+        self.is_set.store(true, Ordering::Release);
     }
 }
 

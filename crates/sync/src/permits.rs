@@ -29,6 +29,7 @@ use corymb_core::internal::prim::atomic::{AtomicUsize, Ordering};
 use corymb_core::internal::{WaitKind, poll_budget, spend_budget};
 use pin_project::pin_project;
 
+use crate::anchored::{Anchored, Begin, constant};
 use crate::monitor::{Locked, Monitor, Owner, State};
 use crate::waiters::{Queue, Turn, WaitList};
 use crate::waiting::Waiting;
@@ -40,7 +41,7 @@ const ONE: usize = 1 << 1;
 pub(crate) const MAX: usize = usize::MAX / ONE;
 
 /// The permits, and the queue for them.
-pub(crate) struct Permits<K: Kind>(Box<Monitor<Waiters<K>>>);
+pub(crate) struct Permits<K: Kind>(Anchored<Waiters<K>>);
 
 /// What the permits are of.
 pub(crate) trait Kind: Sized {
@@ -50,6 +51,9 @@ pub(crate) trait Kind: Sized {
     type Ahead;
     /// Why nobody gets permits any more.
     type Refusal;
+
+    /// What of that there is in the beginning.
+    fn ahead(permits: usize) -> Self::Ahead;
 
     /// Serves what comes before the queue; the waker is of one who was called.
     fn serve(ahead: &mut Self::Ahead, word: &Word) -> Option<Waker> {
@@ -140,6 +144,16 @@ impl<K: Kind> State for Waiters<K> {
     }
 }
 
+impl<K: Kind> Begin for Waiters<K> {
+    /// How many permits there are.
+    type Seed = usize;
+
+    fn begin(&permits: &usize) -> Monitor<Self> {
+        let waiters = Self { line: WaitList::new(), ahead: K::ahead(permits), most: 0 };
+        Monitor::new(waiters, Word(AtomicUsize::new(permits * ONE)))
+    }
+}
+
 impl Word {
     /// Takes `needed` permits if there are as many and nobody waits.
     #[inline]
@@ -207,10 +221,11 @@ impl Word {
 }
 
 impl<K: Kind> Permits<K> {
-    pub(crate) fn new(permits: usize, ahead: K::Ahead) -> Self {
-        debug_assert!(permits <= MAX);
-        let waiters = Waiters { line: WaitList::new(), ahead, most: 0 };
-        Self(Box::new(Monitor::new(waiters, Word(AtomicUsize::new(permits * ONE)))))
+    constant! {
+        pub(crate) fn new(permits: usize) -> Self {
+            debug_assert!(permits <= MAX);
+            Self(Anchored::new(permits))
+        }
     }
 
     #[inline]

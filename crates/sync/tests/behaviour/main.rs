@@ -24,5 +24,6 @@ mod semaphore;
 mod stalled;
 mod stalled_channels;
 mod stalled_locks;
+mod statics;
 mod stress;
 mod watch;

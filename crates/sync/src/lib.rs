@@ -29,6 +29,7 @@ mod barrier;
 mod blocking;
 pub mod broadcast;
 pub mod channel;
+mod closing;
 mod condvar;
 mod error;
 pub mod generic;

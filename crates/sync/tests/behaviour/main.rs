@@ -6,6 +6,7 @@ mod bounds;
 mod broadcast;
 mod cancel;
 mod channel;
+mod closed;
 mod common;
 mod forgotten;
 mod kinds;

@@ -286,6 +286,13 @@ impl Context {
         Self { values: Some(values), ..Self::default() }
     }
 
+    /// Whether a dispatcher is all that it may set.
+    #[inline]
+    pub(crate) fn sets_dispatcher_alone(&self) -> bool {
+        let Self { dispatcher: _, name, handler, hooks, values } = self;
+        name.is_none() && handler.is_none() && hooks.is_none() && values.is_none()
+    }
+
     pub(crate) fn hooks(&self) -> Option<&Hooks> {
         self.hooks.as_ref()
     }

@@ -683,6 +683,13 @@ pub(crate) fn belongs_to(poll: &Poll) -> Arc<dyn Dispatch> {
     with_place_of_code(poll, Arc::clone)
 }
 
+/// Whether the code that asks is right in the body of the coroutine that is polled, and in no part
+/// of it that has a frame.
+#[inline]
+pub(crate) fn is_right_in(poll: &Poll) -> bool {
+    matches!(innermost(), Some(Frame { node: FrameNode::Made(node), .. }) if *node == poll.node)
+}
+
 /// Whether the code that asks is where it belongs.
 #[inline]
 pub(crate) fn is_where_it_belongs(poll: &Poll) -> bool {

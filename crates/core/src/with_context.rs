@@ -35,6 +35,7 @@ use crate::failure::{self, Failure};
 use crate::hooks;
 use crate::poll_hook::Hooks;
 use crate::scoped::Values;
+use crate::wait::WaitKind;
 
 mod astray;
 mod foreign;
@@ -342,6 +343,13 @@ impl Section {
         }
     }
 
+    /// Whether it changes nothing: it is at home, names the pool and nothing else, and no other
+    /// section is around it.
+    #[inline]
+    fn is_void(&self, poll: &InPoll) -> bool {
+        self.change.sets_dispatcher_alone() && current::is_right_in(poll)
+    }
+
     /// Whether it is for the pool, and in code that belongs there and is there.
     #[inline]
     fn is_at_home(&self, poll: &InPoll) -> bool {
@@ -349,7 +357,7 @@ impl Section {
             && poll.is_from_default()
             && !poll.is_away()
             && !poll.has_wish()
-            && current::is_where_it_belongs(poll)
+            && (current::is_right_in(poll) || current::is_where_it_belongs(poll))
     }
 
     fn resolve(&self, dispatcher: &Dispatcher) -> Arc<dyn Dispatch> {
@@ -397,7 +405,10 @@ impl<F: Future> Future for WithContext<F> {
             if let Here::Coroutine(poll) = here
                 && this.section.is_at_home(poll)
             {
-                let polled = poll_body(this.body, this.section, cx);
+                let polled = match this.section.is_void(poll) {
+                    true => poll_void(this.body, this.section, poll, cx),
+                    false => poll_body(this.body, this.section, cx),
+                };
                 if polled.is_pending() {
                     // Others may take the coroutine away before this is polled again.
                     *this.stage = Stage::There(Journey::at_home(this.section, poll, cx));
@@ -469,6 +480,22 @@ fn poll_body<F: Future>(
         None => poll_in_frame(body, section, cx),
         Some(hooks) => poll_hooked(body, section, hooks, cx),
     }
+}
+
+/// As [`poll_body`], for a section that changes nothing: without a frame.
+#[inline]
+fn poll_void<F: Future>(
+    mut body: Pin<&mut Option<F>>,
+    section: &Section,
+    poll: &InPoll,
+    cx: &mut task::Context<'_>,
+) -> Poll<F::Output> {
+    poll.node().wait.set(WaitKind::Section, section.place);
+    let polled = body.as_mut().as_pin_mut().expect("it was polled after its end").poll(cx);
+    if polled.is_ready() {
+        body.set(None);
+    }
+    polled
 }
 
 /// As [`poll_body`], inside of the hooks of the section.

@@ -50,6 +50,8 @@ mod load;
 mod local;
 #[cfg(all(test, loom))]
 mod loom;
+#[cfg(all(test, not(loom), not(miri)))]
+mod model;
 mod owner;
 mod pace;
 mod parker;

@@ -5,7 +5,8 @@
 //! a spare that goes to sleep and who looks for one. A spare that waits for longer than the
 //! keep-alive ends. It is never missed: processors that nobody has are always on their way to a
 //! thread. It counts against the limit until it has ended, and makes room then: errands that wait
-//! for room are sent again when there may be some.
+//! for room are sent again when there may be some, and those for which the system had no thread
+//! each time that the watchdog looks.
 
 use std::collections::VecDeque;
 use std::io;
@@ -131,6 +132,12 @@ impl Roster {
         state.threads + state.watchdogs
     }
 
+    /// Whether an errand waits that the system had no thread for.
+    pub(super) fn is_refused(&self) -> bool {
+        let state = self.lock();
+        !state.waiting.is_empty() && state.has_room(self.max_threads)
+    }
+
     /// How many threads there are, and how many of them wait for an errand.
     pub(super) fn counts(&self) -> (usize, usize) {
         let state = self.lock();
@@ -185,23 +192,27 @@ impl Pool {
         started
     }
 
-    /// There may be room for a thread: sends an errand that waits for it.
-    pub(super) fn send_waiting(&self) {
+    /// There may be room for a thread: sends an errand that waits for it. False if there is none
+    /// to be had, or none is needed.
+    pub(super) fn send_waiting(&self) -> bool {
         let mut state = self.roster.lock();
         let has_room = state.has_room(self.roster.max_threads);
         let waiting = if has_room { state.waiting.pop_front() } else { None };
         drop(state);
-        if let Some(errand) = waiting {
-            self.send(errand);
-        }
+        waiting.is_some_and(|errand| self.send(errand))
     }
 
-    /// No thread could be started. One may have become spare meanwhile.
+    /// No thread could be started. One may have become spare meanwhile; if not, the watchdog tries
+    /// again.
     fn send_later(&self, errand: Errand) {
         let mut state = self.roster.lock();
         match state.spares.pop() {
             Some(spare) => spare.take(errand, state),
-            None => state.keep(errand),
+            None => {
+                state.keep(errand);
+                drop(state);
+                self.watchdog.working(self);
+            }
         }
     }
 
@@ -221,7 +232,7 @@ impl Pool {
             let pool = Arc::clone(&counted.pool);
             worker::run_thread(&pool, hooks, errand);
             drop(counted);
-            pool.send_waiting();
+            let _sent = pool.send_waiting();
         })?;
         Ok(())
     }
@@ -254,7 +265,7 @@ impl Counted {
     /// The calling thread, while it blocks in a `run_blocking`.
     pub(super) fn exempt(pool: Arc<Pool>) -> Self {
         let counted = Self::new(pool, |state| &mut state.exempt);
-        counted.pool.send_waiting();
+        let _sent = counted.pool.send_waiting();
         counted
     }
 }

@@ -409,6 +409,89 @@ mod tests {
         assert_eq!(it.slots.in_use(), 0);
     }
 
+    /// What two sides with limits should do: nobody waits for a slot that there is, and no side has
+    /// more than it may.
+    #[derive(Debug, Default)]
+    struct Model {
+        limited: usize,
+        elastic: usize,
+        /// Polls in progress, by the side that they are on.
+        polls: Vec<Side>,
+        waiting: [usize; 2],
+    }
+
+    impl Model {
+        fn waiting(&mut self, side: Side) -> &mut usize {
+            &mut self.waiting[usize::from(side == Elastic)]
+        }
+
+        /// A thread pops what waits on that side.
+        fn pop(&mut self, side: Side) {
+            let waiting = self.waiting(side);
+            *waiting = waiting.checked_sub(1).expect("somebody waits where a thread is sent");
+            self.polls.push(side);
+        }
+
+        fn count(&self, side: Side) -> usize {
+            self.polls.iter().filter(|it| **it == side).count()
+        }
+
+        fn check(&self, slots: &Slots) {
+            let of_limited = self.count(Limited);
+            let all = self.polls.len();
+            assert!(of_limited <= self.limited && all <= self.limited + self.elastic, "{self:?}");
+            assert_eq!(slots.in_use(), all, "{self:?}");
+            // What is left of the elastic side's own is no use for the limited one.
+            let taken = of_limited + self.count(Elastic).saturating_sub(self.elastic);
+            assert!(self.waiting[0] == 0 || taken == self.limited, "{self:?}");
+            assert!(self.waiting[1] == 0 || all == self.limited + self.elastic, "{self:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            failure_persistence: None,
+            ..Default::default()
+        })]
+
+        #[test]
+        #[cfg_attr(miri, ignore = "it would take long, and there is nothing unsafe")]
+        fn a_slot_goes_to_who_waits_for_it(
+            limited in 1..4_usize,
+            elastic in 0..3_usize,
+            steps in proptest::collection::vec((0..8_u8, 0..8_usize), 0..200),
+        ) {
+            let slots = Slots::new(limited, elastic);
+            let mut model = Model { limited, elastic, ..Model::default() };
+            for (what, which) in steps {
+                let side = if which % 2 == 0 { Limited } else { Elastic };
+                let mut sent = Vec::new();
+                match what {
+                    0..3 => {
+                        *model.waiting(side) += 1;
+                        slots.submit(side, |side| sent.push(side));
+                    }
+                    3 => {
+                        let entered = slots.try_enter(side, |side| sent.push(side));
+                        model.polls.extend(entered.then_some(side));
+                    }
+                    _ if model.polls.is_empty() => {}
+                    _ => {
+                        let ended = model.polls.swap_remove(which % model.polls.len());
+                        sent.extend(slots.next(ended, |_| panic!("there is one thread for it")));
+                    }
+                }
+                sent.into_iter().for_each(|side| model.pop(side));
+                model.check(&slots);
+            }
+            while let Some(ended) = model.polls.pop() {
+                let next = slots.next(ended, |_| panic!("there is one thread for it"));
+                next.into_iter().for_each(|side| model.pop(side));
+            }
+            assert_eq!((model.waiting, slots.in_use()), ([0, 0], 0));
+        }
+    }
+
     #[test]
     fn a_poll_in_progress_borrows_too() {
         let mut it = Sent::new(1, 1);

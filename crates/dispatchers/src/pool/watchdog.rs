@@ -11,6 +11,7 @@
 //!   compute hold theirs rightly (`samples`).
 //! - If the reactor is left alone because its last driver does not come back, it wakes a sleeper,
 //!   or looks there itself if all workers are in long polls.
+//! - It sends those again for whom the system had no thread.
 //!
 //! It is started when first there is something to see, and sleeps when all workers do.
 
@@ -103,8 +104,14 @@ impl Watchdog {
         match &*thread {
             Some(thread) => thread.unpark(),
             None if pool.is_closed() => {}
-            // Without a thread there is no watchdog; everything else works.
-            None => *thread = start(pool),
+            // Without a thread there is no watchdog until the next one begins something that it
+            // should see; everything else works.
+            None => {
+                *thread = start(pool);
+                if thread.is_none() {
+                    self.mode.reset();
+                }
+            }
         }
     }
 
@@ -257,6 +264,7 @@ impl Rounds {
         }
         self.compensate();
         look.acted |= self.relieve_driver(now);
+        while pool.send_waiting() {}
         look
     }
 
@@ -352,6 +360,6 @@ impl Pool {
     /// Whether all workers sleep.
     fn is_at_rest(&self) -> bool {
         let held = self.processors.iter().filter(|it| it.owner.seen().is_held()).count();
-        self.idle.sleepers() >= held && self.lent() == 0
+        self.idle.sleepers() >= held && self.lent() == 0 && !self.roster.is_refused()
     }
 }

@@ -127,7 +127,7 @@ impl Pool {
         processor.figures.polled.notice();
         fence(Ordering::SeqCst);
         if processor.figures.poll() != poll {
-            self.blocked_poll_ended(processor);
+            self.tell_of_end(self.blocked_poll_ended(processor));
         }
     }
 
@@ -142,12 +142,14 @@ impl Pool {
         }
     }
 
-    /// Deals with the end of a poll that was told of, once.
-    fn blocked_poll_ended(&self, processor: &Processor) {
-        if !processor.figures.polled.settle() {
-            return;
-        }
-        let record = processor.blocked.lock().record.take();
+    /// The poll that was told of has ended: its record, for the one who asks first.
+    fn blocked_poll_ended(&self, processor: &Processor) -> Option<Record> {
+        let is_first = processor.figures.polled.settle();
+        is_first.then(|| processor.blocked.lock().record.take()).flatten()
+    }
+
+    /// Calls foreign code, which may block, and so cost the thread its processor.
+    fn tell_of_end(&self, record: Option<Record>) {
         if let Some(record) = record {
             self.watchdog.teller.ended(&record.event(real_now(), true), record.lined);
         }
@@ -184,11 +186,12 @@ impl Local {
     #[cold]
     pub(in super::super) fn was_noticed(&self) {
         let Some(processor) = self.held() else { return };
-        self.pool().blocked_poll_ended(processor);
+        let ended = self.pool().blocked_poll_ended(processor);
         processor.figures.polled.retire_now();
         if std::mem::take(&mut processor.blocked.lock().compensated) {
             self.retire();
         }
+        self.pool().tell_of_end(ended);
     }
 
     /// The same, where a coroutine that is still being polled goes on to poll another one. True if
@@ -196,12 +199,13 @@ impl Local {
     #[cold]
     pub(in super::super) fn was_noticed_inside(&self) -> bool {
         let Some(processor) = self.held() else { return true };
-        self.pool().blocked_poll_ended(processor);
+        let ended = self.pool().blocked_poll_ended(processor);
         let retires = processor.blocked.lock().compensated;
         if retires {
             processor.figures.polled.retire_later();
         }
-        retires
+        self.pool().tell_of_end(ended);
+        retires || self.held().is_none()
     }
 
     /// Takes the processor that is held out of service, and becomes a spare.

@@ -57,6 +57,12 @@ impl Mode {
         }
     }
 
+    /// There is no watchdog, so that whoever raises the mode next has to start it.
+    pub(crate) fn reset(&self) {
+        // Ordering: Relaxed; nobody lowers it meanwhile.
+        self.0.store(ASLEEP, Ordering::Relaxed);
+    }
+
     pub(crate) fn get(&self) -> u32 {
         // Ordering: Relaxed; who raises it wakes the watchdog afterwards.
         self.0.load(Ordering::Relaxed)

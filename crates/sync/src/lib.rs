@@ -62,7 +62,8 @@ pub use mutex::{
 };
 pub use notify::{Notified, NotifiedEnable, Notify, NotifyStatistics};
 pub use once_cell::{
-    GetOrInit, GetOrInitShared, GetOrTryInit, OnceCell, OnceCellStatistics, SetError,
+    GetOrInit, GetOrInitShared, GetOrTryInit, GetOrTryInitShared, OnceCell, OnceCellStatistics,
+    SetError,
 };
 pub use race::{Race, Racers, race};
 pub use rate_limiter::{RateAcquire, RateLimiter, RateLimiterStatistics};

@@ -12,6 +12,7 @@ mod forgotten;
 mod kinds;
 mod model;
 mod model_locks;
+mod moved;
 mod mutex;
 mod notify;
 mod once_cell;

@@ -335,7 +335,7 @@ impl<P: Pointer> Future for Lock<P> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Ok(()) = ready!(this.take.poll(this.mutex.permits.word(), cx));
+        let Ok(()) = ready!(this.take.poll(&this.mutex.permits, cx));
         Poll::Ready(Guard::new(this.mutex.clone()))
     }
 }

@@ -424,7 +424,7 @@ impl<P: Pointer, const PERMITS: usize> Future for Acquire<P, PERMITS> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Ok(()) = ready!(this.take.poll(this.lock.permits.word(), cx));
+        let Ok(()) = ready!(this.take.poll(&this.lock.permits, cx));
         Poll::Ready(Guard::new(this.lock.clone()))
     }
 }

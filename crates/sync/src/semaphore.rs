@@ -603,7 +603,7 @@ impl<P: Pointer> Future for Acquire<P> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let permits = this.take.needed();
-        let taken = ready!(this.take.poll(this.semaphore.permits.word(), cx));
+        let taken = ready!(this.take.poll(&this.semaphore.permits, cx));
         Poll::Ready(taken.map(|()| Permit::new(this.semaphore.clone(), permits)))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use corymb_sync::{
@@ -88,7 +89,7 @@ fn what_is_used_first_by_several_threads_is_one() {
     for _ in 0..times(200) {
         let lock = Mutex::new(0);
         let barrier = std::sync::Barrier::new(2);
-        std::thread::scope(|s| {
+        thread::scope(|s| {
             for _ in 0..2 {
                 s.spawn(|| {
                     barrier.wait();
@@ -177,4 +178,21 @@ fn a_condvar_waits_with_a_lock_of_a_trait_object() {
         };
         assert!(join!(waits, opens).0.is_open());
     });
+}
+
+/// Each of them is the first, or comes while another one is.
+#[test]
+fn who_is_there_first_at_once_finds_what_is_free() {
+    for _ in 0..times(300) {
+        let (semaphore, together) = (Semaphore::new(2), std::sync::Barrier::new(2));
+        let taken = || {
+            together.wait();
+            semaphore.try_acquire().map(drop)
+        };
+        thread::scope(|s| {
+            let other = s.spawn(taken);
+            assert_eq!((taken(), other.join().unwrap()), (Ok(()), Ok(())));
+        });
+        assert_eq!(semaphore.available_permits(), 2);
+    }
 }

@@ -497,6 +497,26 @@ async fn channel_045_a_send_that_need_not_wait_does_not_look_for_a_cancel() {
 }
 
 #[corymb::test]
+async fn channel_046_a_producer_that_only_waits_is_told_that_nobody_receives() {
+    let (trace, told) = Trace::twice();
+    scope(async |s| {
+        let (tx, rx) = bounded::<u32>(1);
+        let (action, completed) = (trace.clone(), trace);
+        let producer = s.launch(async move {
+            tx.closed().await;
+            action.add("action");
+        });
+        producer.on_completion(move |_| completed.add("completed"));
+        settle().await;
+        assert_eq!(told.get(), Vec::<String>::new());
+        drop(rx);
+        producer.join().await;
+    })
+    .await;
+    assert_eq!(told.get(), ["action", "completed"]);
+}
+
+#[corymb::test]
 async fn channel_048_the_mailbox_of_an_actor_that_has_ended_is_closed() {
     let (tx, rx) = bounded(1);
     scope(async |s| {

@@ -103,14 +103,17 @@ async fn select_009_a_receive_that_waits_is_told_of_the_close() {
     scope(async |s| {
         let (tx, rx) = channel::bounded::<u32>(1);
         let told = s.spawn(async move {
-            select! {
+            let got = select! {
                 got = rx.recv() => got,
                 () = pending() => unreachable!(),
-            }
+            };
+            (got, rx.close_cause())
         });
         settle().await;
-        tx.close();
-        assert_eq!(told.await, Err(RecvError::Closed));
+        tx.close_with(Oops("E"));
+        let (got, cause) = told.await;
+        assert_eq!(got, Err(RecvError::Closed));
+        assert_eq!(cause.unwrap().downcast_ref(), Some(&Oops("E")));
     })
     .await;
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use pin_project::{pin_project, pinned_drop};
 
+use crate::anchored::{Anchored, Begin, constant};
 use crate::blocking::block_on;
 use crate::monitor::{Monitor, Owner, State};
 use crate::waiters::{Queue, WaitList};
@@ -43,7 +44,7 @@ use crate::waiting::Waiting;
 ///
 /// What each has done before it arrived is visible to all of its round.
 pub struct Barrier {
-    monitor: Box<Monitor<Arrivals>>,
+    monitor: Anchored<Arrivals>,
     parties: usize,
 }
 
@@ -82,6 +83,14 @@ impl State for Arrivals {
     }
 }
 
+impl Begin for Arrivals {
+    type Seed = ();
+
+    fn begin((): &()) -> Monitor<Self> {
+        Monitor::new(Self { line: WaitList::new(), arrived: 0, round: 0 }, ())
+    }
+}
+
 // SAFETY: it is in the place of `self`.
 unsafe impl Owner for Barrier {
     type State = Arrivals;
@@ -92,10 +101,11 @@ unsafe impl Owner for Barrier {
 }
 
 impl Barrier {
-    /// One for so many; one for none lets each on at once, as that for one.
-    pub fn new(parties: usize) -> Self {
-        let arrivals = Arrivals { line: WaitList::new(), arrived: 0, round: 0 };
-        Self { monitor: Box::new(Monitor::new(arrivals, ())), parties }
+    constant! {
+        /// One for so many; one for none lets each on at once, as that for one.
+        pub fn new(parties: usize) -> Self {
+            Self { monitor: Anchored::new(()), parties }
+        }
     }
 
     /// Arrives, and waits for the others of this round. The one that arrives last is told that it

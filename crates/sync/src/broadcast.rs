@@ -50,13 +50,20 @@ mod receiver;
 mod state;
 
 use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use pin_project::pin_project;
 
 pub use self::error::{Lagged, RecvError, TryRecvError};
 pub use self::receiver::{IntoStream, Receiver, Recv};
 use self::state::{Channel, Core};
 use crate::SendError;
+use crate::closing::{Closing, poll_closed};
 use crate::monitor::{Busy, Monitor};
+use crate::waiting::Waiting;
 
 /// A channel that keeps the last `capacity` values for receivers that have not got them yet.
 ///
@@ -207,6 +214,39 @@ impl<T> Sender<T> {
         self.channel.0.lock().closed
     }
 
+    /// Waits until the channel is closed, or there is no receiver: nobody would get a value that is
+    /// sent then. A receiver may come later, unless it is closed; one that comes before this was
+    /// polled again has it wait on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::sync::broadcast;
+    /// # corymb::run_blocking(async {
+    /// let (tx, rx) = broadcast::channel::<u32>(1);
+    /// drop(rx);
+    /// tx.closed().await;
+    /// assert!(!tx.is_closed()); // one may subscribe
+    /// # });
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost by dropping it. If it need not wait, it does not check for cancellation.
+    ///
+    /// # Fairness
+    ///
+    /// All who wait are woken, in the order they came, and none holds up another.
+    ///
+    /// # Ordering
+    ///
+    /// What was done before the close, or before the last receiver was dropped, is visible
+    /// afterwards.
+    #[track_caller]
+    pub fn closed(&self) -> Closed<'_, T> {
+        Closed { waiting: Waiting::new(&*self.channel, (), Location::caller()) }
+    }
+
     /// How many receivers there are.
     #[must_use]
     pub fn receiver_count(&self) -> usize {
@@ -242,6 +282,23 @@ impl<T> Drop for Sender<T> {
             drop(core);
             self.channel.drop_unneeded();
         }
+    }
+}
+
+/// The future of [`Sender::closed`].
+#[must_use = "futures do nothing unless polled"]
+#[derive(Debug)]
+#[pin_project]
+pub struct Closed<'a, T> {
+    #[pin]
+    waiting: Waiting<&'a Channel<T>, Closing<Core<T>>>,
+}
+
+impl<T> Future for Closed<'_, T> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        poll_closed(self.project().waiting, cx)
     }
 }
 

@@ -58,7 +58,7 @@ use std::sync::Arc;
 
 pub use self::permit::{OwnedPermit, Permit, Reserve, ReserveOwned};
 pub use self::receiver::{IntoStream, Receiver, Recv, RecvMany, RecvStream};
-pub use self::sender::{Send, Sender, WeakSender};
+pub use self::sender::{Closed, Send, Sender, WeakSender};
 pub use self::sink::IntoSink;
 use self::state::{Channel, Core};
 use crate::monitor::{Busy, Monitor};

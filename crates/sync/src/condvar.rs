@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
 
+use crate::anchored::constant;
 use crate::mutex::{Guard, Lock, Pointer};
 use crate::signal::{By, Kind, Line, Signal, poll_notified};
 use crate::waiting::Waiting;
@@ -54,9 +55,11 @@ impl Kind for Condition {
 }
 
 impl Condvar {
-    /// One for which nobody waits.
-    pub fn new() -> Self {
-        Self { signal: Signal::new() }
+    constant! {
+        /// One for which nobody waits.
+        pub fn new() -> Self {
+            Self { signal: Signal::new() }
+        }
     }
 
     /// Unlocks the mutex of `guard`, waits for a notification, and locks again.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use pin_project::pin_project;
 
+use crate::anchored::{Anchored, Begin, constant};
 use crate::blocking::block_on;
 use crate::monitor::{Monitor, Owner, State};
 use crate::waiters::{Queue, WaitList};
@@ -42,7 +43,7 @@ use crate::waiting::Waiting;
 ///
 /// What was done before each count is visible to whoever has waited.
 pub struct Latch {
-    monitor: Box<Monitor<Count>>,
+    monitor: Anchored<Count>,
 }
 
 /// What the lock guards.
@@ -76,6 +77,15 @@ impl State for Count {
     }
 }
 
+impl Begin for Count {
+    /// How many things there are to be done.
+    type Seed = usize;
+
+    fn begin(&left: &usize) -> Monitor<Self> {
+        Monitor::new(Self { line: WaitList::new(), left }, ())
+    }
+}
+
 // SAFETY: it is in the place of `self`.
 unsafe impl Owner for Latch {
     type State = Count;
@@ -86,10 +96,11 @@ unsafe impl Owner for Latch {
 }
 
 impl Latch {
-    /// One that opens after `count`; at once if that is 0.
-    pub fn new(count: usize) -> Self {
-        let count = Count { line: WaitList::new(), left: count };
-        Self { monitor: Box::new(Monitor::new(count, ())) }
+    constant! {
+        /// One that opens after `count`; at once if that is 0.
+        pub fn new(count: usize) -> Self {
+            Self { monitor: Anchored::new(count) }
+        }
     }
 
     /// Counts down by one, and opens it at zero. An open one stays as it is.

@@ -24,10 +24,12 @@
 //! so that nothing is lost between a wake-up and the poll that follows. A wake-up is an offer: a
 //! receiver that is dropped passes it on.
 
+mod anchored;
 mod barrier;
 mod blocking;
 pub mod broadcast;
 pub mod channel;
+mod closing;
 mod condvar;
 mod error;
 pub mod generic;
@@ -60,7 +62,8 @@ pub use mutex::{
 };
 pub use notify::{Notified, NotifiedEnable, Notify, NotifyStatistics};
 pub use once_cell::{
-    GetOrInit, GetOrInitShared, GetOrTryInit, OnceCell, OnceCellStatistics, SetError,
+    GetOrInit, GetOrInitShared, GetOrTryInit, GetOrTryInitShared, OnceCell, OnceCellStatistics,
+    SetError,
 };
 pub use race::{Race, Racers, race};
 pub use rate_limiter::{RateAcquire, RateLimiter, RateLimiterStatistics};

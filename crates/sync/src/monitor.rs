@@ -33,7 +33,8 @@ pub(crate) trait State: Sized {
 /// A state, its lock, and what is beside it.
 ///
 /// Futures that wait lead here, also such as were forgotten, with the borrow that they had. So it is
-/// behind a pointer wherever it is a part of what its user can move.
+/// behind a pointer, [`Anchored`](crate::anchored::Anchored), wherever it is a part of what its user
+/// can move.
 pub(crate) struct Monitor<S: State> {
     state: TryMutex<S>,
     shared: S::Shared,
@@ -192,7 +193,7 @@ pub(crate) unsafe trait Owner {
 }
 
 // SAFETY: the monitor is behind the pointer.
-unsafe impl<T: Owner> Owner for &T {
+unsafe impl<T: Owner + ?Sized> Owner for &T {
     type State = T::State;
 
     #[inline]
@@ -202,7 +203,7 @@ unsafe impl<T: Owner> Owner for &T {
 }
 
 // SAFETY: the monitor is behind the pointer.
-unsafe impl<T: Owner> Owner for Arc<T> {
+unsafe impl<T: Owner + ?Sized> Owner for Arc<T> {
     type State = T::State;
 
     #[inline]

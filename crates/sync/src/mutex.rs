@@ -14,6 +14,7 @@ use corymb_core::internal::prim::UnsafeCell;
 use pin_project::pin_project;
 
 pub use self::guard::{Guard, MappedMutexGuard, MutexGuard, OwnedMutexGuard};
+use crate::anchored::constant;
 use crate::blocking::block_on;
 use crate::monitor::{Monitor, Owner};
 use crate::permits::{Kind, Permits, Take, Waiters};
@@ -47,6 +48,28 @@ use crate::permits::{Kind, Permits, Take, Waiters};
 /// assert_eq!(total.into_inner(), 10);
 /// ```
 ///
+/// In a static:
+///
+/// ```
+/// use corymb::sync::Mutex;
+///
+/// static NAMES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+///
+/// corymb::run_blocking(async { NAMES.lock().await.push("one".to_owned()) });
+/// assert_eq!(*NAMES.lock_blocking(), ["one"]);
+/// ```
+///
+/// Of a trait object:
+///
+/// ```
+/// use corymb::sync::Mutex;
+/// use std::fmt::Write;
+/// use std::sync::Arc;
+///
+/// let out: Arc<Mutex<dyn Write + Send>> = Arc::new(Mutex::new(String::new()));
+/// corymb::run_blocking(async { out.lock_owned().await.write_str("one") }).unwrap();
+/// ```
+///
 /// # Fairness
 ///
 /// Whoever waits gets it in the order of arrival, and nobody gets ahead of them.
@@ -54,8 +77,9 @@ use crate::permits::{Kind, Permits, Take, Waiters};
 /// # Ordering
 ///
 /// What a holder did before it let go is visible to the next.
-pub struct Mutex<T> {
+pub struct Mutex<T: ?Sized> {
     permits: Permits<Exclusive>,
+    /// The last field, so that it may be unsized.
     value: UnsafeCell<T>,
 }
 
@@ -66,13 +90,15 @@ impl Kind for Exclusive {
     const NAME: &'static str = "mutex";
     type Ahead = ();
     type Refusal = Infallible;
+
+    fn ahead(_: usize) {}
 }
 
 // SAFETY: who has the permit reaches the value, one thread after the other.
-unsafe impl<T: Send> Sync for Mutex<T> {}
+unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 
 // SAFETY: it is in the place of `self`.
-unsafe impl<T> Owner for Mutex<T> {
+unsafe impl<T: ?Sized> Owner for Mutex<T> {
     type State = Waiters<Exclusive>;
 
     fn monitor(&self) -> &Monitor<Waiters<Exclusive>> {
@@ -87,23 +113,32 @@ pub trait Pointer:
 {
     /// What is locked: no parameter of the futures beside the pointer, for then its lifetimes would
     /// be told apart from those in the pointer's type, and a wrapper around them not be `Send`.
-    type Value;
+    type Value: ?Sized;
 }
 
-impl<T> Pointer for &Mutex<T> {
+impl<T: ?Sized> Pointer for &Mutex<T> {
     type Value = T;
 }
 
-impl<T> Pointer for Arc<Mutex<T>> {
+impl<T: ?Sized> Pointer for Arc<Mutex<T>> {
     type Value = T;
 }
 
 impl<T> Mutex<T> {
-    /// An unlocked one.
-    pub fn new(value: T) -> Self {
-        Self { permits: Permits::new(1, ()), value: UnsafeCell::new(value) }
+    constant! {
+        /// An unlocked one.
+        pub fn new(value: T) -> Self {
+            Self { permits: Permits::new(1), value: UnsafeCell::new(value) }
+        }
     }
 
+    /// The value.
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
     /// Locks, waiting until that is possible.
     ///
     /// # Examples
@@ -240,11 +275,6 @@ impl<T> Mutex<T> {
         // SAFETY: `&mut self`.
         self.value.with_mut(|value| unsafe { &mut *value })
     }
-
-    /// The value.
-    pub fn into_inner(self) -> T {
-        self.value.into_inner()
-    }
 }
 
 impl<T: Default> Default for Mutex<T> {
@@ -253,11 +283,11 @@ impl<T: Default> Default for Mutex<T> {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Mutex<T> {
+impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Mutex");
         match self.try_lock() {
-            Some(value) => out.field("value", &*value),
+            Some(value) => out.field("value", &value),
             None => out.field("value", &format_args!("<locked>")),
         };
         out.finish()
@@ -305,7 +335,7 @@ impl<P: Pointer> Future for Lock<P> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Ok(()) = ready!(this.take.poll(this.mutex.permits.word(), cx));
+        let Ok(()) = ready!(this.take.poll(&this.mutex.permits, cx));
         Poll::Ready(Guard::new(this.mutex.clone()))
     }
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use pin_project::{pin_project, pinned_drop};
 
+use crate::anchored::constant;
 use crate::blocking::block_on;
 use crate::signal::{By, Kind, Line, Signal, poll_notified};
 use crate::waiting::Waiting;
@@ -95,9 +96,11 @@ impl Kind for Event {
 }
 
 impl Notify {
-    /// One that nobody has notified.
-    pub fn new() -> Self {
-        Self { signal: Signal::new() }
+    constant! {
+        /// One that nobody has notified.
+        pub fn new() -> Self {
+            Self { signal: Signal::new() }
+        }
     }
 
     /// Waits for a notification: each [`notify_all`](Self::notify_all) after this call counts, also

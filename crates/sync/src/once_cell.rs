@@ -1,5 +1,6 @@
 //! A value that is made once, by whoever needs it first.
 
+mod attempt;
 mod enter;
 mod shared;
 
@@ -10,12 +11,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use corymb_core::internal::prim::UnsafeCell;
 use corymb_core::internal::prim::atomic::{AtomicBool, Ordering};
+use corymb_core::internal::prim::{Mutex, UnsafeCell};
 use pin_project::pin_project;
 
+use self::attempt::{Failed, Initialiser, Sure, Unsure};
 use self::enter::{Enter, Entered, Right};
 use self::shared::Ping;
+use crate::anchored::{Anchored, Begin, constant};
 use crate::monitor::{Busy, Monitor, Owner, State};
 use crate::waiters::{Queue, WaitList};
 
@@ -44,6 +47,18 @@ use crate::waiters::{Queue, WaitList};
 /// });
 /// ```
 ///
+/// In a static:
+///
+/// ```
+/// use corymb::sync::OnceCell;
+///
+/// static LIMIT: OnceCell<u32> = OnceCell::new();
+///
+/// corymb::run_blocking(async {
+///     assert_eq!(LIMIT.get_or_init(async { 7 }).await, &7);
+/// });
+/// ```
+///
 /// # Fairness
 ///
 /// If an initialiser does not come to its end, that of the one that has waited longest is next.
@@ -52,14 +67,14 @@ use crate::waiters::{Queue, WaitList};
 ///
 /// What the initialiser did is visible to whoever gets the value.
 pub struct OnceCell<T> {
-    monitor: Box<Monitor<Once<T>>>,
+    monitor: Anchored<Once<T>>,
+    /// There is a value. Set before the phase is.
+    is_set: AtomicBool,
     /// Written once, by who has the right to.
     value: UnsafeCell<Option<T>>,
     /// The initialiser of all who wait; reached by who has the right to poll it.
     shared: UnsafeCell<Option<Initialiser<T>>>,
 }
-
-type Initialiser<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What the lock guards.
 pub(crate) struct Once<T> {
@@ -90,18 +105,25 @@ impl<T> Queue for Line<T> {
 }
 
 impl<T> State for Once<T> {
-    /// There is a value. Set before the phase is.
-    type Shared = AtomicBool;
+    type Shared = ();
 
     const NAME: &'static str = "once_cell";
 
-    fn offer(&mut self, _: &AtomicBool) -> Option<Waker> {
+    fn offer(&mut self, (): &()) -> Option<Waker> {
         match self.phase {
             Phase::Running => None,
             Phase::Empty if self.line.called() > 0 => None,
             Phase::Empty => self.line.call(),
             Phase::Shared(_) | Phase::Set => self.line.release(|()| ()).map(|(waker, ())| waker),
         }
+    }
+}
+
+impl<T> Begin for Once<T> {
+    type Seed = ();
+
+    fn begin((): &()) -> Monitor<Self> {
+        Monitor::new(Self { line: WaitList::new(), phase: Phase::Empty }, ())
     }
 }
 
@@ -119,13 +141,15 @@ unsafe impl<T> Owner for OnceCell<T> {
 unsafe impl<T: Send + Sync> Sync for OnceCell<T> {}
 
 impl<T> OnceCell<T> {
-    /// An empty one.
-    pub fn new() -> Self {
-        let once = Once { line: WaitList::new(), phase: Phase::Empty };
-        Self {
-            monitor: Box::new(Monitor::new(once, AtomicBool::new(false))),
-            value: UnsafeCell::new(None),
-            shared: UnsafeCell::new(None),
+    constant! {
+        /// An empty one.
+        pub fn new() -> Self {
+            Self {
+                monitor: Anchored::new(()),
+                is_set: AtomicBool::new(false),
+                value: UnsafeCell::new(None),
+                shared: UnsafeCell::new(None),
+            }
         }
     }
 
@@ -141,7 +165,7 @@ impl<T> OnceCell<T> {
     /// ```
     pub fn get(&self) -> Option<&T> {
         // Ordering: Acquire pairs with the Release in `put`.
-        if !self.monitor.shared().load(Ordering::Acquire) {
+        if !self.is_set.load(Ordering::Acquire) {
             return None;
         }
         // SAFETY: it has been written, and is not touched again while the cell is borrowed.
@@ -257,11 +281,55 @@ impl<T> OnceCell<T> {
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let init: Option<Initialiser<T>> = match self.get() {
+        let init = self.boxed(Sure(init));
+        GetOrInitShared { run: RunShared::new(self, init, None, Location::caller()) }
+    }
+
+    /// As [`get_or_init_shared`](Self::get_or_init_shared), of an initialiser that may fail. Its
+    /// error goes to the caller that brought it, whoever drove it; for the others the next is tried.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let cell = corymb::sync::OnceCell::new();
+    /// corymb::run_blocking(async {
+    ///     assert_eq!(cell.get_or_try_init_shared(async { Err("no") }).await, Err("no"));
+    ///     assert_eq!(cell.get_or_try_init_shared(async { Ok::<_, &str>(7) }).await, Ok(&7));
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// That of `init`, if that has run.
+    ///
+    /// # Panics
+    ///
+    /// As [`get_or_init_shared`](Self::get_or_init_shared).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get_or_init_shared`](Self::get_or_init_shared); an error whose caller is gone is
+    /// dropped.
+    #[track_caller]
+    pub fn get_or_try_init_shared<F, E>(&self, init: F) -> GetOrTryInitShared<'_, T, E>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        E: Send + 'static,
+    {
+        let failed = Failed::new(Mutex::new(None));
+        let init = self.boxed(Unsure { init, failed: Failed::clone(&failed) });
+        GetOrTryInitShared { run: RunShared::new(self, init, Some(failed), Location::caller()) }
+    }
+
+    /// `init` for the cell, if that may need it.
+    fn boxed(
+        &self,
+        init: impl Future<Output = Option<T>> + Send + 'static,
+    ) -> Option<Initialiser<T>> {
+        match self.get() {
             Some(_) => None,
             None => Some(Box::pin(init)),
-        };
-        GetOrInitShared { enter: Enter::new(self, Location::caller()), init }
+        }
     }
 
     /// Takes the value out, and leaves an empty cell. An initialiser that rests in it is dropped.
@@ -316,7 +384,7 @@ impl<T> OnceCell<T> {
         // SAFETY: nobody reads it before it is published, and the caller is the only one who writes.
         self.value.with_mut(|value| unsafe { *value = Some(made) });
         // Ordering: Release pairs with the Acquire in `get`.
-        self.monitor.shared().store(true, Ordering::Release);
+        self.is_set.store(true, Ordering::Release);
     }
 }
 
@@ -452,18 +520,77 @@ impl<'a, T, F: Future> Run<'a, T, F> {
 #[pin_project]
 pub struct GetOrInitShared<'a, T> {
     #[pin]
-    enter: Enter<'a, T>,
-    init: Option<Initialiser<T>>,
+    run: RunShared<'a, T, Infallible>,
 }
 
 impl<'a, T> Future for GetOrInitShared<'a, T> {
     type Output = &'a T;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<&'a T> {
+        let Ok(value) = ready!(self.project().run.poll(cx));
+        Poll::Ready(value)
+    }
+}
+
+impl<T> fmt::Debug for GetOrInitShared<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GetOrInitShared").field("run", &self.run).finish()
+    }
+}
+
+/// The future of [`OnceCell::get_or_try_init_shared`].
+#[must_use = "futures do nothing unless polled"]
+#[pin_project]
+pub struct GetOrTryInitShared<'a, T, E> {
+    #[pin]
+    run: RunShared<'a, T, E>,
+}
+
+impl<'a, T, E> Future for GetOrTryInitShared<'a, T, E> {
+    type Output = Result<&'a T, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().run.poll(cx)
+    }
+}
+
+impl<T, E> fmt::Debug for GetOrTryInitShared<'_, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GetOrTryInitShared").field("run", &self.run).finish()
+    }
+}
+
+/// A caller with an initialiser for the cell.
+#[pin_project]
+struct RunShared<'a, T, E> {
+    #[pin]
+    enter: Enter<'a, T>,
+    /// Until the cell has it.
+    init: Option<Initialiser<T>>,
+    /// If it may fail.
+    failed: Option<Failed<E>>,
+}
+
+impl<'a, T, E> RunShared<'a, T, E> {
+    fn new(
+        cell: &'a OnceCell<T>,
+        init: Option<Initialiser<T>>,
+        failed: Option<Failed<E>>,
+        place: &'static Location<'static>,
+    ) -> Self {
+        Self { enter: Enter::new(cell, place), init, failed }
+    }
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<&'a T, E>> {
         let mut this = self.project();
         loop {
-            let right = match ready!(this.enter.as_mut().poll(cx)) {
-                Entered::Set => return Poll::Ready(this.enter.cell().value()),
+            let entered = this.enter.as_mut().poll(cx);
+            if let Some(error) = this.failed.as_ref().and_then(|failed| failed.lock().take()) {
+                this.enter.as_mut().leave();
+                return Poll::Ready(Err(error));
+            }
+            let right = match ready!(entered) {
+                Entered::Set => return Poll::Ready(Ok(this.enter.cell().value())),
                 Entered::Run(right) => right,
             };
             match this.init.take() {
@@ -471,7 +598,7 @@ impl<'a, T> Future for GetOrInitShared<'a, T> {
                 None => {
                     drop(right);
                     panic!(
-                        "the initialiser of `get_or_init_shared` at {} panicked while another \
+                        "the shared initialiser that came with the call at {} panicked while another \
                          caller drove it",
                         this.enter.place()
                     );
@@ -481,8 +608,8 @@ impl<'a, T> Future for GetOrInitShared<'a, T> {
     }
 }
 
-impl<T> fmt::Debug for GetOrInitShared<'_, T> {
+impl<T, E> fmt::Debug for RunShared<'_, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GetOrInitShared").finish_non_exhaustive()
+        f.debug_struct("RunShared").field("place", &self.enter.place()).finish_non_exhaustive()
     }
 }

@@ -23,12 +23,17 @@
 
 use std::panic::Location;
 use std::pin::Pin;
+#[cfg(not(loom))]
+use std::ptr;
 use std::task::{Context, Poll, Waker, ready};
 
+#[cfg(not(loom))]
+use corymb_core::internal::prim::atomic::AtomicPtr;
 use corymb_core::internal::prim::atomic::{AtomicUsize, Ordering};
 use corymb_core::internal::{WaitKind, poll_budget, spend_budget};
 use pin_project::pin_project;
 
+use crate::anchored::{Anchored, Begin};
 use crate::monitor::{Locked, Monitor, Owner, State};
 use crate::waiters::{Queue, Turn, WaitList};
 use crate::waiting::Waiting;
@@ -40,7 +45,18 @@ const ONE: usize = 1 << 1;
 pub(crate) const MAX: usize = usize::MAX / ONE;
 
 /// The permits, and the queue for them.
-pub(crate) struct Permits<K: Kind>(Box<Monitor<Waiters<K>>>);
+pub(crate) struct Permits<K: Kind> {
+    /// Where the word is; [`NOWHERE`] until there is a monitor. So on the way of who need not wait
+    /// nobody asks whether there is one.
+    #[cfg(not(loom))]
+    word: AtomicPtr<Word>,
+    monitor: Anchored<Waiters<K>>,
+}
+
+/// A word that sends everybody the slow way, to the monitor. Nobody changes it: it has no permits,
+/// and who puts some back had them of another one.
+#[cfg(not(loom))]
+static NOWHERE: Word = Word(AtomicUsize::new(QUEUED));
 
 /// What the permits are of.
 pub(crate) trait Kind: Sized {
@@ -50,6 +66,9 @@ pub(crate) trait Kind: Sized {
     type Ahead;
     /// Why nobody gets permits any more.
     type Refusal;
+
+    /// What of that there is in the beginning.
+    fn ahead(permits: usize) -> Self::Ahead;
 
     /// Serves what comes before the queue; the waker is of one who was called.
     fn serve(ahead: &mut Self::Ahead, word: &Word) -> Option<Waker> {
@@ -99,7 +118,7 @@ unsafe impl<K: Kind> Owner for Permits<K> {
     type State = Waiters<K>;
 
     fn monitor(&self) -> &Monitor<Waiters<K>> {
-        &self.0
+        if Self::is_nowhere(self.word()) { self.make() } else { &self.monitor }
     }
 }
 
@@ -137,6 +156,16 @@ impl<K: Kind> State for Waiters<K> {
             return None;
         };
         if word.take_under_lock(needed) { self.line.call() } else { None }
+    }
+}
+
+impl<K: Kind> Begin for Waiters<K> {
+    /// How many permits there are.
+    type Seed = usize;
+
+    fn begin(&permits: &usize) -> Monitor<Self> {
+        let waiters = Self { line: WaitList::new(), ahead: K::ahead(permits), most: 0 };
+        Monitor::new(waiters, Word(AtomicUsize::new(permits * ONE)))
     }
 }
 
@@ -206,45 +235,101 @@ impl Word {
     }
 }
 
+#[cfg(not(loom))]
 impl<K: Kind> Permits<K> {
-    pub(crate) fn new(permits: usize, ahead: K::Ahead) -> Self {
+    pub(crate) const fn new(permits: usize) -> Self {
         debug_assert!(permits <= MAX);
-        let waiters = Waiters { line: WaitList::new(), ahead, most: 0 };
-        Self(Box::new(Monitor::new(waiters, Word(AtomicUsize::new(permits * ONE)))))
+        let word = AtomicPtr::new((&raw const NOWHERE).cast_mut());
+        Self { word, monitor: Anchored::new(permits) }
     }
 
+    /// The word, as far as it is known: for who takes permits and then waits for them if need be,
+    /// and for who has some.
     #[inline]
     pub(crate) fn word(&self) -> &Word {
-        self.0.shared()
+        // Ordering: Acquire pairs with the Release in `make`.
+        // SAFETY: it is a static one, or that of the monitor, which is there as long as `self`.
+        unsafe { &*self.word.load(Ordering::Acquire) }
     }
 
+    /// Whether nobody had asked for the monitor yet when `word` was looked up.
+    #[inline]
+    fn is_nowhere(word: &Word) -> bool {
+        ptr::eq(word, &raw const NOWHERE)
+    }
+
+    /// Makes the monitor, and tells where its word is.
+    #[cold]
+    fn make(&self) -> &Monitor<Waiters<K>> {
+        let monitor = &*self.monitor;
+        // Ordering: Release publishes the word to those who come to it by the pointer alone.
+        self.word.store(ptr::from_ref(monitor.shared()).cast_mut(), Ordering::Release);
+        monitor
+    }
+}
+
+/// In a model there is a monitor from the beginning.
+#[cfg(loom)]
+impl<K: Kind> Permits<K> {
+    pub(crate) fn new(permits: usize) -> Self {
+        Self { monitor: Anchored::new(permits) }
+    }
+
+    pub(crate) fn word(&self) -> &Word {
+        self.monitor.shared()
+    }
+
+    fn is_nowhere(_: &Word) -> bool {
+        false
+    }
+
+    fn make(&self) -> &Monitor<Waiters<K>> {
+        &self.monitor
+    }
+}
+
+impl<K: Kind> Permits<K> {
     /// Takes permits if there are enough and nobody waits.
     #[inline]
     pub(crate) fn try_take(&self, needed: usize) -> bool {
-        self.word().try_take(needed)
+        let word = self.word();
+        word.try_take(needed) || (Self::is_nowhere(word) && self.try_take_first(needed))
     }
 
-    /// Puts permits back, or adds new ones.
+    #[cold]
+    fn try_take_first(&self, needed: usize) -> bool {
+        self.monitor().shared().try_take(needed)
+    }
+
+    /// Puts back permits that were taken.
     #[inline]
     pub(crate) fn put(&self, permits: usize) {
-        if self.word().put(permits) {
-            // The offer is made when it is unlocked.
-            drop(self.0.lock());
+        let word = self.word();
+        debug_assert!(!Self::is_nowhere(word), "nobody has taken any");
+        if word.put(permits) {
+            self.offer();
         }
+    }
+
+    // Out of line, as is all that needs the monitor: `put` is a part of the drop of each guard.
+    #[inline(never)]
+    fn offer(&self) {
+        // The offer is made when it is unlocked.
+        drop(self.lock());
     }
 
     /// What comes before the queue, to look at and to change.
     pub(crate) fn lock(&self) -> Locked<'_, Waiters<K>> {
-        self.0.lock()
+        self.monitor().lock()
     }
 
     /// The permits that nobody has.
     pub(crate) fn available(&self) -> usize {
-        self.word().available()
+        self.monitor().shared().available()
     }
 
     pub(crate) fn figures(&self) -> Figures {
-        let state = self.0.lock();
+        let state = self.lock();
         Figures {
             available: self.available(),
             waiters: state.line.len() + state.line.called(),
@@ -302,18 +387,18 @@ where
         self.needed
     }
 
-    /// Takes them from `word`, which is the owner's.
+    /// Takes them from `permits`, which are the owner's.
     #[inline]
     pub(crate) fn poll(
         self: Pin<&mut Self>,
-        word: &Word,
+        permits: &Permits<K>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), K::Refusal>> {
         let this = self.project();
         let needed = *this.needed;
         if !this.waiting.has_begun() {
             ready!(poll_budget(cx, (WaitKind::Lock, this.waiting.place())));
-            if word.try_take(needed) {
+            if permits.word().try_take(needed) {
                 spend_budget();
                 return Poll::Ready(Ok(()));
             }

@@ -20,6 +20,7 @@ use corymb_core::time::{Instant, Sleep, now, sleep_until};
 use pin_project::{pin_project, pinned_drop};
 
 use self::bucket::Bucket;
+use crate::anchored::{Anchored, Begin, constant};
 use crate::monitor::{Busy, Monitor, Owner, State};
 use crate::waiters::{Queue, WaitList};
 use crate::waiting::Waiting;
@@ -57,7 +58,7 @@ use crate::waiting::Waiting;
 ///
 /// None: what the others did is not seen by it.
 pub struct RateLimiter {
-    monitor: Box<Monitor<Tokens>>,
+    monitor: Anchored<Tokens>,
 }
 
 /// What the lock guards.
@@ -110,6 +111,16 @@ impl State for Tokens {
     }
 }
 
+impl Begin for Tokens {
+    /// How many come, in which time.
+    type Seed = (u32, Duration);
+
+    fn begin(&(tokens, per): &(u32, Duration)) -> Monitor<Self> {
+        let (line, bucket) = (WaitList::new(), Bucket::new(tokens, per));
+        Monitor::new(Self { line, bucket, wanted: 0, first_is_late: false, most: 0 }, ())
+    }
+}
+
 // SAFETY: it is in the place of `self`.
 unsafe impl Owner for RateLimiter {
     type State = Tokens;
@@ -120,21 +131,20 @@ unsafe impl Owner for RateLimiter {
 }
 
 impl RateLimiter {
-    /// One that lets `tokens` through in each `per`, and as many in one go. It begins full.
-    ///
-    /// # Panics
-    ///
-    /// If `tokens` or `per` is 0.
-    #[track_caller]
-    pub fn new(tokens: u32, per: Duration) -> Self {
-        assert!(
-            tokens > 0 && !per.is_zero(),
-            "a rate of {tokens} tokens in {per:?}: give it one or more, in a time that is not zero"
-        );
-        let bucket = Bucket::new(tokens, per);
-        let line = WaitList::new();
-        let tokens = Tokens { line, bucket, wanted: 0, first_is_late: false, most: 0 };
-        Self { monitor: Box::new(Monitor::new(tokens, ())) }
+    constant! {
+        /// One that lets `tokens` through in each `per`, and as many in one go. It begins full.
+        ///
+        /// # Panics
+        ///
+        /// If `tokens` or `per` is 0.
+        #[track_caller]
+        pub fn new(tokens: u32, per: Duration) -> Self {
+            assert!(
+                tokens > 0 && !per.is_zero(),
+                "a rate of no tokens, or in no time: give it one or more, in a time that is not zero"
+            );
+            Self { monitor: Anchored::new((tokens, per)) }
+        }
     }
 
     /// As it is, with so many tokens that can be saved up.

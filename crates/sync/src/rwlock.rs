@@ -26,6 +26,7 @@ pub use self::guard::{
 };
 use self::upgrade::Upgrading;
 pub use self::upgrade::{OwnedRwLockUpgrade, RwLockUpgrade, Upgrade};
+use crate::anchored::constant;
 use crate::blocking::block_on;
 use crate::monitor::{Monitor, Owner};
 use crate::permits::{self, Gate, Kind, Permits, Take, Waiters, Word};
@@ -65,8 +66,9 @@ const WRITE: usize = permits::MAX;
 /// # Ordering
 ///
 /// What a writer did is visible to who has it next; what readers did to the next writer.
-pub struct RwLock<T> {
+pub struct RwLock<T: ?Sized> {
     permits: Permits<Shared>,
+    /// The last field, so that it may be unsized.
     value: UnsafeCell<T>,
 }
 
@@ -78,6 +80,10 @@ impl Kind for Shared {
     /// The upgrade that waits, if there is one.
     type Ahead = WaitList<Upgrading>;
     type Refusal = Infallible;
+
+    fn ahead(_: usize) -> WaitList<Upgrading> {
+        WaitList::new()
+    }
 
     fn serve(upgrade: &mut WaitList<Upgrading>, word: &Word) -> Option<Waker> {
         if !upgrade.is_empty() && word.take_under_lock(WRITE - UPGRADABLE) {
@@ -92,7 +98,7 @@ impl Kind for Shared {
 }
 
 // SAFETY: it is in the place of `self`.
-unsafe impl<T> Owner for RwLock<T> {
+unsafe impl<T: ?Sized> Owner for RwLock<T> {
     type State = Waiters<Shared>;
 
     fn monitor(&self) -> &Monitor<Waiters<Shared>> {
@@ -101,7 +107,7 @@ unsafe impl<T> Owner for RwLock<T> {
 }
 
 // SAFETY: who has permits reaches the value: many threads at once, as `&T`, or one after the other.
-unsafe impl<T: Send + Sync> Sync for RwLock<T> {}
+unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
 
 /// A reference to a lock, or an `Arc` of it.
 #[expect(private_bounds, reason = "sealed: a reference or an Arc")]
@@ -109,23 +115,32 @@ pub trait Pointer:
     Owner<State = Waiters<Shared>> + Deref<Target = RwLock<<Self as Pointer>::Value>> + Clone
 {
     /// What is locked. As with [`Mutex`](crate::Mutex), it is no parameter of the futures.
-    type Value;
+    type Value: ?Sized;
 }
 
-impl<T> Pointer for &RwLock<T> {
+impl<T: ?Sized> Pointer for &RwLock<T> {
     type Value = T;
 }
 
-impl<T> Pointer for Arc<RwLock<T>> {
+impl<T: ?Sized> Pointer for Arc<RwLock<T>> {
     type Value = T;
 }
 
 impl<T> RwLock<T> {
-    /// An unlocked one.
-    pub fn new(value: T) -> Self {
-        Self { permits: Permits::new(WRITE, WaitList::new()), value: UnsafeCell::new(value) }
+    constant! {
+        /// An unlocked one.
+        pub fn new(value: T) -> Self {
+            Self { permits: Permits::new(WRITE), value: UnsafeCell::new(value) }
+        }
     }
 
+    /// The value.
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+}
+
+impl<T: ?Sized> RwLock<T> {
     /// Locks for reading, waiting while somebody writes or waits to.
     ///
     /// There can be a quarter as many readers as a word can tell, which is more than memory has room
@@ -340,11 +355,6 @@ impl<T> RwLock<T> {
         // SAFETY: `&mut self`.
         self.value.with_mut(|value| unsafe { &mut *value })
     }
-
-    /// The value.
-    pub fn into_inner(self) -> T {
-        self.value.into_inner()
-    }
 }
 
 impl<T: Default> Default for RwLock<T> {
@@ -353,11 +363,11 @@ impl<T: Default> Default for RwLock<T> {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for RwLock<T> {
+impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("RwLock");
         match self.try_read() {
-            Some(value) => out.field("value", &*value),
+            Some(value) => out.field("value", &value),
             None => out.field("value", &format_args!("<locked>")),
         };
         out.finish()
@@ -414,7 +424,7 @@ impl<P: Pointer, const PERMITS: usize> Future for Acquire<P, PERMITS> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Ok(()) = ready!(this.take.poll(this.lock.permits.word(), cx));
+        let Ok(()) = ready!(this.take.poll(&this.lock.permits, cx));
         Poll::Ready(Guard::new(this.lock.clone()))
     }
 }

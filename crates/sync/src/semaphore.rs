@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker, ready};
 use pin_project::pin_project;
 
 pub use self::permit::{OwnedSemaphorePermit, Permit, SemaphorePermit};
+use crate::anchored::constant;
 use crate::blocking::block_on;
 use crate::monitor::{Monitor, Owner};
 use crate::permits::{self, Gate, Kind, Permits, Take, Waiters, Word};
@@ -87,6 +88,10 @@ impl Kind for Counted {
     type Ahead = Books;
     type Refusal = AcquireError;
 
+    fn ahead(permits: usize) -> Books {
+        Books { total: permits, owed: 0, closed: false }
+    }
+
     fn serve(books: &mut Books, word: &Word) -> Option<Waker> {
         let vanish = books.owed.min(word.available());
         if word.take_under_lock(vanish) {
@@ -126,50 +131,55 @@ impl Semaphore {
     /// The most permits that a semaphore can have.
     pub const MAX_PERMITS: usize = permits::MAX / 2;
 
-    /// One of `permits`, which may be lessened later, but not exceeded.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let semaphore = corymb::sync::Semaphore::new(3);
-    /// assert_eq!(semaphore.available_permits(), 3);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If there are more than [`MAX_PERMITS`](Self::MAX_PERMITS).
-    #[track_caller]
-    pub fn new(permits: usize) -> Self {
-        Self::with_max(permits, permits)
+    constant! {
+        /// One of `permits`, which may be lessened later, but not exceeded.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// let semaphore = corymb::sync::Semaphore::new(3);
+        /// assert_eq!(semaphore.available_permits(), 3);
+        /// ```
+        ///
+        /// # Panics
+        ///
+        /// If there are more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+        #[track_caller]
+        pub fn new(permits: usize) -> Self {
+            Self::with_max(permits, permits)
+        }
     }
 
-    /// One of `permits`, which may become up to `max`: [`Semaphore::MAX_PERMITS`] for one that has
-    /// no limit.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use corymb::sync::Semaphore;
-    ///
-    /// let jobs = Semaphore::with_max(0, Semaphore::MAX_PERMITS);
-    /// jobs.add_permits(2);
-    /// jobs.try_acquire().expect("there are two").forget();
-    /// assert_eq!(jobs.available_permits(), 1);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If `permits` are more than `max`, or that more than [`MAX_PERMITS`](Self::MAX_PERMITS).
-    #[track_caller]
-    pub fn with_max(permits: usize, max: usize) -> Self {
-        assert!(
-            permits <= max && max <= Self::MAX_PERMITS,
-            "a semaphore of {permits} permits, of at most {max}: that is more than there can be \
-             ({}); give fewer",
-            max.min(Self::MAX_PERMITS)
-        );
-        let books = Books { total: permits, owed: 0, closed: false };
-        Self { permits: Permits::new(permits, books), max }
+    constant! {
+        /// One of `permits`, which may become up to `max`: [`Semaphore::MAX_PERMITS`] for one that has
+        /// no limit.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use corymb::sync::Semaphore;
+        ///
+        /// let jobs = Semaphore::with_max(0, Semaphore::MAX_PERMITS);
+        /// jobs.add_permits(2);
+        /// jobs.try_acquire().expect("there are two").forget();
+        /// assert_eq!(jobs.available_permits(), 1);
+        /// ```
+        ///
+        /// # Panics
+        ///
+        /// If `permits` are more than `max`, or that more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+        #[track_caller]
+        pub fn with_max(permits: usize, max: usize) -> Self {
+            assert!(
+                permits <= max,
+                "a semaphore of more permits than the maximum it is to have: give it fewer"
+            );
+            assert!(
+                max <= Self::MAX_PERMITS,
+                "a semaphore of more permits than there can be: give it `Semaphore::MAX_PERMITS` at most"
+            );
+            Self { permits: Permits::new(permits), max }
+        }
     }
 
     /// Takes a permit, waiting for one.
@@ -593,7 +603,7 @@ impl<P: Pointer> Future for Acquire<P> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let permits = this.take.needed();
-        let taken = ready!(this.take.poll(this.semaphore.permits.word(), cx));
+        let taken = ready!(this.take.poll(&this.semaphore.permits, cx));
         Poll::Ready(taken.map(|()| Permit::new(this.semaphore.clone(), permits)))
     }
 }

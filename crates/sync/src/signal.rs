@@ -10,6 +10,7 @@ use std::task::{Poll, Waker};
 
 use corymb_core::internal::prim::atomic::{AtomicUsize, Ordering};
 
+use crate::anchored::{Anchored, Begin, constant};
 use crate::monitor::{Locked, Monitor, Owner, State};
 use crate::waiters::{Queue, Turn, WaitList};
 
@@ -21,7 +22,7 @@ pub(crate) trait Kind: Sized {
     const KEPT: usize;
 }
 
-pub(crate) struct Signal<K: Kind>(Box<Monitor<Signals<K>>>);
+pub(crate) struct Signal<K: Kind>(Anchored<Signals<K>>);
 
 /// What the lock guards.
 pub(crate) struct Signals<K: Kind> {
@@ -86,6 +87,15 @@ impl<K: Kind> State for Signals<K> {
     }
 }
 
+impl<K: Kind> Begin for Signals<K> {
+    type Seed = ();
+
+    fn begin((): &()) -> Monitor<Self> {
+        let signals = Self { line: WaitList::new(), given: 0, most: 0 };
+        Monitor::new(signals, Round(AtomicUsize::new(0)))
+    }
+}
+
 // SAFETY: it is in the place of `self`.
 unsafe impl<K: Kind> Owner for Signal<K> {
     type State = Signals<K>;
@@ -96,9 +106,10 @@ unsafe impl<K: Kind> Owner for Signal<K> {
 }
 
 impl<K: Kind> Signal<K> {
-    pub(crate) fn new() -> Self {
-        let signals = Signals { line: WaitList::new(), given: 0, most: 0 };
-        Self(Box::new(Monitor::new(signals, Round(AtomicUsize::new(0)))))
+    constant! {
+        pub(crate) fn new() -> Self {
+            Self(Anchored::new(()))
+        }
     }
 
     /// The present round.

@@ -36,12 +36,19 @@ mod receiver;
 mod state;
 
 use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use pin_project::pin_project;
 
 pub use self::receiver::{Changed, IntoStream, Receiver, WaitFor};
 use self::state::{Channel, Core};
 use crate::SendError;
+use crate::closing::{Closing, poll_closed};
 use crate::monitor::{Busy, Monitor};
+use crate::waiting::Waiting;
 
 /// A channel that holds the latest value, and `initial` at first.
 ///
@@ -160,6 +167,39 @@ impl<T> Sender<T> {
         self.channel.0.lock().closed
     }
 
+    /// Waits until the channel is closed, or there is no receiver: nobody would get a value that is
+    /// sent then. A receiver may come later, unless it is closed; one that comes before this was
+    /// polled again has it wait on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::sync::watch;
+    /// # corymb::run_blocking(async {
+    /// let (tx, rx) = watch::channel(1);
+    /// drop(rx);
+    /// tx.closed().await;
+    /// assert!(!tx.is_closed()); // one may subscribe
+    /// # });
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost by dropping it. If it need not wait, it does not check for cancellation.
+    ///
+    /// # Fairness
+    ///
+    /// All who wait are woken, in the order they came, and none holds up another.
+    ///
+    /// # Ordering
+    ///
+    /// What was done before the close, or before the last receiver was dropped, is visible
+    /// afterwards.
+    #[track_caller]
+    pub fn closed(&self) -> Closed<'_, T> {
+        Closed { waiting: Waiting::new(&*self.channel, (), Location::caller()) }
+    }
+
     /// How many receivers there are.
     #[must_use]
     pub fn receiver_count(&self) -> usize {
@@ -270,6 +310,23 @@ impl<T> Drop for Sender<T> {
         let mut core = self.channel.0.lock();
         core.senders -= 1;
         core.closed |= core.senders == 0;
+    }
+}
+
+/// The future of [`Sender::closed`].
+#[must_use = "futures do nothing unless polled"]
+#[derive(Debug)]
+#[pin_project]
+pub struct Closed<'a, T> {
+    #[pin]
+    waiting: Waiting<&'a Channel<T>, Closing<Core<T>>>,
+}
+
+impl<T> Future for Closed<'_, T> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        poll_closed(self.project().waiting, cx)
     }
 }
 

@@ -22,6 +22,7 @@ use std::task::{Poll, Waker};
 use corymb_core::internal::WaitKind;
 
 use super::{Lagged, RecvError, Statistics};
+use crate::closing::{Closes, Closing, offer_closed};
 use crate::monitor::{Monitor, Owner, State};
 use crate::waiters::{Queue, WaitList};
 
@@ -63,6 +64,7 @@ pub(super) struct Core<T> {
     pub(super) senders: usize,
     pub(super) receivers: usize,
     waiting: WaitList<Receivers<T>>,
+    closing: WaitList<Closing<Self>>,
 }
 
 struct Slot<T> {
@@ -89,14 +91,19 @@ impl<T> State for Core<T> {
     const NAME: &'static str = "broadcast channel";
     const WAIT: WaitKind = WaitKind::Channel;
 
-    /// Numbers in the queue do not fall: who came later waits for the same value, or a later one.
     #[inline]
     fn offer(&mut self, (): &()) -> Option<Waker> {
-        let awaited = *self.waiting.first()?;
-        if awaited == self.end_number() && !self.closed {
-            return None;
-        }
-        self.waiting.release(|_| ()).map(|(waker, ())| waker)
+        self.offer_value().or_else(|| offer_closed(self))
+    }
+}
+
+impl<T> Closes for Core<T> {
+    fn reaches_nobody(&self) -> bool {
+        self.closed || self.receivers == 0
+    }
+
+    fn closing(&mut self) -> &mut WaitList<Closing<Self>> {
+        &mut self.closing
     }
 }
 
@@ -112,7 +119,18 @@ impl<T> Core<T> {
             senders: 1,
             receivers: 1,
             waiting: WaitList::new(),
+            closing: WaitList::new(),
         }
+    }
+
+    /// Numbers in the queue do not fall: who came later waits for the same value, or a later one.
+    #[inline]
+    fn offer_value(&mut self) -> Option<Waker> {
+        let awaited = *self.waiting.first()?;
+        if awaited == self.end_number() && !self.closed {
+            return None;
+        }
+        self.waiting.release(|_| ()).map(|(waker, ())| waker)
     }
 
     /// The number of the value that is sent next.

@@ -9,9 +9,10 @@ use std::task::{Context, Poll};
 use pin_project::pin_project;
 
 use super::sink::IntoSink;
-use super::state::{Channel, Claim, Senders};
+use super::state::{Channel, Claim, Core, Senders};
 use super::{OwnedPermit, Permit, Reserve, ReserveOwned};
 use crate::blocking::block_on;
+use crate::closing::{Closing, poll_closed};
 use crate::waiting::Waiting;
 use crate::{SendError, TrySendError};
 
@@ -271,6 +272,43 @@ impl<T> Sender<T> {
         }
     }
 
+    /// Waits until the channel is closed, by either end, or the last receiver is gone: a send that
+    /// begins then fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corymb::prelude::*;
+    /// use corymb::sync::{TrySendError, channel};
+    ///
+    /// run_blocking(scope(async |s| {
+    ///     let (tx, rx) = channel::bounded(1);
+    ///     let producer = s.spawn(async move {
+    ///         tx.closed().await; // nobody wants any more
+    ///         tx.try_send(7)
+    ///     });
+    ///     drop(rx);
+    ///     assert_eq!(producer.await, Err(TrySendError::Closed(7)));
+    /// }));
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost by dropping it. If it need not wait, it does not check for cancellation.
+    ///
+    /// # Fairness
+    ///
+    /// All who wait are woken, in the order they came, and none holds up another.
+    ///
+    /// # Ordering
+    ///
+    /// What was done before the close, or before the last receiver was dropped, is visible
+    /// afterwards.
+    #[track_caller]
+    pub fn closed(&self) -> Closed<'_, T> {
+        Closed { waiting: Waiting::new(&*self.channel, (), Location::caller()) }
+    }
+
     /// A handle that does not keep the channel open.
     ///
     /// # Examples
@@ -401,5 +439,22 @@ impl<T> Future for Send<'_, T> {
         let polled = this.waiting.poll(cx, |core, _, claim| core.poll_push(waits, claim));
         *this.done = polled.is_ready();
         polled.map_ok(drop)
+    }
+}
+
+/// The future of [`Sender::closed`].
+#[must_use = "futures do nothing unless polled"]
+#[derive(Debug)]
+#[pin_project]
+pub struct Closed<'a, T> {
+    #[pin]
+    waiting: Waiting<&'a Channel<T>, Closing<Core<T>>>,
+}
+
+impl<T> Future for Closed<'_, T> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        poll_closed(self.project().waiting, cx)
     }
 }

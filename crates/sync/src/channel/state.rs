@@ -25,6 +25,7 @@ use std::task::{Poll, Waker};
 use corymb_core::internal::WaitKind;
 
 use super::{Cause, Overflow, Statistics};
+use crate::closing::{Closes, Closing, offer_closed};
 use crate::monitor::{Monitor, Owner, State};
 use crate::waiters::{Queue, Turn, WaitList};
 use crate::{RecvError, SendError, TryRecvError, TrySendError};
@@ -57,6 +58,7 @@ pub(super) struct Core<T> {
     dropped: u64,
     sending: WaitList<Senders<T>>,
     receiving: WaitList<Receivers<T>>,
+    closing: WaitList<Closing<Self>>,
     /// It was closed, and reservations that wait are to be told.
     refuses: bool,
     /// A sender whose value was taken, to be woken.
@@ -130,8 +132,20 @@ impl<T> State for Core<T> {
 
     #[inline]
     fn offer(&mut self, (): &()) -> Option<Waker> {
-        let is_quiet = self.sending.is_empty() && self.receiving.is_empty() && self.sent.is_none();
-        if is_quiet { None } else { self.offer_to_waiters() }
+        let nobody_waits =
+            self.sending.is_empty() && self.receiving.is_empty() && self.closing.is_empty();
+        if nobody_waits && self.sent.is_none() { None } else { self.offer_to_waiters() }
+    }
+}
+
+impl<T> Closes for Core<T> {
+    fn reaches_nobody(&self) -> bool {
+        // Without receivers it is closed.
+        self.closed
+    }
+
+    fn closing(&mut self) -> &mut WaitList<Closing<Self>> {
+        &mut self.closing
     }
 }
 
@@ -142,6 +156,9 @@ impl<T> Core<T> {
     fn offer_to_waiters(&mut self) -> Option<Waker> {
         if self.sent.is_some() {
             return self.sent.take();
+        }
+        if let Some(waker) = offer_closed(self) {
+            return Some(waker);
         }
         if !self.sending.is_empty()
             && let Some(waker) = self.admit()
@@ -177,6 +194,7 @@ impl<T> Core<T> {
             dropped: 0,
             sending: WaitList::new(),
             receiving: WaitList::new(),
+            closing: WaitList::new(),
             refuses: false,
             sent: None,
         }

@@ -208,3 +208,32 @@ fn close_against_a_rendezvous() {
         assert_eq!(sender.join().unwrap(), received);
     });
 }
+
+#[test]
+fn the_last_receiver_goes_against_two_who_wait_for_the_end() {
+    loom::model(|| {
+        let (tx, rx) = bounded::<Value>(1);
+        let other = tx.clone();
+        let waits = thread::spawn(move || block_on(other.closed()));
+        let goes = thread::spawn(move || drop(rx));
+        block_on(tx.closed());
+        assert!(tx.is_closed());
+        waits.join().unwrap();
+        goes.join().unwrap();
+    });
+}
+
+#[test]
+fn a_wait_for_the_end_that_gives_up_against_a_close() {
+    loom::model(|| {
+        let (tx, rx) = bounded::<Value>(1);
+        let other = tx.clone();
+        let gives_up = thread::spawn(move || {
+            let _ended = poll_and_drop(other.closed());
+        });
+        let closes = thread::spawn(move || assert!(rx.close()));
+        block_on(tx.closed());
+        gives_up.join().unwrap();
+        closes.join().unwrap();
+    });
+}

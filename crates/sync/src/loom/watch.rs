@@ -57,3 +57,16 @@ fn no_modification_is_lost() {
         assert_eq!(*rx.borrow(), 2);
     });
 }
+
+#[test]
+fn the_last_receiver_goes_against_one_that_waits_for_the_end() {
+    loom::model(|| {
+        let (tx, rx) = watch::channel(0);
+        let other = rx.clone();
+        let goes = thread::spawn(move || drop(other));
+        drop(rx);
+        block_on(tx.closed());
+        assert_eq!(tx.receiver_count(), 0);
+        goes.join().unwrap();
+    });
+}

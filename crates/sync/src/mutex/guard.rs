@@ -35,7 +35,7 @@ impl<P: Pointer> Guard<P> {
     }
 }
 
-impl<'a, T> Guard<&'a Mutex<T>> {
+impl<'a, T: ?Sized> Guard<&'a Mutex<T>> {
     /// A guard of a part of the value.
     ///
     /// # Examples

@@ -9,8 +9,9 @@ use std::task::{Context, Poll, ready};
 use corymb_core::internal::{WaitKind, poll_budget, spend_budget};
 use pin_project::pin_project;
 
+use super::attempt::Initialiser;
 use super::shared::{Drive, Ping};
-use super::{Initialiser, Line, OnceCell, Phase};
+use super::{Line, OnceCell, Phase};
 use crate::waiting::Waiting;
 
 /// The right to initialise a cell. Dropped unused, it goes to the next.
@@ -88,6 +89,13 @@ impl<'a, T> Enter<'a, T> {
 
     pub(super) fn place(&self) -> &'static Location<'static> {
         self.waiting.place()
+    }
+
+    /// Waits no more.
+    pub(super) fn leave(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        this.waiting.leave();
+        this.drive.set(None);
     }
 
     pub(super) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Entered<'a, T>> {

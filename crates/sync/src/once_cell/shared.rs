@@ -176,12 +176,12 @@ unsafe fn poll_shared<T>(cell: &OnceCell<T>, ping: &Arc<Ping>) -> bool {
         init.as_mut().poll(&mut Context::from_waker(&waker))
     });
     std::mem::forget(panicked);
-    let Poll::Ready(value) = polled else {
+    let Poll::Ready(made) = polled else {
         ping.monitor.lock().polled = false;
         return false;
     };
     // SAFETY: the caller's promise.
-    unsafe { end(cell, ping, Some(value)) };
+    unsafe { end(cell, ping, made) };
     true
 }
 

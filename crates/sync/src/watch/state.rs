@@ -11,6 +11,7 @@ use corymb_core::internal::WaitKind;
 
 use super::Statistics;
 use crate::RecvError;
+use crate::closing::{Closes, Closing, offer_closed};
 use crate::monitor::{Monitor, Owner, State};
 use crate::waiters::{Queue, WaitList};
 
@@ -36,6 +37,7 @@ pub(super) struct Core<T> {
     pub(super) senders: usize,
     pub(super) receivers: usize,
     waiting: WaitList<Receivers<T>>,
+    closing: WaitList<Closing<Self>>,
 }
 
 /// What a receiver has seen that has not seen the current value, whichever that is.
@@ -60,14 +62,19 @@ impl<T> State for Core<T> {
     const NAME: &'static str = "watch channel";
     const WAIT: WaitKind = WaitKind::Channel;
 
-    /// Versions in the queue do not fall: who came later has seen the same one, or a later one.
     #[inline]
     fn offer(&mut self, (): &()) -> Option<Waker> {
-        let seen = *self.waiting.first()?;
-        if seen == self.version && !self.closed {
-            return None;
-        }
-        self.waiting.release(|_| ()).map(|(waker, ())| waker)
+        self.offer_value().or_else(|| offer_closed(self))
+    }
+}
+
+impl<T> Closes for Core<T> {
+    fn reaches_nobody(&self) -> bool {
+        self.closed || self.receivers == 0
+    }
+
+    fn closing(&mut self) -> &mut WaitList<Closing<Self>> {
+        &mut self.closing
     }
 }
 
@@ -80,7 +87,18 @@ impl<T> Core<T> {
             senders: 1,
             receivers: 1,
             waiting: WaitList::new(),
+            closing: WaitList::new(),
         }
+    }
+
+    /// Versions in the queue do not fall: who came later has seen the same one, or a later one.
+    #[inline]
+    fn offer_value(&mut self) -> Option<Waker> {
+        let seen = *self.waiting.first()?;
+        if seen == self.version && !self.closed {
+            return None;
+        }
+        self.waiting.release(|_| ()).map(|(waker, ())| waker)
     }
 
     pub(super) fn value(&self) -> &Arc<T> {

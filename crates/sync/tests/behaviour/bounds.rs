@@ -7,11 +7,11 @@ use std::time::Duration;
 use corymb::time::with_timeout;
 use corymb_sync::channel::bounded;
 use corymb_sync::{
-    Barrier, BarrierWait, Condvar, CondvarWait, GetOrInitShared, Latch, LatchHold, LatchWait,
-    MappedMutexGuard, Mutex, MutexGuard, MutexLock, Notified, Notify, OnceCell, OwnedMutexGuard,
-    OwnedMutexLock, OwnedRwLockReadGuard, OwnedRwLockUpgrade, OwnedSemaphorePermit, RateAcquire,
-    RateLimiter, RwLock, RwLockReadGuard, RwLockUpgrade, RwLockWrite, RwLockWriteGuard, Semaphore,
-    SemaphoreAcquire, SemaphorePermit, race,
+    Barrier, BarrierWait, Condvar, CondvarWait, GetOrInitShared, GetOrTryInitShared, Latch,
+    LatchHold, LatchWait, MappedMutexGuard, Mutex, MutexGuard, MutexLock, Notified, Notify,
+    OnceCell, OwnedMutexGuard, OwnedMutexLock, OwnedRwLockReadGuard, OwnedRwLockUpgrade,
+    OwnedSemaphorePermit, RateAcquire, RateLimiter, RwLock, RwLockReadGuard, RwLockUpgrade,
+    RwLockWrite, RwLockWriteGuard, Semaphore, SemaphoreAcquire, SemaphorePermit, race,
 };
 
 fn send<T: Send>() {}
@@ -40,6 +40,7 @@ fn whatever_waits_or_holds_may_go_to_another_thread() {
     send::<LatchWait<'_>>();
     send::<LatchHold>();
     send::<GetOrInitShared<'_, u32>>();
+    send::<GetOrTryInitShared<'_, u32, String>>();
     send::<RateAcquire<'_>>();
 }
 

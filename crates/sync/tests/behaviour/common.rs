@@ -6,6 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+/// How often to repeat what is cheap, but for miri.
+pub(crate) const fn times(n: usize) -> usize {
+    if cfg!(miri) { 2 } else { n }
+}
+
 #[derive(Default)]
 struct Count(AtomicUsize);
 

@@ -136,6 +136,80 @@ fn a_shared_initialiser_that_panics_leaves_the_cell_to_the_next() {
 }
 
 #[test]
+fn the_error_of_a_shared_initialiser_goes_to_whom_it_came_from() {
+    let cell = OnceCell::new();
+    let (tx, rx) = oneshot::channel::<()>();
+    let mut first = Task::waiting(cell.get_or_try_init_shared(async {
+        rx.await.unwrap();
+        Err::<u32, _>("no")
+    }));
+    let mut second = Task::waiting(cell.get_or_init_shared(async { 2 }));
+    let third = Task::waiting(cell.get_or_init(pending()));
+    tx.send(()).unwrap();
+    assert!(first.woken());
+    assert_eq!(second.poll(), Poll::Ready(&2), "it drives the first, and then its own");
+    assert_eq!(first.poll(), Poll::Ready(Err("no")));
+    assert!(third.woken());
+    drop((first, third));
+    assert_eq!(cell.statistics().waiting, 0);
+}
+
+#[test]
+fn whom_it_came_from_does_not_wait_for_the_next_initialiser() {
+    let cell = OnceCell::new();
+    let (tx, rx) = oneshot::channel::<()>();
+    let mut first = Task::waiting(cell.get_or_try_init_shared(async {
+        rx.await.unwrap();
+        Err::<u32, _>("no")
+    }));
+    let (next, started) = oneshot::channel::<()>();
+    let mut second = Task::waiting(cell.get_or_init(async {
+        started.await.unwrap();
+        2
+    }));
+    tx.send(()).unwrap();
+    assert!(second.poll().is_pending(), "its own runs");
+    assert_eq!(first.poll(), Poll::Ready(Err("no")));
+    assert_eq!(cell.statistics().waiting, 0, "and it waits for nothing any more");
+    next.send(()).unwrap();
+    assert_eq!(second.poll(), Poll::Ready(&2));
+}
+
+#[test]
+fn one_whose_own_failed_leaves_the_cell_to_those_who_wait() {
+    let cell = OnceCell::new();
+    let mut first = Task::waiting(cell.get_or_try_init_shared(async {
+        yield_now().await;
+        yield_now().await; // the second one polls it too
+        Err::<u32, _>("no")
+    }));
+    let mut second = Task::waiting(cell.get_or_init(async { 2 }));
+    assert_eq!(first.poll(), Poll::Ready(Err("no")));
+    assert!(second.woken());
+    // Also while the one that has failed is still there.
+    assert_eq!(second.poll(), Poll::Ready(&2));
+    assert_eq!(
+        Task::new(cell.get_or_try_init_shared(async { Err::<u32, _>("never runs") })).poll(),
+        Poll::Ready(Ok(&2))
+    );
+}
+
+#[test]
+fn an_error_whose_caller_is_gone_is_dropped() {
+    let (cell, count) = (OnceCell::new(), Arc::new(AtomicUsize::new(0)));
+    let (tx, rx) = oneshot::channel::<()>();
+    let error = Tracked(0, Arc::clone(&count));
+    drop(Task::waiting(cell.get_or_try_init_shared(async {
+        rx.await.unwrap();
+        Err::<u32, _>(error)
+    })));
+    assert_eq!(drops(&count), 0);
+    tx.send(()).unwrap();
+    assert_eq!(Task::new(cell.get_or_init(async { 2 })).poll(), Poll::Ready(&2));
+    assert_eq!(drops(&count), 1);
+}
+
+#[test]
 fn an_initialiser_that_rests_is_dropped_with_the_cell() {
     let count = Arc::new(AtomicUsize::new(0));
     let mut cell = OnceCell::new();
@@ -198,6 +272,41 @@ fn a_shared_one_that_is_dropped_at_any_poll_loses_no_progress() {
             assert_eq!(cell.get(), Some(&3));
         },
     );
+}
+
+/// Whoever goes on with it meets its error at the poll at which its own caller would have.
+#[test]
+fn one_that_may_fail_and_is_dropped_at_any_poll_loses_no_progress() {
+    for fails in [false, true] {
+        let made = move |polls: usize| if fails { Err(polls) } else { Ok(polls) };
+        let count = Arc::new(AtomicUsize::new(0));
+        let cell = Arc::new(std::sync::Mutex::new(Arc::new(OnceCell::new())));
+        drop_at_every_poll(
+            |_scope| {
+                *cell.lock().unwrap() = Arc::default();
+                count.store(0, Ordering::SeqCst);
+                let (cell, count) = (Arc::clone(&cell.lock().unwrap()), Arc::clone(&count));
+                async move {
+                    let init = async move { made(counting(count, 3).await) };
+                    let result = cell.get_or_try_init_shared(init).await;
+                    assert_eq!(result.copied(), made(3));
+                }
+            },
+            |polls| {
+                assert_eq!(count.load(Ordering::SeqCst), polls);
+                let cell = Arc::clone(&cell.lock().unwrap());
+                let mut next = Task::new(cell.get_or_try_init_shared(async { Ok::<_, ()>(100) }));
+                let value = loop {
+                    if let Poll::Ready(value) = next.poll() {
+                        break *value.unwrap();
+                    }
+                };
+                let own = polls == 0 || fails;
+                assert_eq!(value, if own { 100 } else { 3 });
+                assert_eq!(cell.statistics().waiting, 0);
+            },
+        );
+    }
 }
 
 /// What it waits for is linked to the coroutine that polled it last, and comes when that has ended.

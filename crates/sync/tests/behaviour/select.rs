@@ -20,15 +20,10 @@ use corymb_sync::channel::{self, Receiver};
 use corymb_sync::{Mutex, RecvError, TryRecvError, oneshot};
 use futures::executor::block_on;
 
-use crate::common::Task;
+use crate::common::{Task, times};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
-}
-
-/// How often to repeat what is cheap, but for miri.
-const fn times(n: usize) -> usize {
-    if cfg!(miri) { 2 } else { n }
 }
 
 /// A channel with values in it.

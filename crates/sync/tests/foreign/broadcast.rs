@@ -52,3 +52,20 @@ pub(crate) async fn what_is_lost_is_counted(tasks: Tasks) {
         assert_eq!(got + lost, times(N));
     }
 }
+
+pub(crate) async fn senders_nobody_hears(tasks: Tasks) {
+    for closes in [false, true] {
+        let (tx, rx) = broadcast::channel::<u32>(1);
+        let senders = [(); 2].map(|()| {
+            let tx = tx.clone();
+            tasks.spawn(async move { tx.closed().await })
+        });
+        yield_now().await;
+        if closes {
+            tx.close();
+        } else {
+            drop(rx);
+        }
+        join_all(senders).await;
+    }
+}

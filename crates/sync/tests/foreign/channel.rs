@@ -166,3 +166,20 @@ pub(crate) async fn receivers_all_get_one(tasks: Tasks) {
     got.sort_unstable();
     assert_eq!(got, [0, 1, 2, 3, 4]);
 }
+
+pub(crate) async fn senders_nobody_receives_from(tasks: Tasks) {
+    for closes in [false, true] {
+        let (tx, rx) = bounded::<u32>(1);
+        let senders = [(); 2].map(|()| {
+            let tx = tx.clone();
+            tasks.spawn(async move { tx.closed().await })
+        });
+        yield_now().await;
+        if closes {
+            tx.close();
+        } else {
+            drop(rx);
+        }
+        join_all(senders).await;
+    }
+}

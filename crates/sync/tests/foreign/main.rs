@@ -71,6 +71,7 @@ macro_rules! under {
                 channel::closed_while_receivers_wait
                 channel::closed_while_senders_wait
                 channel::senders_are_served_in_order
+                channel::senders_nobody_receives_from
                 channel::receivers_all_get_one
                 oneshot::there_and_back
                 oneshot::gone
@@ -95,8 +96,10 @@ macro_rules! under {
                 once_cell::an_initialiser_of_all
                 watch::each_sees_the_last
                 watch::a_value_that_is_waited_for
+                watch::senders_nobody_watches
                 broadcast::all_get_all
                 broadcast::what_is_lost_is_counted
+                broadcast::senders_nobody_hears
                 select::two_channels
                 select::sends_that_lose
                 kept::a_receive_beside_another_of_its_task

@@ -66,3 +66,20 @@ pub(crate) async fn a_value_that_is_waited_for(tasks: Tasks) {
     }
     assert_eq!(join_all(waiting).await, [true; 4]);
 }
+
+pub(crate) async fn senders_nobody_watches(tasks: Tasks) {
+    for closes in [false, true] {
+        let (tx, rx) = watch::channel(1);
+        let senders = [(); 2].map(|()| {
+            let tx = tx.clone();
+            tasks.spawn(async move { tx.closed().await })
+        });
+        yield_now().await;
+        if closes {
+            tx.close();
+        } else {
+            drop(rx);
+        }
+        join_all(senders).await;
+    }
+}

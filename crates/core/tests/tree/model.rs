@@ -716,15 +716,12 @@ impl Model {
         held: bool,
     ) -> Result<Option<Outcome>, Failed> {
         let is_held = held && self.at(id).units.is_empty();
+        if !self.at(id).units.is_empty() {
+            self.watch(id, limit);
+        }
         let polled = self.poll_plain(id, kind, is_held)?;
         if self.at(id).units.is_empty() {
             return Ok(polled);
-        }
-        if !replace(&mut self.at_mut(id).watches, true) {
-            let above = self.watched_by(id);
-            if above.into_iter().any(|unit| self.at(unit).cause.is_some()) {
-                self.limit(id, limit);
-            }
         }
         if self.at(id).until.is_none_or(|at| self.now < at) {
             return Ok(None);
@@ -741,11 +738,22 @@ impl Model {
         Ok(None)
     }
 
+    /// Its time counts if there is something to hold off, be it a deadline that nobody has noticed.
+    fn watch(&mut self, shield: Id, limit: u64) {
+        self.at_mut(shield).watches = true;
+        let above = self.watched_by(shield);
+        let is_cancelled = above.into_iter().any(|unit| self.at(unit).cause.is_some());
+        if is_cancelled || self.is_cancelled(self.at(shield).opener) {
+            self.limit(shield, limit);
+        }
+    }
+
     /// Its time counts from now on, unless it did before.
     fn limit(&mut self, shield: Id, limit: u64) {
-        let end = self.now + limit;
-        self.at_mut(shield).until.get_or_insert(end);
-        self.wake_unit(shield);
+        if self.at(shield).until.is_none() {
+            self.at_mut(shield).until = Some(self.now + limit);
+            self.wake_unit(shield);
+        }
     }
 
     /// The units for which a shield holds off: what is beyond the next one is held off by that.

@@ -481,8 +481,9 @@ fn caught<R>(f: impl FnOnce() -> R) -> Verdicted<R> {
 }
 
 fn point_of_environment() -> Option<CancelPoint> {
-    let text = std::env::var(AGAIN).ok()?;
-    Some(text.parse().unwrap_or_else(|error| panic!("{AGAIN}: {error}")))
+    // What is no Unicode is no point, and not none.
+    let text = std::env::var_os(AGAIN)?;
+    Some(text.to_string_lossy().parse().unwrap_or_else(|error| panic!("{AGAIN}: {error}")))
 }
 
 /// What was run, and did not fail.

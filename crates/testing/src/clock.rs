@@ -95,9 +95,14 @@ impl VirtualClock {
         self.shard
     }
 
-    /// Moves to `to`, in one step, and wakes whose timers are due then.
+    /// Moves to `to`, in one step, and wakes whose timers are due then. Never back: a wait may end
+    /// before the time that a [`busy`](crate::busy) has come to.
     pub(crate) fn move_to(&self, to: Instant) {
-        *self.now.lock() = to;
+        let to = {
+            let mut now = self.now.lock();
+            *now = to.max(*now);
+            *now
+        };
         self.shard.advance(to);
     }
 

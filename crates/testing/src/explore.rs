@@ -195,7 +195,13 @@ impl Explorer {
     }
 
     /// Sets how many schedules are run at most.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero: what runs nothing finds nothing.
+    #[track_caller]
     pub fn schedules(self, schedules: u64) -> Self {
+        assert!(schedules > 0, "`schedules(0)` runs nothing, and so finds nothing; one at least");
         Self { schedules: Some(schedules), ..self }
     }
 
@@ -277,7 +283,9 @@ impl Explorer {
         });
         let (began, mut longest) = (Instant::now(), 0);
         let mut progress = Progress::new(began);
-        while explored.schedules < limit && self.time.is_none_or(|time| began.elapsed() < time) {
+        // The first one in any case: what runs nothing finds nothing.
+        let in_time = || self.time.is_none_or(|time| began.elapsed() < time);
+        while explored.schedules < limit && (explored.schedules == 0 || in_time()) {
             let policy = match &depth_first {
                 Some(tree) => Box::new(tree.clone()),
                 None => self.policy(explored.schedules, seeds.next(), longest),
@@ -329,8 +337,11 @@ impl Explorer {
     {
         let guided = |picks: &[usize]| Box::new(Guided::new(Arc::from(picks)));
         let found = Schedule::new(ran.decisions.clone()).picks();
+        // Each run of one that takes too long takes as long.
+        let is_short = ran.fault.as_ref().is_some_and(|it| it.kind != FaultKind::TooLong);
         let shrunk = shrink(found.clone(), |picks| {
-            let again = run(guided(picks), self.limits(false), make).fault;
+            let mut run = || run(guided(picks), self.limits(false), make).fault;
+            let again = is_short.then(&mut run).flatten();
             again.zip(ran.fault.as_ref()).is_some_and(|(again, fault)| again.is_like(fault))
         });
         let again = run(guided(&shrunk), self.limits(true), make);
@@ -383,8 +394,9 @@ impl Progress {
 }
 
 fn schedule_of_environment() -> Option<Schedule> {
-    let text = std::env::var(REPLAY).ok()?;
-    Some(text.parse().unwrap_or_else(|error| panic!("{REPLAY}: {error}")))
+    // What is no Unicode is no schedule, and not none.
+    let text = std::env::var_os(REPLAY)?;
+    Some(text.to_string_lossy().parse().unwrap_or_else(|error| panic!("{REPLAY}: {error}")))
 }
 
 /// What was run, with no fault in it.

@@ -6,7 +6,14 @@ use std::sync::Once;
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
-    static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
+    static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+}
+
+/// A panic that was not printed.
+struct Last {
+    place: Option<String>,
+    /// All that the hook would have printed.
+    text: String,
 }
 
 static HOOK: Once = Once::new();
@@ -25,7 +32,8 @@ pub(crate) fn begin() -> Quiet {
             false => print(panic),
             true => {
                 let place = panic.location().map(ToString::to_string);
-                LAST.with(|last| *last.borrow_mut() = place);
+                let kept = Last { place, text: panic.to_string() };
+                LAST.with(|last| *last.borrow_mut() = Some(kept));
             }
         }));
     });
@@ -35,11 +43,18 @@ pub(crate) fn begin() -> Quiet {
 
 /// The place of the last panic of this thread since then.
 pub(super) fn last_place() -> Option<String> {
-    LAST.with(|last| last.borrow().clone())
+    LAST.with(|last| last.borrow().as_ref().and_then(|last| last.place.clone()))
 }
 
 impl Drop for Quiet {
+    #[expect(clippy::print_stderr, reason = "as the hook would have done")]
     fn drop(&mut self) {
         QUIET.set(self.outer);
+        // One that gets out of the run is told by nobody else.
+        if std::thread::panicking()
+            && let Some(last) = LAST.with(|last| last.borrow_mut().take())
+        {
+            eprintln!("{}", last.text);
+        }
     }
 }

@@ -128,6 +128,9 @@ where
     Run { fault, decisions, steps }
 }
 
+/// How many hexadecimal digits an address has at least.
+const ADDRESS: usize = if cfg!(target_pointer_width = "64") { 9 } else { 6 };
+
 /// The text of a fault with the place of the panic that it came of, and without what differs from
 /// run to run: an address becomes the number of its first place in the text.
 fn steady(text: &str) -> String {
@@ -137,6 +140,11 @@ fn steady(text: &str) -> String {
     for part in parts {
         let end = part.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(part.len());
         let (address, rest) = part.split_at(end);
+        // Short ones are numbers of the program's own.
+        if address.len() < ADDRESS {
+            let _ = write!(steady, "0x{part}");
+            continue;
+        }
         let number = seen.iter().position(|it| *it == address).unwrap_or_else(|| {
             seen.push(address);
             seen.len() - 1

@@ -11,6 +11,9 @@ use crate::choices::Decision;
 /// What the text begins with: another layout gets another number.
 const VERSION: &str = "c1";
 
+/// How many equal decisions a part of the text stands for at most.
+const LONGEST: usize = 1_000_000;
+
 /// All decisions of a run, in their order: to be printed, kept, and run again.
 ///
 /// As text it is a line of letters, digits and dots. [`Explorer::replay`](crate::Explorer::replay)
@@ -62,7 +65,8 @@ pub(crate) fn name(choice: Choice) -> &'static str {
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(VERSION)?;
-        for run in self.0.chunk_by(|a, b| a == b) {
+        let runs = self.0.chunk_by(|a, b| a == b);
+        for run in runs.flat_map(|run| run.chunks(LONGEST)) {
             let Decision { choice, options, picked } = run[0];
             let letter = LETTERS.iter().find(|it| it.1 == choice).map_or('?', |it| it.0);
             write!(f, ".{letter}{options}-{picked}")?;
@@ -115,6 +119,6 @@ fn parse(part: &str) -> Option<(Decision, usize)> {
     let (options, rest) = part.get(1..)?.split_once('-')?;
     let (picked, times) = rest.split_once('x').unwrap_or((rest, "1"));
     let (options, picked) = (options.parse().ok()?, picked.parse().ok()?);
-    let times = times.parse().ok().filter(|times| (1..=1_000_000).contains(times))?;
+    let times = times.parse().ok().filter(|times| (1..=LONGEST).contains(times))?;
     (picked < options).then_some((Decision { choice: *choice, options, picked }, times))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use corymb_core::time::sleep;
 use corymb_core::{Job, scope};
 
-use super::TestRuntime;
+use super::{Instant, Patience, TIME_LIMIT, TestRuntime};
 use crate::control::advance;
 
 /// Runs `f` and drops the runtime; true if the run failed.
@@ -57,4 +57,18 @@ fn handles_of_jobs_that_have_ended_keep_nothing_but_themselves() {
         kept = runtime.run(async { Job::current() });
     }));
     assert!(kept.expect("a coroutine has a job").is_completed());
+}
+
+/// What another thread does that drops its hold between the look at the queue and that at the
+/// holds: somebody is ready, and nothing is held.
+#[test]
+fn time_does_not_pass_while_somebody_is_ready() {
+    assert!(!fails(|runtime| {
+        let timer = runtime.scope().launch(sleep(Duration::from_secs(1)));
+        runtime.settle();
+        runtime.scope().launch(async {});
+        assert!(runtime.pass_time(Instant::FAR_FUTURE, &Patience::new(TIME_LIMIT)));
+        assert_eq!(runtime.elapsed(), Duration::ZERO);
+        runtime.run(async move { timer.join().await });
+    }));
 }

@@ -251,6 +251,7 @@ impl SimHost {
             self.pass(&link).await;
             sleep(link.latency()).await;
         }
+        self.pass(&link).await;
         let pair = link.pair.clone();
         let link: Arc<dyn Link> = Arc::new(link);
         let (near, far) = SimStream::pair(&link, CAPACITY);

@@ -209,7 +209,8 @@ impl CancelEverywhere {
         Self { seed: Some(seed), ..self }
     }
 
-    /// Has virtual time go on for so long after the scenario has ended, before the check.
+    /// Has virtual time go on for so long after the scenario has ended, before the check: as far as
+    /// the last timer within that time takes it, so that the check can see what was left behind.
     ///
     /// # Examples
     ///

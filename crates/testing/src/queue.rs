@@ -32,11 +32,10 @@ pub(crate) enum Order {
 /// How a coroutine became ready.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
-    /// It has begun, or has asked to be put behind the others: what it does before its first
-    /// operation is a step of its own.
+    /// It has begun, was woken, or has asked to be put behind the others: what it does before its
+    /// next operation is a step of its own. Whether it takes what it was woken for by an operation is
+    /// not known: the end of a scope and futures of others are none.
     Afresh,
-    /// What it waited for has come: it takes that in the step.
-    Woken,
     /// An explorer had it give way before an operation, which comes first in the step.
     GaveWay,
 }
@@ -73,7 +72,7 @@ impl Ready {
         if queue != Order::Explored {
             return self.coroutine.run();
         }
-        let operations = if self.how == How::Afresh { 0 } else { 1 };
+        let operations = u8::from(self.how == How::GaveWay);
         with_allowance(operations, || self.coroutine.run());
     }
 }
@@ -106,9 +105,8 @@ impl State {
         let (_, number) =
             *self.numbers.entry(address).or_insert_with(|| (coroutine.job(), launched));
         let how = match by {
-            By::Wake => How::Woken,
             By::Yield if self.used_up != times_used_up() => How::GaveWay,
-            By::Launch | By::Yield => How::Afresh,
+            By::Launch | By::Wake | By::Yield => How::Afresh,
         };
         self.ready.push_back(Ready { coroutine, how, number });
     }
@@ -202,7 +200,7 @@ impl Queue {
             state.foreign.push(coroutine.who());
         }
         match self.order {
-            Order::Fifo => state.ready.push_back(Ready { coroutine, how: How::Woken, number: 0 }),
+            Order::Fifo => state.ready.push_back(Ready { coroutine, how: How::Afresh, number: 0 }),
             Order::Shuffled | Order::Explored => state.push(coroutine, by),
         }
         drop(state);

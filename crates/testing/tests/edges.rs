@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use corymb::prelude::*;
 use corymb::testing::{
-    CancelEverywhere, Explorer, FaultKind, Schedule, SimNet, TestRuntime, advance, busy,
-    cancel_everywhere, elapsed, explore, hold_time, settle,
+    Explorer, FaultKind, Schedule, SimNet, TestRuntime, advance, busy, cancel_everywhere, elapsed,
+    explore, hold_time, settle,
 };
 
 const fn ms(time: u64) -> Duration {
@@ -105,14 +105,6 @@ fn a_schedule_that_is_no_text_is_an_error() {
     again.args(["--exact", "a_schedule_that_is_no_text_is_an_error"]);
     again.env("CORYMB_TEST_MISUSE", "1").env("CORYMB_REPLAY", OsStr::from_bytes(b"c1.n2-1\xff"));
     assert!(!again.output().unwrap().status.success());
-}
-
-#[test]
-fn time_passes_though_nobody_waits_for_it() {
-    let second = Duration::from_secs(1);
-    CancelEverywhere::new()
-        .passing(second)
-        .run(|_| (yield_now(), move |_: Option<()>| assert_eq!(elapsed(), second)));
 }
 
 #[test]

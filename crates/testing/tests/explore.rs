@@ -1,11 +1,13 @@
 //! Programs in many schedules.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use corymb::prelude::*;
-use corymb::sync::Mutex;
+use corymb::sync::{Mutex, oneshot};
 use corymb::testing::{Explorer, FaultKind};
+use futures::FutureExt;
 
 async fn lost_update() {
     let count = Arc::new(Mutex::new(0));
@@ -53,6 +55,42 @@ fn depth_first_is_exhaustive() {
         println!("{explored} {:?}", began.elapsed());
         assert!(explored.is_exhaustive());
     }
+}
+
+/// Who waits for a future of others is woken by no operation: what follows is a step of its own.
+#[test]
+fn what_follows_any_wait_is_a_step_of_its_own() {
+    let found = Explorer::new().depth_first(None).check(|| async {
+        let (count, lock) = (Arc::new(AtomicU32::new(0)), Arc::new(Mutex::new(())));
+        let (tell, mut told) = futures::channel::oneshot::channel();
+        let (waits, is_waiting) = oneshot::channel();
+        let (counted, locked) = (Arc::clone(&count), Arc::clone(&lock));
+        scope(async move |s| {
+            let (counts, locks) = (Arc::clone(&counted), Arc::clone(&locked));
+            s.launch(async move {
+                let mut waits = Some(waits);
+                let waiting = poll_fn(|cx| {
+                    let polled = told.poll_unpin(cx);
+                    waits.take().into_iter().for_each(|it| it.send(()).unwrap());
+                    polled
+                });
+                waiting.await.unwrap();
+                let read = counts.load(Ordering::SeqCst);
+                drop(locks.lock().await);
+                counts.store(read + 1, Ordering::SeqCst);
+            });
+            s.launch(async move {
+                is_waiting.await.unwrap();
+                tell.send(()).unwrap();
+                yield_now().await;
+                drop(locked.lock().await);
+                counted.fetch_add(1, Ordering::SeqCst);
+            });
+        })
+        .await;
+        assert_eq!(count.load(Ordering::SeqCst), 2, "one is lost");
+    });
+    assert!(found.is_err(), "{}", found.unwrap());
 }
 
 #[test]

@@ -116,6 +116,17 @@ fn operations_shrink_to_what_it_takes() {
 }
 
 #[test]
+fn what_is_drawn_beside_shrinks_too() {
+    for seed in 0..SEEDS {
+        let drawn = (lists_of::<LockOp>(1..4, 0..10), any::<Guide>(), any::<JobTree>(), 0..9_u32);
+        let is_empty = |lists: &[Vec<LockOp>]| lists.iter().all(Vec::is_empty);
+        let found = smallest(seed, drawn, |(lists, ..)| is_empty(&lists));
+        let expected = format!("({:?}, Guide([]), JobTree([]), 0)", found.0);
+        assert_eq!((found.0.concat().len(), format!("{found:?}")), (1, expected));
+    }
+}
+
+#[test]
 fn a_schedule_shrinks_to_what_it_takes() {
     let keeps_all = |guide: Guide| {
         let explored = Explorer::new().guide(guide).check(|| async {

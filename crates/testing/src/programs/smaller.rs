@@ -50,7 +50,8 @@ impl<S: Strategy<Value: Smaller>> Strategy for Shrunk<S> {
 
     fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
         let failing = self.0.new_tree(runner)?.current();
-        Ok(Shrinking { shown: failing.clone(), failing, others: Vec::new().into_iter() })
+        let others = Vec::new().into_iter();
+        Ok(Shrinking { shown: failing.clone(), failing, others, is_smallest: false })
     }
 }
 
@@ -63,6 +64,8 @@ pub(crate) struct Shrinking<T> {
     others: vec::IntoIter<T>,
     /// The one of them that is tried.
     shown: T,
+    /// None of them fails: what is drawn beside it is next.
+    is_smallest: bool,
 }
 
 impl<T: Smaller> ValueTree for Shrinking<T> {
@@ -73,15 +76,28 @@ impl<T: Smaller> ValueTree for Shrinking<T> {
     }
 
     fn simplify(&mut self) -> bool {
+        if self.is_smallest {
+            return false;
+        }
         self.failing = self.shown.clone();
         self.others = self.failing.smaller().into_iter();
-        self.complicate()
+        self.try_next()
     }
 
+    /// True also if it is back where it was: else nothing that is drawn beside it would shrink.
     fn complicate(&mut self) -> bool {
+        !self.is_smallest && {
+            self.try_next();
+            true
+        }
+    }
+}
+
+impl<T: Smaller> Shrinking<T> {
+    fn try_next(&mut self) -> bool {
         let other = self.others.next();
-        let is_another = other.is_some();
+        self.is_smallest = other.is_none();
         self.shown = other.unwrap_or_else(|| self.failing.clone());
-        is_another
+        !self.is_smallest
     }
 }

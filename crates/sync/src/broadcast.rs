@@ -51,17 +51,13 @@ mod state;
 
 use std::fmt;
 use std::panic::Location;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-
-use pin_project::pin_project;
 
 pub use self::error::{Lagged, RecvError, TryRecvError};
 pub use self::receiver::{IntoStream, Receiver, Recv};
 use self::state::{Channel, Core};
 use crate::SendError;
-use crate::closing::{Closing, poll_closed};
+use crate::closing::closed_future;
 use crate::monitor::{Busy, Monitor};
 use crate::waiting::Waiting;
 
@@ -285,22 +281,7 @@ impl<T> Drop for Sender<T> {
     }
 }
 
-/// The future of [`Sender::closed`].
-#[must_use = "futures do nothing unless polled"]
-#[derive(Debug)]
-#[pin_project]
-pub struct Closed<'a, T> {
-    #[pin]
-    waiting: Waiting<&'a Channel<T>, Closing<Core<T>>>,
-}
-
-impl<T> Future for Closed<'_, T> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        poll_closed(self.project().waiting, cx)
-    }
-}
+closed_future!(Channel, Core);
 
 /// The figures of a broadcast channel at one moment.
 ///

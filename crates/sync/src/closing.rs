@@ -51,3 +51,29 @@ where
         false => Poll::Pending,
     })
 }
+
+/// Declares the future of a sender's `closed`.
+macro_rules! closed_future {
+    ($channel:ident, $core:ident) => {
+        /// The future of [`Sender::closed`].
+        #[must_use = "futures do nothing unless polled"]
+        #[derive(Debug)]
+        #[pin_project::pin_project]
+        pub struct Closed<'a, T> {
+            #[pin]
+            waiting: $crate::waiting::Waiting<&'a $channel<T>, $crate::closing::Closing<$core<T>>>,
+        }
+
+        impl<T> Future for Closed<'_, T> {
+            type Output = ();
+
+            fn poll(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<()> {
+                $crate::closing::poll_closed(self.project().waiting, cx)
+            }
+        }
+    };
+}
+pub(crate) use closed_future;

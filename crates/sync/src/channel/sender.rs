@@ -12,7 +12,7 @@ use super::sink::IntoSink;
 use super::state::{Channel, Claim, Core, Senders};
 use super::{OwnedPermit, Permit, Reserve, ReserveOwned};
 use crate::blocking::block_on;
-use crate::closing::{Closing, poll_closed};
+use crate::closing::closed_future;
 use crate::waiting::Waiting;
 use crate::{SendError, TrySendError};
 
@@ -442,19 +442,4 @@ impl<T> Future for Send<'_, T> {
     }
 }
 
-/// The future of [`Sender::closed`].
-#[must_use = "futures do nothing unless polled"]
-#[derive(Debug)]
-#[pin_project]
-pub struct Closed<'a, T> {
-    #[pin]
-    waiting: Waiting<&'a Channel<T>, Closing<Core<T>>>,
-}
-
-impl<T> Future for Closed<'_, T> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        poll_closed(self.project().waiting, cx)
-    }
-}
+closed_future!(Channel, Core);

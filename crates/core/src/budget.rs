@@ -34,6 +34,19 @@ struct Purse {
     allowance: Cell<i32>,
     /// How often a budget was used up.
     used_up: Cell<u32>,
+    /// The same when the allowance was set.
+    before: Cell<u32>,
+}
+
+impl Purse {
+    /// What there is after a budget was used up. An explorer may begin a poll with nothing: the
+    /// branches of a `join!` all get on then, and so does a loop over several operations, though
+    /// only after many rounds.
+    fn refill(&self) {
+        let times = self.used_up.get().wrapping_sub(self.before.get());
+        let goes_round = times > OPERATIONS.unsigned_abs();
+        self.left.set(if goes_round { OPERATIONS } else { self.allowance.get().max(1) });
+    }
 }
 
 thread_local! {
@@ -42,6 +55,7 @@ thread_local! {
             left: Cell::new(OPERATIONS),
             allowance: Cell::new(OPERATIONS),
             used_up: Cell::new(0),
+            before: Cell::new(0),
         }
     };
 }
@@ -61,7 +75,10 @@ pub fn with_allowance<R>(operations: u8, f: impl FnOnce() -> R) -> R {
             PURSE.with(|purse| purse.allowance.set(self.0));
         }
     }
-    let outer = PURSE.with(|purse| purse.allowance.replace(operations.into()));
+    let outer = PURSE.with(|purse| {
+        purse.before.set(purse.used_up.get());
+        purse.allowance.replace(operations.into())
+    });
     let _reset = Reset(outer);
     f()
 }
@@ -127,8 +144,7 @@ fn give_way(cx: &Context<'_>, before: Option<Operation>) -> Poll<()> {
     if is_held() {
         return Poll::Pending;
     }
-    // An explorer may begin a poll with nothing; the branches of a `join!` all get on then.
-    PURSE.with(|purse| purse.left.set(purse.allowance.get().max(1)));
+    PURSE.with(Purse::refill);
     if !current::is_in_coroutine() {
         return Poll::Ready(());
     }

@@ -16,6 +16,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use corymb_core::internal::times_used_up;
 use corymb_core::time::{Instant, Sleep, now, sleep_until};
 use pin_project::{pin_project, pinned_drop};
 
@@ -355,8 +356,12 @@ impl Future for RateAcquire<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
+            let used_up = times_used_up();
             if self.as_mut().poll_at(now(), cx).is_ready() {
                 return Poll::Ready(());
+            }
+            if times_used_up() != used_up {
+                return Poll::Pending; // It gave way and has not looked: the timer says nothing.
             }
             // If its time has come meanwhile, it looks again.
             ready!(self.as_mut().project().timer.poll(cx));

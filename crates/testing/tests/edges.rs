@@ -1,11 +1,12 @@
 //! The edges of what a test may ask for: no run at all, a clock that is ahead, a misuse that has to
 //! be told.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use corymb::prelude::*;
@@ -159,4 +160,24 @@ fn long_schedules_can_be_read_again() {
     let again = schedule.to_string().parse();
     assert_eq!(again, Ok(schedule));
     assert!(catch_unwind(AssertUnwindSafe(|| "c1.n2-0x0".parse::<Schedule>().unwrap())).is_err());
+}
+
+#[test]
+fn a_future_that_polls_another_operation_when_one_gives_way_gets_on() {
+    let schedules = explore(|| {
+        scope(async |s| {
+            let mut ended = Box::pin(s.launch(async {}).join());
+            let mut due = Box::pin(sleep(ms(1)));
+            due.as_mut().await;
+            poll_fn(|cx| {
+                while ended.as_mut().poll(cx).is_pending() {
+                    ready!(due.as_mut().poll(cx));
+                }
+                Poll::Ready(())
+            })
+            .await;
+        })
+    })
+    .schedules();
+    assert!(schedules > 0);
 }

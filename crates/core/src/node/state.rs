@@ -80,40 +80,31 @@
 
 use crate::prim::atomic::{AtomicU64, Ordering};
 
-pub(crate) const SCHEDULED: u64 = 1;
-pub(crate) const RUNNING: u64 = 1 << 1;
-pub(crate) const BODY_DONE: u64 = 1 << 2;
-pub(crate) const ENDED: u64 = 1 << 3;
-pub(crate) const SETTLED: u64 = 1 << 4;
-pub(crate) const CANCELLED: u64 = 1 << 5;
-pub(crate) const LINKED: u64 = 1 << 6;
-pub(crate) const WAITER: u64 = 1 << 7;
-pub(crate) const HANDLE: u64 = 1 << 8;
-pub(crate) const SIDE: u64 = 1 << 9;
-pub(crate) const VALUE: u64 = 1 << 10;
-pub(crate) const PANICKED: u64 = 1 << 11;
-pub(crate) const FAILED: u64 = 1 << 12;
-pub(crate) const ABANDONED: u64 = 1 << 13;
-pub(crate) const OWN_CONTEXT: u64 = 1 << 14;
-pub(crate) const GONE: u64 = 1 << 15;
-pub(crate) const COUNTED: u64 = 1 << 16;
-pub(crate) const REFUSED: u64 = 1 << 17;
-pub(crate) const WOKEN: u64 = 1 << 18;
-pub(crate) const MOVES: u64 = 1 << 19;
-pub(crate) const BOUND: u64 = 1 << 20;
-pub(crate) const SHIELD: u64 = 1 << 21;
-pub(crate) const FINAL: u64 = 1 << 22;
-pub(crate) const NEW: u64 = 1 << 23;
-pub(crate) const PASSIVE: u64 = 1 << 24;
-pub(crate) const PASSIVES: u64 = 1 << 25;
-pub(crate) const SOFT: u64 = 1 << 26;
-pub(crate) const FORCED: u64 = 1 << 27;
-pub(crate) const DEADLINE: u64 = 1 << 28;
-pub(crate) const HOOKED: u64 = 1 << 29;
-pub(crate) const WAITS: u64 = 1 << 30;
+/// Declares the flags of the table, each a bit of its own, from the lowest one upwards.
+macro_rules! flags {
+    ($($name:ident)*) => {
+        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "as the flags")]
+        enum Bit {
+            $($name,)*
+            /// The first bit that is no flag.
+            End,
+        }
+        $(pub(crate) const $name: u64 = 1 << Bit::$name as u32;)*
+    };
+}
+
+flags! {
+    SCHEDULED RUNNING BODY_DONE ENDED SETTLED CANCELLED LINKED WAITER HANDLE SIDE VALUE PANICKED
+    FAILED ABANDONED OWN_CONTEXT GONE COUNTED REFUSED WOKEN MOVES BOUND SHIELD FINAL NEW PASSIVE
+    PASSIVES SOFT FORCED DEADLINE HOOKED WAITS
+}
+
+/// Where the count of references begins.
+const REFS_AT: u32 = 32;
+const _: () = assert!((Bit::End as u32) < REFS_AT, "flags reach into the count of references");
 
 /// One reference.
-const REF: u64 = 1 << 32;
+const REF: u64 = 1 << REFS_AT;
 /// More references than a program can hold without leaking them in a loop.
 const MAX_REFS: u64 = 1 << 31;
 
@@ -154,7 +145,7 @@ impl Snapshot {
 
     #[inline(always)]
     fn refs(self) -> u64 {
-        self.0 >> 32
+        self.0 >> REFS_AT
     }
 
     /// Whether a deadline further out does not get here.
@@ -165,7 +156,7 @@ impl Snapshot {
     /// Invariant 6.
     #[inline(always)]
     pub(crate) fn is_unique(self) -> bool {
-        self.0 & (LINKED | HANDLE | SIDE | (u64::MAX << 32)) == REF
+        self.0 & (LINKED | HANDLE | SIDE | (u64::MAX << REFS_AT)) == REF
     }
 }
 

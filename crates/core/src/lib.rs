@@ -65,6 +65,7 @@ pub use with_context::{WithContext, blocking, spawn_on, with_context};
 pub mod internal {
     pub use crate::budget::{
         Operation, budgeted, poll_budget, spend_budget, times_used_up, with_allowance,
+        with_full_budget,
     };
     pub use crate::continuation::slot;
     pub use crate::coroutine::{is_own_waker, unwind_cancelled};

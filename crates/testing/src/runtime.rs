@@ -17,6 +17,7 @@ use crate::cancels::Watch;
 use crate::choices::{Choices, Decision, Policy, Random};
 use crate::explore::{FaultKind, Steps};
 use crate::queue::Order;
+use crate::run_test::{and_beside, unseen};
 use crate::tree::tree;
 use crate::world::{Inside, World};
 
@@ -337,12 +338,22 @@ impl TestRuntime {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let inside = self.begin();
-        let output = self.run_launched(inside, self.scope().spawn_local(future).outcome());
+        let output = self.run_body_local(future);
         if let Err((_, report)) = self.check() {
             panic!("{report}");
         }
         output
+    }
+
+    /// As [`run_body`](Self::run_body), of what [`run_local`](Self::run_local) runs.
+    #[track_caller]
+    pub(crate) fn run_body_local<F>(&self, future: F) -> F::Output
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let inside = self.begin();
+        self.run_launched(inside, self.scope().spawn_local(future).outcome())
     }
 
     /// [`run`](Self::run) that minds neither leaks nor failures.
@@ -403,15 +414,19 @@ impl TestRuntime {
     pub(crate) fn run_to_verdict<F>(
         &self,
         make: impl FnOnce() -> F,
-    ) -> Result<F::Output, (FaultKind, String)>
+    ) -> Result<(), (FaultKind, String)>
     where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
+        F: Future<Output = Result<(), String>> + Send + 'static,
     {
         let inside = self.begin();
         let body = self.scope().spawn(make()).outcome();
         match self.outcome_of(inside, body)? {
-            Ok(output) => self.check().map(|()| output),
+            Ok(Ok(())) => self.check(),
+            Ok(Err(error)) => {
+                let beside = self.check().err().map(|(_, report)| and_beside(&report));
+                let error = format!("it returned an error: {error}{}", beside.unwrap_or_default());
+                Err((FaultKind::Error, error))
+            }
             Err(error) => Err((FaultKind::Panic, error.to_string())),
         }
     }
@@ -593,7 +608,7 @@ impl TestRuntime {
     }
 
     /// Settles, and says what is wrong with a runtime whose body has returned.
-    fn check(&self) -> Result<(), (FaultKind, String)> {
+    pub(crate) fn check(&self) -> Result<(), (FaultKind, String)> {
         self.settle();
         self.end_background();
         self.check_leak(0)?;
@@ -625,11 +640,7 @@ impl TestRuntime {
         if failures.is_empty() {
             return Ok(());
         }
-        Err(format!(
-            "failures that reached nobody:\n  - {}\n\
-             Await what failed, or take them with `take_failures`.",
-            failures.join("\n  - "),
-        ))
+        Err(format!("{}\nAwait what failed, or take them with `take_failures`.", unseen(&failures)))
     }
 
     fn describe(&self, stuck: &Stuck, what: &str) -> String {

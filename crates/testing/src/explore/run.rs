@@ -127,18 +127,9 @@ where
         async { future.await.verdict() }
     });
     let (decisions, steps) = runtime.take_record();
-    let verdict = match (verdict, runtime.close()) {
-        (Ok(Ok(())), Err(fault)) => Err(fault),
-        (verdict, _) => verdict,
-    };
-    let fault = match verdict {
-        Ok(Ok(())) => None,
-        Ok(Err(text)) => {
-            let text = format!("it returned an error: {text}");
-            Some(Fault { kind: FaultKind::Error, text, place: quiet::last_place() })
-        }
-        Err((kind, text)) => Some(Fault::of_run(kind, &text)),
-    };
+    // The first fault is the one that counts.
+    let verdict = verdict.and(runtime.close());
+    let fault = verdict.err().map(|(kind, text)| Fault::of_run(kind, &text));
     Run { fault, decisions, steps }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant as RealInstant};
@@ -47,8 +48,8 @@ const SEED: &str = "CORYMB_SEED";
 ///
 /// Only what the runtime knows counts. A coroutine that waits for another thread is blocked for
 /// ever as far as it can see, unless the time is [held](crate::hold_time) for it. While somebody
-/// waits for a socket the clock goes no faster than real time. A run that takes more than a minute
-/// of that fails ([`Builder::time_limit`]).
+/// waits for a socket the clock goes as real time does, and so shows no round numbers. A run that
+/// takes more than a minute of that fails ([`Builder::time_limit`]).
 ///
 /// # Examples
 ///
@@ -580,13 +581,16 @@ impl TestRuntime {
         let until_next = next.map_or(Duration::MAX, |next| next - clock.now());
         let at_most = if may_wait { until_next.min(patience.rest()) } else { Duration::ZERO };
         outside.wait(at_most);
-        if !self.world.is_idle() {
-            return true;
-        }
-        if began.elapsed() >= until_next {
+        let waited = began.elapsed();
+        let is_idle = self.world.is_idle();
+        if is_idle && waited >= until_next {
             return clock.step(last);
         }
-        may_wait
+        // It goes no slower either: a peer that sends now and then would keep all timers off.
+        if may_wait {
+            clock.move_to(clock.now() + waited.min(until_next));
+        }
+        may_wait || !is_idle
     }
 
     /// Runs what is ready, without moving the clock.
@@ -645,11 +649,19 @@ impl TestRuntime {
 
     fn describe(&self, stuck: &Stuck, what: &str) -> String {
         let reason = match stuck {
-            Stuck::Deadlock => "deadlock: nothing is ready and no timer is armed".into(),
-            Stuck::TooLong(limit) => format!(
-                "too long: it has taken {limit:?} of real time (a socket or a thread outside may \
-                 keep it waiting; raise the `time_limit` if it only computes)"
-            ),
+            Stuck::Deadlock => "deadlock: nothing is ready and no timer is armed (who waits for \
+                                another thread does so by `external`, or while that keeps a \
+                                `hold_time()`)"
+                .into(),
+            Stuck::TooLong(limit) => {
+                let outside = &self.world.outside;
+                let why = match (outside.is_held(), outside.has_armed()) {
+                    (true, _) => "the time is held, by `external` or a `hold_time()` that is kept",
+                    (_, true) => "a socket keeps it waiting",
+                    _ => "raise the `time_limit` if it only computes",
+                };
+                format!("too long: it has taken {limit:?} of real time ({why})")
+            }
             Stuck::Livelock(polls) => format!(
                 "livelock: {polls} polls without a move of the clock, which moves only when nothing \
                  is ready (in a loop, `sleep` instead of `yield_now`, or raise the `poll_limit`)"
@@ -709,18 +721,33 @@ enum Stuck {
 struct Patience {
     began: RealInstant,
     limit: Duration,
-    /// Counts questions: the system's clock is asked now and then.
-    asked: u32,
+    /// When the system's clock was asked last.
+    asked: RealInstant,
+    /// After how many rounds it is asked, and how many of them are left.
+    every: u32,
+    left: u32,
 }
 
 impl Patience {
+    /// To ask each time takes as long as a poll; to ask seldom overruns the limit if polls are slow.
+    const EVERY: RangeInclusive<u32> = 16..=256;
+    const SLOW: Duration = Duration::from_millis(1);
+
     fn new(limit: Duration) -> Self {
-        Self { began: RealInstant::now(), limit, asked: 0 }
+        let (now, every) = (RealInstant::now(), *Self::EVERY.start());
+        Self { began: now, limit, asked: now, every, left: every }
     }
 
     fn is_over(&mut self) -> bool {
-        self.asked = self.asked.wrapping_add(1);
-        self.asked.is_multiple_of(256) && self.rest().is_zero()
+        self.left -= 1;
+        if self.left > 0 {
+            return false;
+        }
+        let now = RealInstant::now();
+        let is_slow = now - self.asked >= Self::SLOW;
+        self.every = if is_slow { 1 } else { (2 * self.every).min(*Self::EVERY.end()) };
+        (self.asked, self.left) = (now, self.every);
+        self.rest().is_zero()
     }
 
     fn rest(&self) -> Duration {

@@ -454,7 +454,7 @@ impl CancelEverywhere {
             Err(error) => return Err((FaultKind::Panic, error.to_string())),
         };
         runtime.settle_for(self.time)?;
-        runtime.end_background();
+        runtime.end_background(1)?;
         let _inside = runtime.enter();
         caught(|| check(output))?;
         runtime.check_leak(1)?;

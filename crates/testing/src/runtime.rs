@@ -28,6 +28,9 @@ const POLL_LIMIT: usize = 1_000_000;
 /// How much real time a run may take: far more than a test needs, and less than patience.
 const TIME_LIMIT: Duration = Duration::from_secs(if cfg!(miri) { 3600 } else { 60 });
 
+/// How much virtual time the cleanups of what ends with a test may take: far more than they need.
+const CLEANUP: Duration = Duration::from_secs(3600);
+
 /// The variable that sets the seed.
 const SEED: &str = "CORYMB_SEED";
 
@@ -614,15 +617,28 @@ impl TestRuntime {
     /// Settles, and says what is wrong with a runtime whose body has returned.
     pub(crate) fn check(&self) -> Result<(), (FaultKind, String)> {
         self.settle();
-        self.end_background();
+        self.end_background(0)?;
         self.check_leak(0)?;
         self.check_failures().map_err(|report| (FaultKind::Unseen, report))
     }
 
-    /// Cancels what was to end with the test, and runs it to its end.
-    pub(crate) fn end_background(&self) {
-        self.world.end_background();
+    /// Cancels what was to end with the test, and runs it to its end; cleanups may take time. So
+    /// many children of the root are to be alive besides.
+    pub(crate) fn end_background(&self, besides: usize) -> Result<(), (FaultKind, String)> {
+        let Some(background) = self.world.end_background() else { return Ok(()) };
         self.settle();
+        if background.is_completed() {
+            return Ok(());
+        }
+        // A leak may end in the time that goes by now.
+        self.check_leak(besides + 1)?;
+        let _inside = self.world.enter();
+        let until = self.elapsed() + CLEANUP;
+        let is_over = || background.is_completed() || self.elapsed() > until;
+        // What does not end is still alive afterwards, which the caller tells of.
+        let _stuck = self.drive(self.poll_limit, Instant::FAR_FUTURE, || is_over().then_some(()));
+        self.settle();
+        Ok(())
     }
 
     /// Says what is alive besides so many children of the root.

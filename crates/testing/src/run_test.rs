@@ -15,6 +15,11 @@ use crate::runtime::{Builder, TestRuntime};
 /// assert_eq!(Ok::<(), &str>(()).verdict(), Ok(()));
 /// assert_eq!(Err::<(), _>("wrong").verdict(), Err(String::from("\"wrong\"")));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "the body of a test may not return `{Self}`",
+    label = "returns `{Self}`",
+    note = "it returns `()`, or a `Result` of that whose error is `Debug`"
+)]
 pub trait Verdict {
     /// Whether the test passed; else why not.
     ///

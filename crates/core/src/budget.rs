@@ -21,7 +21,7 @@ use crate::prim::thread_local;
 use crate::wait::{WaitKind, waiting_on};
 
 /// The number of operations.
-const OPERATIONS: i32 = 128;
+const OPERATIONS: u8 = 128;
 /// In place of what is left: held.
 const HELD: i32 = -1;
 
@@ -44,16 +44,16 @@ impl Purse {
     /// only after many rounds.
     fn refill(&self) {
         let times = self.used_up.get().wrapping_sub(self.before.get());
-        let goes_round = times > OPERATIONS.unsigned_abs();
-        self.left.set(if goes_round { OPERATIONS } else { self.allowance.get().max(1) });
+        let goes_round = times > u32::from(OPERATIONS);
+        self.left.set(if goes_round { OPERATIONS.into() } else { self.allowance.get().max(1) });
     }
 }
 
 thread_local! {
     static PURSE: Purse = const {
         Purse {
-            left: Cell::new(OPERATIONS),
-            allowance: Cell::new(OPERATIONS),
+            left: Cell::new(OPERATIONS as i32),
+            allowance: Cell::new(OPERATIONS as i32),
             used_up: Cell::new(0),
             before: Cell::new(0),
         }
@@ -69,18 +69,32 @@ pub fn times_used_up() -> u32 {
 /// Has each poll of `f` begin with a budget of so many operations: for explorers of schedules,
 /// which let others in between any two of them.
 pub fn with_allowance<R>(operations: u8, f: impl FnOnce() -> R) -> R {
-    struct Reset(i32);
+    struct Reset(i32, u32);
     impl Drop for Reset {
         fn drop(&mut self) {
-            PURSE.with(|purse| purse.allowance.set(self.0));
+            PURSE.with(|purse| {
+                purse.allowance.set(self.0);
+                purse.before.set(self.1);
+            });
         }
     }
-    let outer = PURSE.with(|purse| {
-        purse.before.set(purse.used_up.get());
-        purse.allowance.replace(operations.into())
+    let _reset = PURSE.with(|purse| {
+        let before = purse.before.replace(purse.used_up.get());
+        Reset(purse.allowance.replace(operations.into()), before)
     });
-    let _reset = Reset(outer);
     f()
+}
+
+/// Has `f`, which is a part of a poll, begin with a full budget, whatever is left of that poll's:
+/// for assertions on whether it waits.
+pub fn with_full_budget<R>(f: impl FnOnce() -> R) -> R {
+    if is_held() {
+        return f();
+    }
+    with_allowance(OPERATIONS, || {
+        let _full = Budget::begin();
+        f()
+    })
 }
 
 /// The budget of a poll that has begun. Dropped, it leaves that of the poll around it as it was.

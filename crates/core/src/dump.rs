@@ -210,6 +210,12 @@ fn line(out: &mut dyn fmt::Write, depth: usize, job: &Job, unlisted: usize) -> f
     writeln!(out)
 }
 
+/// Whether a coroutine is about to be polled.
+pub fn is_ready(job: &Job) -> bool {
+    let seen = job.node().state.load();
+    seen.has(state::SCHEDULED) && !seen.has(state::RUNNING)
+}
+
 /// What a job that has not ended is doing, or was seen to wait for last.
 pub fn doing(job: &Job) -> Option<String> {
     let node = job.node();

@@ -65,12 +65,13 @@ pub use with_context::{WithContext, blocking, spawn_on, with_context};
 pub mod internal {
     pub use crate::budget::{
         Operation, budgeted, poll_budget, spend_budget, times_used_up, with_allowance,
+        with_full_budget,
     };
     pub use crate::continuation::slot;
     pub use crate::coroutine::{is_own_waker, unwind_cancelled};
     pub use crate::current::{may_block, runs_as};
     pub use crate::dispatch::{Occupied, hop, occupy};
-    pub use crate::dump::{Unfinished, doing, late, name_of_cell, unfinished, waits_of};
+    pub use crate::dump::{Unfinished, doing, is_ready, late, name_of_cell, unfinished, waits_of};
     pub use crate::error::{refused_by_shutdown, text_of};
     pub use crate::failure::{report_blocked_run, report_here, wake_all};
     pub use crate::node::waits::{Held, Kind as KindOfWait, LetGo, Wait, What};

@@ -84,6 +84,7 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 /// | `shuffled` | ready coroutines run in a random order |
 /// | `explore` | runs in many schedules: what `corymb::testing::explore` does |
 /// | `schedules = 5000` | in so many of them; goes with `explore` |
+/// | `time_limit = "10s"` | fails after so much real time, and not after a minute; with `explore`, begins no further schedule then |
 /// | `real` | runs on the pool and in real time instead; goes with none of the above |
 /// | `local` | the body stays on the test's thread, and need not be `Send`; goes with all others but `explore` |
 /// | `crate = "path"` | the module that stands for `corymb`: see the page of `corymb_macros` |

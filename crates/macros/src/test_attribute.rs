@@ -14,6 +14,7 @@ const KNOWN: &[Known] = &[
     Known { name: "shuffled", takes: Takes::Nothing },
     Known { name: "explore", takes: Takes::Nothing },
     Known { name: "schedules", takes: Takes::Integer },
+    Known { name: "time_limit", takes: Takes::Duration },
     Known { name: "real", takes: Takes::Nothing },
     Known { name: "local", takes: Takes::Nothing },
     Known { name: "crate", takes: Takes::Text },
@@ -75,6 +76,10 @@ enum Runtime {
 fn runtime(args: &Args, corymb: &Path) -> Result<Runtime> {
     let seed = number(args, "seed")?;
     let schedules = number(args, "schedules")?;
+    let time_limit = args.duration("time_limit")?.map(|limit| {
+        let (seconds, nanos) = (limit.as_secs(), limit.subsec_nanos());
+        quote!(.time_limit(::core::time::Duration::new(#seconds, #nanos)))
+    });
     if let Some(explore) = args.span("explore") {
         let other = ["shuffled", "real", "local"].into_iter().find(|it| args.span(it).is_some());
         return match other {
@@ -85,9 +90,9 @@ fn runtime(args: &Args, corymb: &Path) -> Result<Runtime> {
                          coroutine: remove it, or `{other}`"
                 ),
             )),
-            None => {
-                Ok(Runtime::Explored(quote!(#corymb::testing::Explorer::new() #seed #schedules)))
-            }
+            None => Ok(Runtime::Explored(
+                quote!(#corymb::testing::Explorer::new() #seed #schedules #time_limit),
+            )),
         };
     }
     if let Some(span) = args.span("schedules") {
@@ -95,13 +100,13 @@ fn runtime(args: &Args, corymb: &Path) -> Result<Runtime> {
     }
     let shuffled = args.span("shuffled").map(|_| quote!(.shuffled()));
     let real = args.span("real").is_some();
-    match args.span("seed").or(args.span("shuffled")) {
+    match ["seed", "shuffled", "time_limit"].into_iter().find_map(|it| args.span(it)) {
         Some(span) if real => Err(Error::new(
             span,
-            "`seed` and `shuffled` steer virtual time: remove them, or `real`",
+            "`seed`, `shuffled` and `time_limit` are for virtual time: remove them, or `real`",
         )),
         Some(_) => Ok(Runtime::Virtual(Some(
-            quote!(#corymb::testing::TestRuntime::builder() #seed #shuffled),
+            quote!(#corymb::testing::TestRuntime::builder() #seed #shuffled #time_limit),
         ))),
         None if real => Ok(Runtime::Real),
         None => Ok(Runtime::Virtual(None)),

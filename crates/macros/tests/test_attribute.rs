@@ -9,7 +9,7 @@ use std::time::Duration;
 use corymb_core::hooks::{self, Choice};
 use corymb_core::time::sleep;
 use corymb_core::{scope, yield_now};
-use corymb_testing::{TestRuntime, elapsed};
+use corymb_testing::{TestRuntime, elapsed, hold_time};
 
 #[corymb_macros::test(crate = "corymb_testing")]
 async fn time_is_virtual() {
@@ -49,6 +49,20 @@ async fn a_deadlock_fails() {
 #[ignore = "it fails, and is not run"]
 async fn an_ignored_test_is_not_run() {
     panic!("it was run");
+}
+
+#[corymb_macros::test(crate = "corymb_testing", time_limit = "20ms")]
+#[should_panic(expected = "too long: it has taken 20ms")]
+async fn the_time_limit_is_set() {
+    let _held = hold_time();
+    std::future::pending::<()>().await;
+}
+
+#[corymb_macros::test(crate = "corymb_testing", explore, time_limit = "20ms")]
+#[should_panic(expected = "time limit in schedule 1: too long: it has taken 20ms")]
+async fn the_time_limit_of_an_exploration_is_set() {
+    let _held = hold_time();
+    std::future::pending::<()>().await;
 }
 
 /// What seed 7 gives, and no other one does in all likelihood.

@@ -15,7 +15,7 @@ use crate::choices::{Policy, Random};
 use crate::explore::{
     Explorer, Fault, FaultKind, Guided, Replay, Schedule, Steps, Turn, quiet, shrink,
 };
-use crate::runtime::{TestRuntime, seed_of_environment};
+use crate::runtime::{Builder, TestRuntime, seed_of_environment};
 use point::{Act, Moment};
 pub use point::{CancelPoint, ParseCancelPointError};
 pub(crate) use watch::Watch;
@@ -135,6 +135,7 @@ pub struct CancelEverywhere {
     seed: Option<u64>,
     time: Duration,
     polls: usize,
+    limit: Option<Duration>,
     at: Option<CancelPoint>,
 }
 
@@ -153,6 +154,7 @@ impl CancelEverywhere {
             seed: None,
             time: Duration::ZERO,
             polls: POLLS,
+            limit: None,
             at: None,
         }
     }
@@ -204,7 +206,8 @@ impl CancelEverywhere {
         Self { schedules, ..self }
     }
 
-    /// Sets the seed of the schedules: without it, `CORYMB_SEED` does, else it is 0.
+    /// Sets the seed of the schedules, and of what `select!` draws in the plain one: without it,
+    /// `CORYMB_SEED` does, else it is 0.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed: Some(seed), ..self }
     }
@@ -231,6 +234,29 @@ impl CancelEverywhere {
     /// not set.
     pub fn poll_limit(self, polls: usize) -> Self {
         Self { polls, ..self }
+    }
+
+    /// Sets how much real time a run may take, a minute if it is not set: see
+    /// [`Builder::time_limit`](crate::Builder::time_limit).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use corymb::testing::{CancelEverywhere, FaultKind};
+    /// use corymb::time::sleep;
+    ///
+    /// let failure = CancelEverywhere::new()
+    ///     .time_limit(Duration::from_millis(20))
+    ///     .check(|_beside| {
+    ///         let ticks = async { for _ in 0..u64::MAX { sleep(Duration::from_secs(1)).await } };
+    ///         (ticks, |_| ())
+    ///     })
+    ///     .expect_err("it never ends");
+    /// assert_eq!(failure.fault().kind(), FaultKind::TooLong);
+    /// ```
+    pub fn time_limit(self, limit: Duration) -> Self {
+        Self { limit: Some(limit), ..self }
     }
 
     /// Cancels at this point alone, as `CORYMB_CANCEL` does.
@@ -383,9 +409,10 @@ impl CancelEverywhere {
         if let Some(divergence) = replay.and_then(|replay| replay.divergence()) {
             return Err(CancelFailure::diverged(point.clone(), divergence.to_string()));
         }
-        match ran?.acted || point.suspension() == 0 {
-            true => Ok(Cancellations { suspensions: 1, runs: 1, schedules: 1 }),
-            false => Err(CancelFailure::missed(point.clone())),
+        match (ran?.acted, point.suspension()) {
+            (true, _) => Ok(Cancellations { suspensions: 1, runs: 1, schedules: 1 }),
+            (false, 0) => Ok(Cancellations { suspensions: 0, runs: 1, schedules: 1 }),
+            (false, _) => Err(CancelFailure::missed(point.clone())),
         }
     }
 
@@ -406,8 +433,10 @@ impl CancelEverywhere {
         let _quiet = quiet::begin();
         let is_explored = policy.is_some();
         let runtime = match policy {
-            Some(policy) => TestRuntime::explored(policy, Steps::new(described), self.polls, None),
-            None => TestRuntime::builder().poll_limit(self.polls).build(),
+            Some(policy) => {
+                TestRuntime::explored(policy, Steps::new(described), self.polls, self.limit)
+            }
+            None => self.plain(&point).build(),
         };
         let (watch, order) = Watch::new(&point);
         let verdict = self.play(&runtime, &watch, |beside| {
@@ -423,10 +452,26 @@ impl CancelEverywhere {
             Ok(()) => Ok(Ran { suspensions: seen.suspensions, acted: seen.acted, steps }),
             Err((kind, text)) => Err(Box::new(CancelFailure {
                 fault: Fault::of_run(kind, &text),
-                point: if is_explored { point.within(Schedule::new(decisions)) } else { point },
+                point: match is_explored {
+                    true => point.within(Schedule::new(decisions)),
+                    false if decisions.is_empty() => point,
+                    false => point.seeded(runtime.seed()),
+                },
                 suspension: seen.reached,
                 turns: steps.into_turns(),
             })),
+        }
+    }
+
+    /// The runtime of a schedule that is not explored.
+    fn plain(&self, point: &CancelPoint) -> Builder {
+        let mut builder = TestRuntime::builder().poll_limit(self.polls);
+        if let Some(seed) = point.seed().or(self.seed) {
+            builder = builder.seed(seed);
+        }
+        match self.limit {
+            Some(limit) => builder.time_limit(limit),
+            None => builder,
         }
     }
 
@@ -454,7 +499,7 @@ impl CancelEverywhere {
             Err(error) => return Err((FaultKind::Panic, error.to_string())),
         };
         runtime.settle_for(self.time)?;
-        runtime.end_background();
+        runtime.end_background(1)?;
         let _inside = runtime.enter();
         caught(|| check(output))?;
         runtime.check_leak(1)?;

@@ -152,8 +152,8 @@ pub fn elapsed() -> Duration {
 /// A scope for what is to end with the test: tickers, servers, collectors.
 ///
 /// Its children are cancelled when the body has returned, and are no leak then; until that they run
-/// as all others do, and their timers move the clock. A failure of one of them harms no other, and
-/// fails the test.
+/// as all others do, and their timers move the clock. A cleanup may take time, up to an hour on the
+/// clock. A failure of one of them harms no other, and fails the test.
 ///
 /// # Examples
 ///

@@ -77,7 +77,8 @@ where
 /// A schedule *fails* for what a test runtime takes for a failure: a panic or an error of the body,
 /// a deadlock, a livelock, a leak, a failure that nobody took. The first one that fails is made
 /// shorter, and told with the steps that lead to the failure and a text that runs it again: set the
-/// environment variable `CORYMB_REPLAY` to it, or give it to [`replay`](Self::replay).
+/// environment variable `CORYMB_REPLAY` to it, for that test alone, or give it to
+/// [`replay`](Self::replay).
 ///
 /// The program has to be the same each time: without real time, threads, or randomness of its own
 /// (a `HashMap`'s order is random).
@@ -263,12 +264,15 @@ impl Explorer {
     where
         F: Future<Output: Verdict> + Send + 'static,
     {
-        if let Some(schedule) = self.replay.clone().or_else(schedule_of_environment) {
+        // What was drawn is another program each time: none that the environment could know.
+        let of_environment = || self.guide.is_none().then(schedule_of_environment).flatten();
+        if let Some(schedule) = self.replay.clone().or_else(of_environment) {
             return self.run_again(&schedule, &mut make);
         }
         if let Some(guide) = &self.guide {
             let ran = run(Box::new(guide.policy()), self.limits(true), &mut make);
-            return Explored::once(ran);
+            let drawn = |found: Box<_>| Box::new(Counterexample { is_drawn: true, ..*found });
+            return Explored::once(ran).map_err(drawn);
         }
         let seed = self.seed.unwrap_or_else(seed_of_environment);
         let mut seeds = Random::new(seed);
@@ -299,7 +303,8 @@ impl Explorer {
             }
             if let Some(tree) = &depth_first {
                 if let Some(divergence) = tree.divergence() {
-                    return Err(Counterexample::diverged(divergence, ran, explored.schedules));
+                    let text = divergence.to_string();
+                    return Err(Counterexample::diverged(text, ran, explored.schedules));
                 }
                 explored.pruned = tree.pruned();
                 if !tree.advance() {
@@ -365,10 +370,17 @@ impl Explorer {
     {
         let replay = Replay::new(schedule.decisions().to_vec());
         let ran = run(Box::new(replay.clone()), self.limits(true), make);
-        if let Some(divergence) = replay.divergence() {
-            return Err(Counterexample::diverged(divergence, ran, 1));
+        let other = "the run took the same decisions, and other steps. The program has changed, or \
+                     is not the same each time";
+        let divergence = replay.divergence().map(|it| it.to_string());
+        let is_other = ran.fault.is_none() && !schedule.is_of(ran.steps.mark());
+        match divergence.or_else(|| is_other.then(|| other.into())) {
+            Some(divergence) => {
+                let found = Counterexample::diverged(divergence, ran, 1);
+                Err(Box::new(Counterexample { schedule: schedule.clone(), ..*found }))
+            }
+            None => Explored::once(ran),
         }
-        Explored::once(ran)
     }
 }
 
@@ -452,6 +464,9 @@ pub struct Counterexample {
     turns: Vec<Turn>,
     switches: (usize, usize),
     number: u64,
+    /// The program was drawn with the schedule: the environment cannot give the one without the
+    /// other.
+    is_drawn: bool,
 }
 
 impl Counterexample {
@@ -477,20 +492,21 @@ impl Counterexample {
         Box::new(Self::of(run, (switches, switches), 1))
     }
 
-    fn diverged(divergence: Divergence, run: Run, number: u64) -> Box<Self> {
+    fn diverged(divergence: String, run: Run, number: u64) -> Box<Self> {
         let switches = run.steps.switches();
         let mut it = Self::of(run, (switches, switches), number);
-        it.fault = Fault::new(FaultKind::Diverged, divergence.to_string());
+        it.fault = Fault::new(FaultKind::Diverged, divergence);
         Box::new(it)
     }
 
     fn of(run: Run, switches: (usize, usize), number: u64) -> Self {
         Self {
             fault: run.fault.unwrap_or_else(|| Fault::new(FaultKind::Diverged, String::new())),
-            schedule: Schedule::new(run.decisions),
+            schedule: Schedule::new(run.decisions).marked(run.steps.mark()),
             turns: run.steps.into_turns(),
             switches,
             number,
+            is_drawn: false,
         }
     }
 
@@ -499,7 +515,7 @@ impl Counterexample {
         &self.fault
     }
 
-    /// The schedule, made shorter.
+    /// The schedule, made shorter; that which was asked for, if the run went another way.
     pub fn schedule(&self) -> &Schedule {
         &self.schedule
     }
@@ -522,7 +538,7 @@ impl Counterexample {
 
 impl fmt::Display for Counterexample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { fault, schedule, turns, switches: (found, shown), number } = self;
+        let Self { fault, schedule, turns, switches: (found, shown), number, is_drawn } = self;
         writeln!(f, "{} in schedule {number}: {fault}", fault.kind)?;
         if !turns.is_empty() {
             writeln!(f, "what led to it ({found} switches when it was found, {shown} here):")?;
@@ -530,7 +546,14 @@ impl fmt::Display for Counterexample {
         for (i, turn) in turns.iter().enumerate() {
             writeln!(f, "{:4}. {turn}", i + 1)?;
         }
-        write!(f, "to run it again: {REPLAY}={schedule}")
+        match is_drawn {
+            false => write!(f, "to run it again: {REPLAY}={schedule}"),
+            true => write!(
+                f,
+                "to run it again: the same program with the same `Guide`, as they are told beside \
+                 this, or with `Explorer::replay` and the schedule {schedule}"
+            ),
+        }
     }
 }
 
@@ -539,15 +562,21 @@ impl std::error::Error for Counterexample {}
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let one = |choice, options| format!("{} of {options}", schedule::name(choice));
-        write!(f, "the run went another way at decision {}: ", self.number)?;
-        match self.before {
-            Some(before) => write!(f, "it was {}", one(before.choice, before.options))?,
-            None => f.write_str("there was none before")?,
+        let now = self.now.map(|(choice, options)| one(choice, options));
+        match (self.before, now) {
+            (Some(before), now) => {
+                let before = one(before.choice, before.options);
+                let now =
+                    now.map_or("the run ended without it".into(), |now| format!("is {now} now"));
+                write!(f, "the run went another way at decision {}: ", self.number)?;
+                write!(f, "it was {before}, and {now}. The program has changed")?;
+            }
+            (None, now) => {
+                let now = now.unwrap_or_default();
+                write!(f, "the schedule ends before decision {} of the run, ", self.number)?;
+                write!(f, "{now}. Its text was cut short, or the program has changed")?;
+            }
         }
-        match self.now {
-            Some((choice, options)) => write!(f, ", and is {} now", one(choice, options))?,
-            None => f.write_str(", and the run ended without it")?,
-        }
-        f.write_str(". The program has changed, or is not the same each time")
+        f.write_str(", or is not the same each time")
     }
 }

@@ -63,6 +63,9 @@ struct State {
     waits: Waits,
 }
 
+/// As late as it can be: nothing that has an end is later.
+const LAST: Instant = Instant::from_nanos(Instant::FAR_FUTURE.as_nanos() - 1);
+
 impl Default for FakeClock {
     fn default() -> Self {
         Self::new()
@@ -76,10 +79,10 @@ impl FakeClock {
     }
 
     /// Moves it by `duration`, at once, and ends the sleeps that are due by then, in the order of
-    /// their deadlines.
+    /// their deadlines. What sleeps for ever, by `Duration::MAX`, it never comes to.
     pub fn advance(&self, duration: Duration) {
         let mut state = self.0.lock();
-        state.now += duration;
+        state.now = (state.now + duration).min(LAST);
         let now = state.now;
         let due = state.waits.take_due(now);
         drop(state);

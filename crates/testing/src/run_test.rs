@@ -15,6 +15,11 @@ use crate::runtime::{Builder, TestRuntime};
 /// assert_eq!(Ok::<(), &str>(()).verdict(), Ok(()));
 /// assert_eq!(Err::<(), _>("wrong").verdict(), Err(String::from("\"wrong\"")));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "the body of a test may not return `{Self}`",
+    label = "returns `{Self}`",
+    note = "it returns `()`, or a `Result` of that whose error is `Debug`"
+)]
 pub trait Verdict {
     /// Whether the test passed; else why not.
     ///
@@ -58,7 +63,7 @@ impl<T: Verdict, E: Debug> Verdict for Result<T, E> {
 ///
 /// # Panics
 ///
-/// As [`TestRuntime::run`], and if `future` returns an error.
+/// As [`TestRuntime::run`], and if `future` returns an error, which is told of first.
 #[track_caller]
 pub fn run_test<T, F>(name: &'static str, future: F)
 where
@@ -91,7 +96,8 @@ where
 {
     let runtime = builder.build();
     // The verdict is text, so that errors need not be `Send`.
-    pass(name, runtime.run(async { future.await.verdict() }));
+    let verdict = runtime.run_body(async { future.await.verdict() });
+    pass(name, verdict, &runtime);
 }
 
 /// As [`run_test`], of a future that is bound to this thread and need not be `Send`: what
@@ -147,12 +153,29 @@ where
     F: Future<Output = T> + 'static,
 {
     let runtime = builder.build();
-    pass(name, runtime.run_local(async { future.await.verdict() }));
+    let verdict = runtime.run_body_local(async { future.await.verdict() });
+    pass(name, verdict, &runtime);
 }
 
 #[track_caller]
-fn pass(name: &str, verdict: Result<(), String>) {
-    if let Err(error) = verdict {
-        panic!("{name} returned an error: {error}");
+fn pass(name: &str, verdict: Result<(), String>, runtime: &TestRuntime) {
+    let beside = runtime.check().err().map(|(_, report)| report);
+    match (verdict, beside) {
+        (Ok(()), None) => {}
+        (Ok(()), Some(report)) => panic!("{report}"),
+        (Err(error), beside) => {
+            let beside = beside.map(|report| and_beside(&report)).unwrap_or_default();
+            panic!("{name} returned an error: {error}{beside}")
+        }
     }
+}
+
+/// Says what is wrong besides the error of a body.
+pub(crate) fn and_beside(report: &str) -> String {
+    format!("\nand beside that: {report}")
+}
+
+/// Says what reached nobody.
+pub(crate) fn unseen(failures: &[String]) -> String {
+    format!("failures that reached nobody:\n  - {}", failures.join("\n  - "))
 }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant as RealInstant};
@@ -17,6 +18,7 @@ use crate::cancels::Watch;
 use crate::choices::{Choices, Decision, Policy, Random};
 use crate::explore::{FaultKind, Steps};
 use crate::queue::Order;
+use crate::run_test::{and_beside, unseen};
 use crate::tree::tree;
 use crate::world::{Inside, World};
 
@@ -25,6 +27,9 @@ const POLL_LIMIT: usize = 1_000_000;
 
 /// How much real time a run may take: far more than a test needs, and less than patience.
 const TIME_LIMIT: Duration = Duration::from_secs(if cfg!(miri) { 3600 } else { 60 });
+
+/// How much virtual time the cleanups of what ends with a test may take: far more than they need.
+const CLEANUP: Duration = Duration::from_secs(3600);
 
 /// The variable that sets the seed.
 const SEED: &str = "CORYMB_SEED";
@@ -46,8 +51,8 @@ const SEED: &str = "CORYMB_SEED";
 ///
 /// Only what the runtime knows counts. A coroutine that waits for another thread is blocked for
 /// ever as far as it can see, unless the time is [held](crate::hold_time) for it. While somebody
-/// waits for a socket the clock goes no faster than real time. A run that takes more than a minute
-/// of that fails ([`Builder::time_limit`]).
+/// waits for a socket the clock goes as real time does, and so shows no round numbers. A run that
+/// takes more than a minute of that fails ([`Builder::time_limit`]).
 ///
 /// # Examples
 ///
@@ -337,12 +342,22 @@ impl TestRuntime {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let inside = self.begin();
-        let output = self.run_launched(inside, self.scope().spawn_local(future).outcome());
+        let output = self.run_body_local(future);
         if let Err((_, report)) = self.check() {
             panic!("{report}");
         }
         output
+    }
+
+    /// As [`run_body`](Self::run_body), of what [`run_local`](Self::run_local) runs.
+    #[track_caller]
+    pub(crate) fn run_body_local<F>(&self, future: F) -> F::Output
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let inside = self.begin();
+        self.run_launched(inside, self.scope().spawn_local(future).outcome())
     }
 
     /// [`run`](Self::run) that minds neither leaks nor failures.
@@ -403,15 +418,19 @@ impl TestRuntime {
     pub(crate) fn run_to_verdict<F>(
         &self,
         make: impl FnOnce() -> F,
-    ) -> Result<F::Output, (FaultKind, String)>
+    ) -> Result<(), (FaultKind, String)>
     where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
+        F: Future<Output = Result<(), String>> + Send + 'static,
     {
         let inside = self.begin();
         let body = self.scope().spawn(make()).outcome();
         match self.outcome_of(inside, body)? {
-            Ok(output) => self.check().map(|()| output),
+            Ok(Ok(())) => self.check(),
+            Ok(Err(error)) => {
+                let beside = self.check().err().map(|(_, report)| and_beside(&report));
+                let error = format!("it returned an error: {error}{}", beside.unwrap_or_default());
+                Err((FaultKind::Error, error))
+            }
             Err(error) => Err((FaultKind::Panic, error.to_string())),
         }
     }
@@ -565,13 +584,16 @@ impl TestRuntime {
         let until_next = next.map_or(Duration::MAX, |next| next - clock.now());
         let at_most = if may_wait { until_next.min(patience.rest()) } else { Duration::ZERO };
         outside.wait(at_most);
-        if !self.world.is_idle() {
-            return true;
-        }
-        if began.elapsed() >= until_next {
+        let waited = began.elapsed();
+        let is_idle = self.world.is_idle();
+        if is_idle && waited >= until_next {
             return clock.step(last);
         }
-        may_wait
+        // It goes no slower either: a peer that sends now and then would keep all timers off.
+        if may_wait {
+            clock.move_to(clock.now() + waited.min(until_next));
+        }
+        may_wait || !is_idle
     }
 
     /// Runs what is ready, without moving the clock.
@@ -593,17 +615,30 @@ impl TestRuntime {
     }
 
     /// Settles, and says what is wrong with a runtime whose body has returned.
-    fn check(&self) -> Result<(), (FaultKind, String)> {
+    pub(crate) fn check(&self) -> Result<(), (FaultKind, String)> {
         self.settle();
-        self.end_background();
+        self.end_background(0)?;
         self.check_leak(0)?;
         self.check_failures().map_err(|report| (FaultKind::Unseen, report))
     }
 
-    /// Cancels what was to end with the test, and runs it to its end.
-    pub(crate) fn end_background(&self) {
-        self.world.end_background();
+    /// Cancels what was to end with the test, and runs it to its end; cleanups may take time. So
+    /// many children of the root are to be alive besides.
+    pub(crate) fn end_background(&self, besides: usize) -> Result<(), (FaultKind, String)> {
+        let Some(background) = self.world.end_background() else { return Ok(()) };
         self.settle();
+        if background.is_completed() {
+            return Ok(());
+        }
+        // A leak may end in the time that goes by now.
+        self.check_leak(besides + 1)?;
+        let _inside = self.world.enter();
+        let until = self.elapsed() + CLEANUP;
+        let is_over = || background.is_completed() || self.elapsed() > until;
+        // What does not end is still alive afterwards, which the caller tells of.
+        let _stuck = self.drive(self.poll_limit, Instant::FAR_FUTURE, || is_over().then_some(()));
+        self.settle();
+        Ok(())
     }
 
     /// Says what is alive besides so many children of the root.
@@ -625,20 +660,24 @@ impl TestRuntime {
         if failures.is_empty() {
             return Ok(());
         }
-        Err(format!(
-            "failures that reached nobody:\n  - {}\n\
-             Await what failed, or take them with `take_failures`.",
-            failures.join("\n  - "),
-        ))
+        Err(format!("{}\nAwait what failed, or take them with `take_failures`.", unseen(&failures)))
     }
 
     fn describe(&self, stuck: &Stuck, what: &str) -> String {
         let reason = match stuck {
-            Stuck::Deadlock => "deadlock: nothing is ready and no timer is armed".into(),
-            Stuck::TooLong(limit) => format!(
-                "too long: it has taken {limit:?} of real time (a socket or a thread outside may \
-                 keep it waiting; raise the `time_limit` if it only computes)"
-            ),
+            Stuck::Deadlock => "deadlock: nothing is ready and no timer is armed (who waits for \
+                                another thread does so by `external`, or while that keeps a \
+                                `hold_time()`)"
+                .into(),
+            Stuck::TooLong(limit) => {
+                let outside = &self.world.outside;
+                let why = match (outside.is_held(), outside.has_armed()) {
+                    (true, _) => "the time is held, by `external` or a `hold_time()` that is kept",
+                    (_, true) => "a socket keeps it waiting",
+                    _ => "raise the `time_limit` if it only computes",
+                };
+                format!("too long: it has taken {limit:?} of real time ({why})")
+            }
             Stuck::Livelock(polls) => format!(
                 "livelock: {polls} polls without a move of the clock, which moves only when nothing \
                  is ready (in a loop, `sleep` instead of `yield_now`, or raise the `poll_limit`)"
@@ -698,18 +737,33 @@ enum Stuck {
 struct Patience {
     began: RealInstant,
     limit: Duration,
-    /// Counts questions: the system's clock is asked now and then.
-    asked: u32,
+    /// When the system's clock was asked last.
+    asked: RealInstant,
+    /// After how many rounds it is asked, and how many of them are left.
+    every: u32,
+    left: u32,
 }
 
 impl Patience {
+    /// To ask each time takes as long as a poll; to ask seldom overruns the limit if polls are slow.
+    const EVERY: RangeInclusive<u32> = 16..=256;
+    const SLOW: Duration = Duration::from_millis(1);
+
     fn new(limit: Duration) -> Self {
-        Self { began: RealInstant::now(), limit, asked: 0 }
+        let (now, every) = (RealInstant::now(), *Self::EVERY.start());
+        Self { began: now, limit, asked: now, every, left: every }
     }
 
     fn is_over(&mut self) -> bool {
-        self.asked = self.asked.wrapping_add(1);
-        self.asked.is_multiple_of(256) && self.rest().is_zero()
+        self.left -= 1;
+        if self.left > 0 {
+            return false;
+        }
+        let now = RealInstant::now();
+        let is_slow = now - self.asked >= Self::SLOW;
+        self.every = if is_slow { 1 } else { (2 * self.every).min(*Self::EVERY.end()) };
+        (self.asked, self.left) = (now, self.every);
+        self.rest().is_zero()
     }
 
     fn rest(&self) -> Duration {

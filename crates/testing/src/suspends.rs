@@ -4,10 +4,14 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use corymb_core::internal::with_full_budget;
 use pin_project::pin_project;
 
 /// Gives what `future` gives, and panics if it does that without having suspended: for code that is
 /// to be a cancellation point, or to give way, in any case.
+///
+/// What it does counts as the beginning of a poll, and nobody gets in between: that operations give
+/// way to an [explorer](crate::Explorer), or after so many others, is no suspension here.
 ///
 /// # Examples
 ///
@@ -27,6 +31,8 @@ pub fn assert_suspends<F: Future>(future: F) -> Suspends<F> {
 
 /// Gives what `future` gives, and panics if it suspends: for code that holds what others must not
 /// find halfway.
+///
+/// What it does counts as the beginning of a poll, as in [`assert_suspends`].
 ///
 /// # Examples
 ///
@@ -64,7 +70,8 @@ impl<F: Future> Future for Suspends<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let polled = this.future.poll(cx);
+        // What gives way to an explorer, or because its poll is a long one, waits for nobody.
+        let polled = with_full_budget(|| this.future.poll(cx));
         *this.suspended |= polled.is_pending();
         let place = this.place;
         match (*this.expected, *this.suspended) {

@@ -86,12 +86,11 @@ impl World {
         scope.clone()
     }
 
-    /// Cancels what is in there.
-    pub(crate) fn end_background(&self) {
-        let background = self.background.lock().take();
-        if let Some((_, job)) = background {
-            job.cancel();
-        }
+    /// Cancels what is in there, if it was opened; gives its job.
+    pub(crate) fn end_background(&self) -> Option<Job> {
+        let (_, job) = self.background.lock().take()?;
+        job.cancel();
+        Some(job)
     }
 
     /// What was reported since the last call, first of all that other threads interfered.

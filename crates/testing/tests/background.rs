@@ -1,11 +1,13 @@
 //! What ends with the test.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use corymb_core::time::sleep;
-use corymb_testing::{TestRuntime, advance, background, elapsed, settle};
+use corymb_core::{finally, shield};
+use corymb_testing::{CancelEverywhere, TestRuntime, advance, background, elapsed, settle};
 
 mod common;
 
@@ -49,7 +51,47 @@ fn a_failure_in_the_background_fails_the_test_and_harms_nobody_there() {
 fn each_run_has_a_background_of_its_own() {
     let runtime = TestRuntime::new();
     for _ in 0..2 {
-        let left = runtime.run(async { background().launch(std::future::pending()) });
+        let left = runtime.run(async { background().launch(pending()) });
         assert!(left.is_completed() && left.is_cancelled());
     }
+}
+
+#[test]
+fn a_cleanup_there_may_take_time() {
+    let runtime = TestRuntime::new();
+    runtime.run(async {
+        background().launch(finally(pending::<()>(), || sleep(SECOND)));
+        settle().await;
+    });
+    assert_eq!(runtime.elapsed(), SECOND);
+    CancelEverywhere::new().run(|_beside| {
+        background().launch(finally(pending::<()>(), || sleep(SECOND)));
+        (settle(), |_| assert_eq!(elapsed(), SECOND))
+    });
+}
+
+/// Neither a cleanup without end nor what would have ended in the time that a cleanup takes.
+#[test]
+fn what_does_not_end_is_a_leak() {
+    let message = failure(|| {
+        TestRuntime::new().run(async {
+            background().launch(shield(async {
+                for _ in 0..2 * 3600 {
+                    sleep(SECOND).await;
+                }
+            }));
+            settle().await;
+        });
+    });
+    assert!(message.starts_with("still alive") && message.contains("a timer"), "{message}");
+    let message = failure(|| {
+        let runtime = TestRuntime::new();
+        let beside = runtime.scope();
+        runtime.run(async move {
+            background().launch(finally(pending::<()>(), || sleep(2 * SECOND)));
+            beside.coroutine().name("leaked").launch(sleep(SECOND));
+            settle().await;
+        });
+    });
+    assert!(message.starts_with("still alive") && message.contains("`leaked`"), "{message}");
 }

@@ -479,3 +479,62 @@ fn schedules_come_of_the_seed() {
     };
     assert_eq!(places(7), places(7));
 }
+
+/// Fails if the branches of two selects are looked at in an order that not all seeds give.
+fn wrong_order(settings: CancelEverywhere) -> Result<(), Box<CancelFailure>> {
+    let cancelled = settings.check(|_| {
+        let first = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&first);
+        let scenario = async move {
+            for _ in 0..3 {
+                let bit = corymb::select! {
+                    () = async {} => 0,
+                    () = async {} => 1,
+                };
+                seen.fetch_add(bit, SeqCst);
+            }
+            yield_now().await;
+        };
+        (scenario, move |_| assert!(first.load(SeqCst) < 3, "wrong order"))
+    });
+    cancelled.map(drop)
+}
+
+#[test]
+fn what_selects_have_drawn_is_drawn_again() {
+    let check = |seed| wrong_order(CancelEverywhere::new().seed(seed));
+    let passes = |seed: &u64| check(*seed).is_ok();
+    let seed = (0..100).find(|seed| !passes(seed)).expect("one of the orders is wrong");
+    let failure = *check(seed).expect_err("as before");
+    assert_eq!(failure.point().seed(), Some(seed));
+    // The point says it all, whatever the seed is there.
+    let other = (0..100).find(passes).expect("one of the orders is right");
+    let again = wrong_order(CancelEverywhere::new().seed(other).at(failure.point().clone()));
+    assert_eq!(again.expect_err("the same").to_string(), failure.to_string());
+    assert_repeats(&failure, |settings| *wrong_order(settings).expect_err("the same"));
+}
+
+#[test]
+fn a_run_again_without_a_cancellation_counts_none() {
+    let point: CancelPoint = "cancel-0-waiting".parse().unwrap();
+    let ran = CancelEverywhere::new().at(point).run(|_| (yield_now(), |_| ()));
+    assert_eq!((ran.suspensions(), ran.runs()), (0, 1));
+}
+
+/// It suspends in the poll of the coroutine that launches it.
+#[test]
+fn the_first_suspension_of_an_undispatched_child_is_one() {
+    let count = |undispatched: bool| {
+        cancel_everywhere(|_| {
+            let scenario = scope(async move |s| {
+                match undispatched {
+                    true => s.coroutine().undispatched().launch(sleep(SECOND)),
+                    false => s.launch(sleep(SECOND)),
+                };
+            });
+            (scenario, |_| ())
+        })
+    };
+    assert_eq!(count(false).suspensions(), 2);
+    assert_eq!(count(true), count(false));
+}

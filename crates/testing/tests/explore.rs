@@ -1,8 +1,10 @@
 //! Programs in many schedules.
 
-use std::future::poll_fn;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use corymb::prelude::*;
 use corymb::sync::{Mutex, oneshot};
@@ -154,4 +156,64 @@ fn a_deadlock_is_found_again() {
     let again = check(Explorer::new().replay(schedule));
     assert_eq!(again.fault(), found.fault());
     assert_eq!(again.turns(), found.turns());
+}
+
+/// How a body goes wrong that is told what is wrong.
+type Wrong = fn(&'static str) -> Pin<Box<dyn Future<Output = Result<(), &'static str>> + Send>>;
+
+/// Fails for the order in which four coroutines run: `rare` takes more decisions than `plain`.
+async fn fails_for_its_order(
+    first: Arc<OnceLock<&'static str>>,
+    wrong: Wrong,
+) -> Result<(), &'static str> {
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    scope(async |s| {
+        for number in 0..4 {
+            let order = Arc::clone(&order);
+            s.launch(async move { order.lock().unwrap().push(number) });
+        }
+    })
+    .await;
+    let fault = match order.lock().unwrap()[..] {
+        [1, ..] => "plain",
+        [3, 2, ..] => "rare",
+        _ => return Ok(()),
+    };
+    first.get_or_init(|| fault);
+    wrong(fault).await
+}
+
+/// A fault that takes fewer decisions is not taken for the one that was found.
+#[track_caller]
+fn shows_what_was_found(wrong: Wrong) {
+    let mut seen = HashSet::new();
+    for seed in 0..if cfg!(miri) { 3 } else { 30 } {
+        let first = Arc::default();
+        let body = || fails_for_its_order(Arc::clone(&first), wrong);
+        let found = Explorer::new().random().seed(seed).check(body).expect_err("it is wrong");
+        let first = *first.get().expect("it was told");
+        assert!(found.fault().to_string().contains(first), "seed {seed} found {first}: {found}");
+        seen.insert(first);
+    }
+    assert!(cfg!(miri) || seen.len() == 2, "both were found: {seen:?}");
+}
+
+#[test]
+fn an_error_is_not_shrunk_to_another_one() {
+    shows_what_was_found(|fault| Box::pin(async move { Err(fault) }));
+}
+
+#[test]
+fn a_panic_is_not_shrunk_to_another_one_of_its_place() {
+    shows_what_was_found(|fault| Box::pin(async move { panic!("it is {fault}") }));
+}
+
+#[test]
+fn a_deadlock_is_not_shrunk_to_that_of_others() {
+    shows_what_was_found(|fault| {
+        Box::pin(async move {
+            scope(async |s| drop(s.coroutine().name(fault).launch(pending::<()>()))).await;
+            Ok(())
+        })
+    });
 }

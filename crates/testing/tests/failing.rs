@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use corymb_core::time::sleep;
 use corymb_core::{Job, scope, supervisor_scope, yield_now};
-use corymb_testing::{TestRuntime, busy, run_test, settle, take_failures};
+use corymb_testing::{
+    Explorer, FaultKind, TestRuntime, busy, run_real, run_real_local, run_test, run_test_local,
+    settle, take_failures,
+};
 
 mod common;
 
@@ -203,6 +206,45 @@ fn an_error_fails_the_test() {
     let message = failure(|| run_test("module::name", async { Err::<(), _>("wrong") }));
     assert_eq!(message, "module::name returned an error: \"wrong\"");
     run_test("module::name", async { Ok::<_, &str>(()) });
+}
+
+#[test]
+fn an_error_is_told_of_beside_a_leak() {
+    let body = || async {
+        drop(corymb::detached(pending::<()>()));
+        Err::<(), _>("the reason")
+    };
+    let leaks = |message: &str| {
+        message.contains("returned an error: \"the reason\"") && message.contains("still alive")
+    };
+    let message = failure(|| run_test("name", body()));
+    assert!(leaks(&message), "{message}");
+    let message = failure(|| run_test_local("name", body()));
+    assert!(leaks(&message), "{message}");
+    let found = Explorer::new().check(body).expect_err("an error");
+    assert_eq!(found.fault().kind(), FaultKind::Error);
+    assert!(leaks(&found.fault().to_string()), "{found}");
+}
+
+#[test]
+fn a_failure_that_reaches_nobody_fails_a_test_in_real_time_too() {
+    let orphan = || {
+        supervisor_scope(async |s| {
+            s.coroutine().name("orphan").launch(async { panic!("unheard") });
+        })
+    };
+    for message in [failure(|| run_real(orphan())), failure(|| run_real_local(orphan()))] {
+        let line = line_of(&message, "unheard");
+        assert!(message.starts_with("failures that reached nobody"), "{message}");
+        assert!(line.contains("`orphan`") && line.contains(file!()), "{message}");
+    }
+    let error = failure(|| {
+        run_real(async move {
+            orphan().await;
+            Err::<(), _>("the body's own")
+        });
+    });
+    assert!(error.contains("the body's own"), "{error}");
 }
 
 #[test]

@@ -80,3 +80,15 @@ fn a_sleep_that_is_given_up_leaves_nothing() {
         });
     }
 }
+
+/// As one of `corymb::time` does not.
+#[test]
+fn a_sleep_for_ever_does_not_end() {
+    block_on(async {
+        let clock = FakeClock::new();
+        let mut never = Box::pin(clock.sleep(Duration::MAX));
+        assert_eq!(poll!(never.as_mut()), Poll::Pending);
+        clock.advance(Duration::MAX);
+        assert_eq!((poll!(never.as_mut()), clock.waiting()), (Poll::Pending, 1));
+    });
+}

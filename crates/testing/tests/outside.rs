@@ -1,9 +1,10 @@
 //! A test runtime beside other threads and sockets.
 
 use std::future::pending;
+use std::io::{Read, Write};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corymb::net::{TcpListener, TcpStream};
 use corymb::prelude::*;
@@ -88,6 +89,7 @@ fn a_run_that_takes_too_long_fails_with_the_tree() {
         });
     });
     assert!(message.starts_with("too long: it has taken 20ms of real time"), "{message}");
+    assert!(message.contains("the time is held"), "{message}");
     assert!(message.contains("coroutine, active, "), "{message}");
 }
 
@@ -134,4 +136,48 @@ fn time_goes_on_beside_an_idle_socket() {
         assert_eq!(elapsed(), Duration::from_millis(5));
         server.cancel();
     }));
+}
+
+/// Few rounds, but long ones.
+#[test]
+fn a_run_of_slow_polls_takes_too_long() {
+    const LIMIT: Duration = Duration::from_millis(40);
+    let message = failure(|| {
+        TestRuntime::builder().time_limit(LIMIT).build().run(async {
+            for _ in 0..100 {
+                let began = Instant::now();
+                while began.elapsed() < LIMIT / 10 {}
+                yield_now().await;
+            }
+        });
+    });
+    assert!(message.starts_with("too long"), "{message}");
+}
+
+#[test]
+fn a_deadlock_names_what_a_wait_for_another_thread_takes() {
+    let message = failure(|| TestRuntime::new().run(pending::<()>()));
+    assert!(message.contains("`external`") && message.contains("`hold_time()`"), "{message}");
+}
+
+/// A byte now and then is no reason to wait for ever.
+#[test]
+fn a_peer_that_trickles_does_not_stop_the_clock() {
+    const PAUSE: Duration = Duration::from_millis(5);
+    const LIMIT: Duration = Duration::from_millis(50);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let peer = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PAUSE)).unwrap();
+        // Nothing comes before the pause is over, but the end.
+        while !matches!(stream.read(&mut [0]), Ok(0)) && stream.write_all(b".").is_ok() {}
+    });
+    TestRuntime::new().run(async move {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let endless = async { while stream.read(&mut [0; 16]).await.unwrap() > 0 {} };
+        assert!(with_timeout(LIMIT, endless).await.is_err());
+        assert!(elapsed() >= LIMIT);
+    });
+    peer.join().unwrap();
 }

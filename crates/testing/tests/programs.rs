@@ -376,3 +376,11 @@ async fn take_and_leave(ops: Vec<LockOp>, lock: Arc<RwLock<u32>>) {
         assert_eq!(write.as_deref().or(read.as_deref()).copied(), seen);
     }
 }
+
+#[test]
+fn smaller_lists_are_still_of_those_that_were_asked_for() {
+    for seed in 0..SEEDS {
+        let found = smallest(seed, lists_of::<ChannelOp>(2..4, 1..5), |_| false);
+        assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
+    }
+}

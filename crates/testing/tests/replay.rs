@@ -129,3 +129,54 @@ fn coroutines_are_told_apart_by_no_address() {
         assert!(trace.contains(&format!("#{number} coroutine `{name}`")), "{trace}");
     }
 }
+
+/// The text is what was asked for, also where the run went another way.
+#[test]
+fn a_schedule_that_does_not_fit_is_told_as_it_was_asked_for() {
+    let found = find(Explorer::new());
+    let text = found.schedule().to_string();
+    let (whole, _) = text.rsplit_once('~').unwrap();
+    let (cut, _) = whole.rsplit_once('.').unwrap();
+    let other = format!("{whole}.n2-1");
+    for (asked, why) in [(cut, "Its text was cut short"), (&other, "the run ended without it")] {
+        let again = find(Explorer::new().replay(asked.parse().unwrap()));
+        assert_eq!(again.fault().kind(), FaultKind::Diverged);
+        assert!(again.fault().to_string().contains(why), "{again}");
+        assert!(again.to_string().ends_with(&format!("CORYMB_REPLAY={asked}")), "{again}");
+    }
+}
+
+/// Whoever sets the variable has no program for it.
+#[test]
+fn what_was_drawn_is_not_for_the_environment() {
+    let found = find(Explorer::new().guide(vec![0x8000; 40].into()));
+    let text = found.to_string();
+    assert!(!text.contains("CORYMB_REPLAY"), "{text}");
+    assert!(text.contains("`Guide`") && text.contains("`Explorer::replay`"), "{text}");
+    let again = find(Explorer::new().replay(found.schedule().clone()));
+    assert_eq!(again.fault(), found.fault());
+}
+
+/// Two coroutines, of which the one called `first` has to be.
+async fn in_order(names: [&'static str; 2]) {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    scope(async |s| {
+        for name in names {
+            let order = Arc::clone(&order);
+            s.coroutine().name(name).launch(async move { order.lock().await.push(name) });
+        }
+    })
+    .await;
+    assert_eq!(order.lock().await[0], "first");
+}
+
+#[test]
+fn a_program_that_has_changed_is_told_also_if_it_has_as_many_decisions() {
+    let found = Explorer::new().check(|| in_order(["first", "second"])).unwrap_err();
+    let replay = Explorer::new().replay(found.schedule().clone());
+    let again = replay.clone().check(|| in_order(["first", "second"])).unwrap_err();
+    assert_eq!(again.schedule(), found.schedule());
+    let other = replay.check(|| in_order(["second", "first"])).unwrap_err();
+    assert_eq!(other.fault().kind(), FaultKind::Diverged);
+    assert!(other.fault().to_string().contains("other steps"), "{other}");
+}

@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
+use corymb::sync;
 use corymb_core::{scope, yield_now};
 use corymb_testing::{
-    Sequencer, TestRuntime, assert_no_suspension, assert_suspends, cancel_everywhere, settle,
+    Explorer, FaultKind, Sequencer, TestRuntime, assert_no_suspension, assert_suspends,
+    cancel_everywhere, settle,
 };
 
 mod common;
@@ -75,4 +77,31 @@ fn futures_that_do_otherwise_panic() {
     assert!(suspends.contains("was not to suspend, and does"), "{suspends}");
     let does_not = failure(|| TestRuntime::new().run(assert_suspends(async {})));
     assert!(does_not.contains("was to suspend, and did not"), "{does_not}");
+}
+
+/// In an explored run each operation gives way first; that is no wait of the future's own.
+#[test]
+fn to_give_way_to_an_explorer_is_no_suspension() {
+    Explorer::new().schedules(3).run(|| async {
+        let free = sync::Mutex::new(1);
+        assert_eq!(*assert_no_suspension(free.lock()).await, 1);
+        assert_suspends(yield_now()).await;
+    });
+    let found = Explorer::new().schedules(3).check(|| async {
+        let free = sync::Mutex::new(1);
+        drop(assert_suspends(free.lock()).await);
+    });
+    let fault = found.expect_err("a free lock does not suspend");
+    assert_eq!(fault.fault().kind(), FaultKind::Panic);
+    assert!(fault.to_string().contains("was to suspend, and did not"), "{fault}");
+}
+
+#[test]
+fn to_give_way_after_many_operations_is_no_suspension() {
+    TestRuntime::new().run(async {
+        let free = sync::Mutex::new(1);
+        for _ in 0..1_000 {
+            drop(assert_no_suspension(free.lock()).await);
+        }
+    });
 }

@@ -1,13 +1,20 @@
 //! Connections and networks in memory.
 
 use std::collections::HashSet;
+use std::future::pending;
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use corymb::prelude::*;
-use corymb::testing::{Explorer, SimNet, TestRuntime, cancel_everywhere, duplex, elapsed, settle};
+use corymb::testing::{
+    Explorer, SimNet, SimStream, TestRuntime, cancel_everywhere, duplex, elapsed, settle,
+};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
+
+mod common;
+
+use common::failure;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -154,4 +161,77 @@ fn an_accept_that_is_cancelled_leaves_the_connection() {
             assert_eq!(from.or(left).as_deref(), Some("client"));
         })
     });
+}
+
+/// Both ends of a connection over a link with that latency.
+async fn connected(net: &SimNet) -> (SimStream, SimStream) {
+    let mut listener = net.host("server").listen(80).unwrap();
+    let near = net.host("client").connect("server", 80).await.unwrap();
+    (near, listener.accept().await.unwrap().0)
+}
+
+#[test]
+fn what_had_come_before_a_cut_can_be_read() {
+    run(async {
+        let net = SimNet::new().latency(MS..=MS);
+        let (mut near, mut far) = connected(&net).await;
+        near.write_all(b"x").await.unwrap();
+        sleep(MS).await;
+        near.write_all(b"y").await.unwrap();
+        net.cut("server", "client");
+        net.cut("server", "client");
+        let mut byte = [0];
+        assert_eq!(far.read(&mut byte).now_or_never().unwrap().unwrap(), 1);
+        assert_eq!(&byte, b"x");
+        assert!(with_timeout(10 * MS, far.read(&mut byte)).await.is_err(), "it was on its way");
+        net.heal("server", "client");
+        assert_eq!((far.read(&mut byte).await.unwrap(), &byte), (1, b"y"));
+    });
+}
+
+#[test]
+fn that_an_end_was_dropped_is_known_after_the_latency_and_not_through_a_cut() {
+    run(scope(async |s| {
+        let net = SimNet::new().latency(MS..=MS);
+        let (mut near, far) = connected(&net).await;
+        let begin = elapsed();
+        net.cut("server", "client");
+        drop(far);
+        sleep(9 * MS).await;
+        near.write_all(b"x").await.unwrap();
+        net.heal("server", "client");
+        assert_eq!(near.write(b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+
+        let (mut near, far) = connected(&net).await;
+        drop(far);
+        near.write_all(b"x").await.unwrap();
+        // No room is left, so it waits for the news.
+        let full = s.spawn(async move { near.write_all(&vec![0; 1 << 20]).await });
+        assert_eq!(full.await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert_eq!(elapsed() - begin, (9 + 2 + 1) * MS);
+    }));
+}
+
+/// The line is that of the test, and not one in here.
+#[test]
+fn who_waits_for_the_network_says_so() {
+    let message = failure(|| {
+        run(scope(async |s| {
+            let net = SimNet::new().latency(MS..=MS);
+            let (near, mut far) = connected(&net).await;
+            s.coroutine().name("reader").launch(async move { drop(far.read(&mut [0]).await) });
+            let mut idle = net.host("idle").listen(80).unwrap();
+            s.coroutine().name("acceptor").launch(async move { drop(idle.accept().await) });
+            net.cut("client", "server");
+            let connect = net.host("client").connect("server", 80);
+            s.coroutine().name("connector").launch(async move { drop(connect.await) });
+            pending::<()>().await;
+            drop(near);
+        }));
+    });
+    for name in ["reader", "acceptor", "connector"] {
+        let line = message.lines().find(|line| line.contains(name)).unwrap_or(&message);
+        let place = format!("waiting for input or output at {}", file!());
+        assert!(line.contains(&place), "{message}");
+    }
 }

@@ -51,3 +51,6 @@ async fn local_with_a_value() {}
 
 #[corymb_macros::test(local, shuffled, real)]
 async fn local_does_not_change_what_excludes_what() {}
+
+#[corymb_macros::test(real, time_limit = "2s")]
+async fn no_limit_of_real_time() {}

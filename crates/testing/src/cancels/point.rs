@@ -37,6 +37,8 @@ pub(super) enum Moment {
 /// assert_eq!(point.suspension(), 3);
 /// assert_eq!(point.schedule().unwrap().decisions().len(), 1);
 /// assert_eq!(point.to_string(), "drop-3-woken@c1.n2-1");
+/// let point: CancelPoint = "cancel-1-waiting-seed7".parse().unwrap();
+/// assert_eq!(point.seed(), Some(7));
 /// assert!("drop-3".parse::<CancelPoint>().is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,12 +47,14 @@ pub struct CancelPoint {
     /// Counted from 1; 0 stands for none.
     suspension: usize,
     moment: Moment,
+    /// What the plain schedule drew from, if it drew something.
+    seed: Option<u64>,
     schedule: Option<Schedule>,
 }
 
 impl CancelPoint {
     pub(super) fn new(act: Act, suspension: usize, moment: Moment) -> Self {
-        Self { act, suspension, moment, schedule: None }
+        Self { act, suspension, moment, seed: None, schedule: None }
     }
 
     /// Nowhere.
@@ -60,6 +64,10 @@ impl CancelPoint {
 
     pub(super) fn within(self, schedule: Schedule) -> Self {
         Self { schedule: Some(schedule), ..self }
+    }
+
+    pub(super) fn seeded(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
     }
 
     pub(super) fn without_schedule(self) -> Self {
@@ -83,6 +91,11 @@ impl CancelPoint {
     /// was not cancelled.
     pub fn suspension(&self) -> usize {
         self.suspension
+    }
+
+    /// The seed that choices were drawn from, if there were any and the schedule was the plain one.
+    pub fn seed(&self) -> Option<u64> {
+        self.seed
     }
 
     /// The schedule, if it was an explored one.
@@ -114,6 +127,9 @@ impl CancelPoint {
 const ACTS: [(&str, Act); 2] = [("cancel", Act::Cancel), ("drop", Act::Drop)];
 const MOMENTS: [(&str, Moment); 2] = [("waiting", Moment::Waiting), ("woken", Moment::Woken)];
 
+/// What stands before the seed.
+const SEED: &str = "-seed";
+
 fn word<T: PartialEq>(words: &[(&'static str, T)], of: &T) -> &'static str {
     words.iter().find(|it| it.1 == *of).map_or("?", |it| it.0)
 }
@@ -126,6 +142,9 @@ impl fmt::Display for CancelPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (act, moment) = (word(&ACTS, &self.act), word(&MOMENTS, &self.moment));
         write!(f, "{act}-{}-{moment}", self.suspension)?;
+        if let Some(seed) = self.seed {
+            write!(f, "{SEED}{seed}")?;
+        }
         match &self.schedule {
             Some(schedule) => write!(f, "@{schedule}"),
             None => Ok(()),
@@ -152,9 +171,13 @@ impl FromStr for CancelPoint {
 
 fn parse(point: &str) -> Option<CancelPoint> {
     let (act, rest) = point.split_once('-')?;
-    let (suspension, moment) = rest.split_once('-')?;
+    let (suspension, rest) = rest.split_once('-')?;
+    let (moment, seed) = match rest.split_once(SEED) {
+        Some((moment, seed)) => (moment, Some(seed.parse().ok()?)),
+        None => (rest, None),
+    };
     let (act, moment) = (meaning(&ACTS, act)?, meaning(&MOMENTS, moment)?);
-    Some(CancelPoint::new(act, suspension.parse().ok()?, moment))
+    Some(CancelPoint { seed, ..CancelPoint::new(act, suspension.parse().ok()?, moment) })
 }
 
 /// A text that is no [`CancelPoint`].

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use corymb_core::internal::prim::Mutex;
-use corymb_core::internal::waits_of;
+use corymb_core::internal::{is_ready, unfinished, waits_of};
 use corymb_core::{Coroutine, Job, JobState, Who};
 
 use super::point::{Act, CancelPoint, Moment};
@@ -32,6 +32,8 @@ pub(super) struct Seen {
     whose: Option<Job>,
     /// The scenario was cancelled.
     pub(super) acted: bool,
+    /// Whom it has seen before.
+    known: Vec<Job>,
 }
 
 /// A coroutine of the scenario that is about to be polled.
@@ -75,9 +77,24 @@ impl Watch {
         Some(polled)
     }
 
-    /// It was polled.
+    /// It was polled, and with it whom it has launched undispatched.
     pub(crate) fn after(&self, polled: &Polled, world: &World) {
-        let Polled { job, who } = polled;
+        let scenario = self.seen.lock().scenario.clone();
+        for it in scenario.iter().flat_map(unfinished) {
+            if self.seen.lock().known.contains(&it.job) {
+                continue;
+            }
+            self.seen.lock().known.push(it.job.clone());
+            // Others have not begun yet.
+            if it.job != polled.job && !is_ready(&it.job) {
+                self.suspended(&it.job, &it.who, world);
+            }
+        }
+        self.suspended(&polled.job, &polled.who, world);
+    }
+
+    /// Counts a suspension of a coroutine, if it has not ended.
+    fn suspended(&self, job: &Job, who: &Who, world: &World) {
         if !matches!(job.state(), JobState::Active | JobState::Cancelling) {
             return;
         }

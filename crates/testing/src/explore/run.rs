@@ -1,5 +1,6 @@
 //! One run of a program in one schedule.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
@@ -68,7 +69,20 @@ impl Fault {
 
     /// Whether it is the same, but for what the text says of values.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        (self.kind, &self.place) == (other.kind, &other.place)
+        (self.kind, &self.place) == (other.kind, &other.place) && self.gist() == other.gist()
+    }
+
+    /// What another schedule's text has to say too, if it is to tell of the same fault. Where the
+    /// text is a tree: who is in there, and what each waits for; how many are alike, and at which
+    /// moment a limit was reached, may differ.
+    fn gist(&self) -> BTreeSet<String> {
+        let lines = self.text.lines();
+        match self.kind {
+            FaultKind::Deadlock | FaultKind::Leak => lines.map(without_numbers).collect(),
+            FaultKind::Livelock | FaultKind::TooLong => BTreeSet::new(),
+            FaultKind::Panic => lines.take(1).map(what_it_says).collect(),
+            _ => lines.map(what_it_says).collect(),
+        }
     }
 
     /// What kind of thing it is.
@@ -113,19 +127,27 @@ where
         async { future.await.verdict() }
     });
     let (decisions, steps) = runtime.take_record();
-    let verdict = match (verdict, runtime.close()) {
-        (Ok(Ok(())), Err(fault)) => Err(fault),
-        (verdict, _) => verdict,
-    };
-    let fault = match verdict {
-        Ok(Ok(())) => None,
-        Ok(Err(text)) => {
-            let text = format!("it returned an error: {text}");
-            Some(Fault { kind: FaultKind::Error, text, place: quiet::last_place() })
-        }
-        Err((kind, text)) => Some(Fault::of_run(kind, &text)),
-    };
+    // The first fault is the one that counts.
+    let verdict = verdict.and(runtime.close());
+    let fault = verdict.err().map(|(kind, text)| Fault::of_run(kind, &text));
     Run { fault, decisions, steps }
+}
+
+/// A line of a tree without the numbers that stand for addresses, and that of a body without the
+/// place of its launch: it is launched from here and there while a schedule is made shorter.
+fn without_numbers(line: &str) -> String {
+    let is_body = line.starts_with("  ") && !line.starts_with("   ");
+    let parts = line.split(", ").enumerate().filter(|(at, _)| !(is_body && *at == 2));
+    let words = parts.flat_map(|(_, part)| part.split_whitespace());
+    words.filter(|word| !word.contains('#')).collect::<Vec<_>>().join(" ")
+}
+
+/// The words of what a panic or an error says, without who says it: one that is like it may say the
+/// same, of other values.
+fn what_it_says(line: &str) -> String {
+    let said = line.split_once(" panicked: ").map_or(line, |(_, said)| said);
+    let words = said.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// How many hexadecimal digits an address has at least.

@@ -11,40 +11,57 @@ use crate::choices::Decision;
 /// What the text begins with: another layout gets another number.
 const VERSION: &str = "c1";
 
+/// What stands before the mark.
+const MARK: char = '~';
+
 /// How many equal decisions a part of the text stands for at most.
 const LONGEST: usize = 1_000_000;
 
 /// All decisions of a run, in their order: to be printed, kept, and run again.
 ///
-/// As text it is a line of letters, digits and dots. [`Explorer::replay`](crate::Explorer::replay)
-/// and the environment variable `CORYMB_REPLAY` take it.
+/// As text it is a line of letters, digits and dots; behind a tilde it may have a mark, by which the
+/// run of a program that has changed is told from that which was kept.
+/// [`Explorer::replay`](crate::Explorer::replay) and the environment variable `CORYMB_REPLAY` take it.
 ///
 /// # Examples
 ///
 /// ```
 /// use corymb::testing::Schedule;
 ///
-/// let schedule: Schedule = "c1.n3-1.n2-0x4".parse().unwrap();
+/// let schedule: Schedule = "c1.n3-1.n2-0x4~08a5".parse().unwrap();
 /// assert_eq!(schedule.decisions().len(), 5);
-/// assert_eq!(schedule.to_string(), "c1.n3-1.n2-0x4");
+/// assert_eq!(schedule.to_string(), "c1.n3-1.n2-0x4~08a5");
 /// assert!("n3".parse::<Schedule>().is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Schedule(Vec<Decision>);
+pub struct Schedule {
+    decisions: Vec<Decision>,
+    mark: Option<u16>,
+}
 
 impl Schedule {
     pub(crate) fn new(decisions: Vec<Decision>) -> Self {
-        Self(decisions)
+        Self { decisions, mark: None }
+    }
+
+    /// The same, of a run with that mark.
+    pub(crate) fn marked(self, mark: Option<u16>) -> Self {
+        Self { mark, ..self }
+    }
+
+    /// Whether a run of it with that mark may be one of the same program.
+    pub(crate) fn is_of(&self, mark: Option<u16>) -> bool {
+        self.mark.is_none_or(|kept| mark == Some(kept))
     }
 
     /// Which options were taken.
     pub(crate) fn picks(&self) -> Vec<usize> {
-        self.0.iter().map(|decision| decision.picked).collect()
+        self.decisions.iter().map(|decision| decision.picked).collect()
     }
 
     /// The decisions.
     pub fn decisions(&self) -> &[Decision] {
-        &self.0
+        &self.decisions
     }
 }
 
@@ -65,7 +82,7 @@ pub(crate) fn name(choice: Choice) -> &'static str {
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(VERSION)?;
-        let runs = self.0.chunk_by(|a, b| a == b);
+        let runs = self.decisions.chunk_by(|a, b| a == b);
         for run in runs.flat_map(|run| run.chunks(LONGEST)) {
             let Decision { choice, options, picked } = run[0];
             let letter = LETTERS.iter().find(|it| it.1 == choice).map_or('?', |it| it.0);
@@ -74,7 +91,10 @@ impl fmt::Display for Schedule {
                 write!(f, "x{}", run.len())?;
             }
         }
-        Ok(())
+        match self.mark {
+            Some(mark) => write!(f, "{MARK}{mark:04x}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -97,7 +117,15 @@ impl FromStr for Schedule {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = |what: String| ParseScheduleError { what };
-        let mut parts = text.trim().split('.');
+        let (text, mark) = match text.trim().split_once(MARK) {
+            Some((text, mark)) => (text, Some(mark)),
+            None => (text.trim(), None),
+        };
+        let mark = mark.map(|mark| {
+            let number = u16::from_str_radix(mark, 16).ok().filter(|_| mark.len() == 4);
+            number.ok_or_else(|| wrong(format!("`{mark}` is no mark")))
+        });
+        let mut parts = text.split('.');
         let version = parts.next().unwrap_or_default();
         if version != VERSION {
             return Err(wrong(format!("it begins with `{version}` and not with `{VERSION}`")));
@@ -108,7 +136,7 @@ impl FromStr for Schedule {
                 parse(part).ok_or_else(|| wrong(format!("`{part}` is no decision")))?;
             decisions.extend(iter::repeat_n(decision, times));
         }
-        Ok(Self(decisions))
+        Ok(Self { decisions, mark: mark.transpose()? })
     }
 }
 

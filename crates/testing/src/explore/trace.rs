@@ -17,6 +17,34 @@ pub(crate) struct Steps {
     last: Option<usize>,
     /// None if they are only counted.
     turns: Option<Vec<Turn>>,
+    mark: Mark,
+}
+
+/// A hash of who ran and what each waited for then: of words alone, so that it stays the same when
+/// lines of the program move, and in other releases of the compiler.
+///
+/// Source: the FNV-1a hash of Fowler, Noll and Vo.
+#[derive(Debug)]
+struct Mark(u32);
+
+impl Default for Mark {
+    fn default() -> Self {
+        Self(0x811c_9dc5)
+    }
+}
+
+impl Mark {
+    fn add(&mut self, word: &str) {
+        // The last one is in no text: it ends the word.
+        for byte in word.bytes().chain([0xff]) {
+            self.0 = (self.0 ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        }
+    }
+
+    fn folded(&self) -> u16 {
+        let [a, b, c, d] = self.0.to_le_bytes();
+        u16::from_le_bytes([a ^ c, b ^ d])
+    }
 }
 
 /// Steps in a row of one coroutine.
@@ -54,6 +82,7 @@ impl Steps {
         self.switches += usize::from(switches && self.last.is_some());
         self.last = Some(number);
         let turns = self.turns.as_mut()?;
+        self.mark.add(ready.coroutine().who().name().unwrap_or_default());
         let job = ready.coroutine().job();
         let from = waits_of(&job).first().map(|(_, place)| *place);
         if switches || turns.is_empty() {
@@ -67,6 +96,7 @@ impl Steps {
     pub(crate) fn end(&mut self, begun: &Begun, is_ready: bool) {
         let Begun(job) = begun;
         let waits = waits_of(job);
+        waits.iter().for_each(|(what, _)| self.mark.add(what));
         let to = if job.is_completed() {
             End::Ended(if job.is_cancelled() { "failed or cancelled" } else { "done" })
         } else if is_ready {
@@ -85,6 +115,11 @@ impl Steps {
 
     pub(crate) fn count(&self) -> usize {
         self.count
+    }
+
+    /// What tells the run from one of another program with the same decisions, if that was looked at.
+    pub(crate) fn mark(&self) -> Option<u16> {
+        self.turns.is_some().then(|| self.mark.folded())
     }
 
     pub(crate) fn into_turns(self) -> Vec<Turn> {

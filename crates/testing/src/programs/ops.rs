@@ -192,7 +192,7 @@ pub enum Mode {
 
 /// Lists of operations, one for each of so many coroutines, and each of so many operations.
 ///
-/// Smaller are those with fewer lists and operations, and plainer ones.
+/// Smaller are those with fewer lists and operations, as far as the ranges allow, and plainer ones.
 ///
 /// # Examples
 ///
@@ -208,7 +208,28 @@ pub fn lists_of<T: Op>(
     coroutines: impl Into<SizeRange>,
     operations: impl Into<SizeRange>,
 ) -> impl Strategy<Value = Vec<Vec<T>>> {
-    Shrunk(vec(vec(any::<T>(), operations), coroutines))
+    let (coroutines, operations) = (coroutines.into(), operations.into());
+    let least = (coroutines.start(), operations.start());
+    let lists = vec(vec(any::<T>(), operations), coroutines);
+    Shrunk(lists.prop_map(move |lists| Lists { lists, least })).prop_map(|it| it.lists)
+}
+
+/// Lists, and how many there are to be at least, of how many operations each.
+#[derive(Clone, Debug)]
+struct Lists<T> {
+    lists: Vec<Vec<T>>,
+    least: (usize, usize),
+}
+
+impl<T: Smaller> Smaller for Lists<T> {
+    fn smaller(&self) -> Vec<Self> {
+        let (lists, operations) = self.least;
+        let are_enough = |smaller: &Vec<Vec<T>>| {
+            smaller.len() >= lists && smaller.iter().all(|list| list.len() >= operations)
+        };
+        let smaller = self.lists.smaller().into_iter().filter(are_enough);
+        smaller.map(|lists| Self { lists, least: self.least }).collect()
+    }
 }
 
 /// A [`ChannelOp`] or a [`LockOp`].

@@ -1,21 +1,22 @@
 //! A network of hosts with names.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::ops::RangeInclusive;
+use std::panic::Location;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use corymb_core::hooks::{self, Choice, RuntimeHooks};
-use corymb_core::internal::budgeted;
 use corymb_core::internal::prim::Mutex;
-use corymb_core::time::sleep;
+use corymb_core::time::{Instant, now, sleep};
 
 use super::pipe::{Link, Pipe};
-use super::stream::SimStream;
+use super::stream::{SimStream, noted, poll_io};
 
 /// How many bytes may be on their way in a direction of a connection.
 const CAPACITY: usize = 64 * 1024;
@@ -64,8 +65,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     listeners: HashMap<(Arc<str>, u16), Weak<Backlog>>,
-    /// Pairs of hosts between which nothing gets through, in the order of their names.
-    cuts: HashSet<(Arc<str>, Arc<str>)>,
+    /// Pairs of hosts between which nothing gets through, in the order of their names, and since
+    /// when.
+    cuts: HashMap<Pair, Instant>,
     connections: Vec<(Pair, Weak<Pipe>)>,
     /// Of those who wait for a cut to be healed.
     wakers: Vec<Waker>,
@@ -97,8 +99,8 @@ impl Link for Between {
         least + (most - least) * step / (STEPS - 1)
     }
 
-    fn is_cut(&self) -> bool {
-        self.net.state.lock().cuts.contains(&self.pair)
+    fn cut_since(&self) -> Option<Instant> {
+        self.net.state.lock().cuts.get(&self.pair).copied()
     }
 }
 
@@ -135,7 +137,7 @@ impl SimNet {
     }
 
     /// Lets nothing through between two hosts, in either direction: what is on its way waits, and so
-    /// does who connects.
+    /// does who connects. What has come already can be read.
     ///
     /// # Examples
     ///
@@ -157,7 +159,8 @@ impl SimNet {
     /// ```
     pub fn cut(&self, a: &str, b: &str) {
         let pair = pair(&a.into(), &b.into());
-        let cut = |state: &mut State| _ = state.cuts.insert(pair.clone());
+        let since = now();
+        let cut = |state: &mut State| _ = *state.cuts.entry(pair.clone()).or_insert(since);
         self.change(&pair, cut, Pipe::look_again);
     }
 
@@ -244,17 +247,32 @@ impl SimHost {
     /// # Cancel safety
     ///
     /// Dropped, it has connected nothing.
-    pub async fn connect(&self, host: &str, port: u16) -> io::Result<SimStream> {
-        let host: Arc<str> = host.into();
+    #[track_caller]
+    pub fn connect(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> impl Future<Output = io::Result<SimStream>> + use<> {
+        let (near, host) = (self.clone(), host.into());
+        near.connect_from(host, port, Location::caller())
+    }
+
+    async fn connect_from(
+        self,
+        host: Arc<str>,
+        port: u16,
+        place: &'static Location<'static>,
+    ) -> io::Result<SimStream> {
         let link = Between { net: Arc::clone(&self.net), pair: pair(&self.name, &host) };
         for _ in 0..2 {
-            self.pass(&link).await;
-            sleep(link.latency()).await;
+            self.pass(&link, place).await;
+            let mut way = pin!(sleep(link.latency()));
+            poll_fn(|cx| noted(place, way.as_mut().poll(cx))).await;
         }
-        self.pass(&link).await;
+        self.pass(&link, place).await;
         let pair = link.pair.clone();
         let link: Arc<dyn Link> = Arc::new(link);
-        let (near, far) = SimStream::pair(&link, CAPACITY);
+        let (near, far) = SimStream::pair(&link, CAPACITY, place);
         let mut state = self.net.state.lock();
         let backlog = state.listeners.get(&(host, port)).and_then(Weak::upgrade);
         let backlog = backlog.ok_or(io::ErrorKind::ConnectionRefused)?;
@@ -266,14 +284,15 @@ impl SimHost {
     }
 
     /// Waits until the link is not cut.
-    async fn pass(&self, link: &Between) {
+    async fn pass(&self, link: &Between, place: &'static Location<'static>) {
         poll_fn(|cx| {
             let mut state = self.net.state.lock();
-            if !state.cuts.contains(&link.pair) {
+            if !state.cuts.contains_key(&link.pair) {
                 return Poll::Ready(());
             }
             state.wakers.push(cx.waker().clone());
-            Poll::Pending
+            drop(state);
+            noted(place, Poll::Pending)
         })
         .await;
     }
@@ -316,10 +335,14 @@ impl SimListener {
     /// # Cancel safety
     ///
     /// Dropped, it has accepted nothing.
-    pub async fn accept(&mut self) -> io::Result<(SimStream, String)> {
-        let accepted = poll_fn(|cx| budgeted(cx, None, |cx| self.poll_accept(cx))).await;
-        let (stream, from) = accepted;
-        Ok((stream, from.as_ref().into()))
+    #[track_caller]
+    pub fn accept(&mut self) -> impl Future<Output = io::Result<(SimStream, String)>> {
+        let place = Location::caller();
+        async move {
+            let accepted = poll_fn(|cx| poll_io(cx, place, |cx| self.poll_accept(cx))).await;
+            let (stream, from) = accepted;
+            Ok((stream.at(place), from.as_ref().into()))
+        }
     }
 
     fn poll_accept(&self, cx: &Context<'_>) -> Poll<(SimStream, Arc<str>)> {

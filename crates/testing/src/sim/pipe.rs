@@ -14,8 +14,15 @@ use corymb_core::time::{Instant, Sleep, now, sleep_until};
 pub(super) trait Link: Send + Sync {
     /// How long a segment that is sent now is on its way.
     fn latency(&self) -> Duration;
-    /// Whether nothing gets through.
-    fn is_cut(&self) -> bool;
+    /// Since when nothing gets through; none if it does.
+    fn cut_since(&self) -> Option<Instant>;
+}
+
+impl dyn Link {
+    /// Whether what was due at that time has come.
+    fn has_come(&self, due: Instant) -> bool {
+        due <= now() && self.cut_since().is_none_or(|cut| due <= cut)
+    }
 }
 
 /// One with no latency, that is never cut.
@@ -26,8 +33,8 @@ impl Link for Direct {
         Duration::ZERO
     }
 
-    fn is_cut(&self) -> bool {
-        false
+    fn cut_since(&self) -> Option<Instant> {
+        None
     }
 }
 
@@ -46,8 +53,8 @@ struct State {
     len: usize,
     /// The writer is gone, or has closed its end.
     closed: bool,
-    /// The reader is gone.
-    unread: bool,
+    /// When the writer gets to know that the reader is gone.
+    unread: Option<Instant>,
     reset: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -78,51 +85,81 @@ impl Pipe {
                 if state.reset {
                     return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
                 }
-                let first = state.segments.front().map(|segment| segment.due);
-                match first.filter(|_| !self.link.is_cut()) {
-                    Some(due) if due <= now() => {
-                        let (read, writer) = state.take(buffer);
-                        drop(state);
-                        writer.into_iter().for_each(Waker::wake);
-                        return Poll::Ready(Ok(read));
-                    }
-                    due => {
-                        // What comes, or is cut or healed, wakes it as well as the timer.
-                        let old = state.reader.replace(cx.waker().clone());
-                        drop(state);
-                        drop(old);
-                        due
-                    }
+                let due = state.segments.front().map(|segment| segment.due);
+                if due.is_some_and(|due| self.link.has_come(due)) {
+                    let (read, writer) = state.take(buffer);
+                    drop(state);
+                    writer.into_iter().for_each(Waker::wake);
+                    return Poll::Ready(Ok(read));
                 }
+                // What comes, or is cut or healed, wakes it as well as the timer.
+                let old = state.reader.replace(cx.waker().clone());
+                drop(state);
+                drop(old);
+                due
             };
-            let Some(due) = due else { return Poll::Pending };
-            if timer.as_ref().is_none_or(|timer| timer.deadline() != Some(due)) {
-                *timer = Some(Box::pin(sleep_until(due)));
-            }
-            let timer = timer.as_mut().expect("set just now");
-            ready!(timer.as_mut().poll(cx));
+            ready!(self.poll_until(cx, timer, due));
         }
     }
 
-    /// Sends as many of `bytes` as there is room for.
-    pub(super) fn poll_write(&self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut state = self.state.lock();
-        state.check_open()?;
-        let room = self.capacity - state.len;
-        if room == 0 && !bytes.is_empty() {
-            let old = state.writer.replace(cx.waker().clone());
-            drop(state);
-            drop(old);
+    /// Waits for what is due then, if it is on its way.
+    fn poll_until(
+        &self,
+        cx: &mut Context<'_>,
+        timer: &mut Option<Pin<Box<Sleep>>>,
+        due: Option<Instant>,
+    ) -> Poll<()> {
+        let Some(due) = due.filter(|_| self.link.cut_since().is_none()) else {
             return Poll::Pending;
+        };
+        if timer.as_ref().is_none_or(|timer| timer.deadline() != Some(due)) {
+            *timer = Some(Box::pin(sleep_until(due)));
         }
-        let sent = &bytes[..bytes.len().min(room)];
-        if !sent.is_empty() {
-            self.send(state, sent);
-        }
-        Poll::Ready(Ok(sent.len()))
+        timer.as_mut().expect("set just now").as_mut().poll(cx)
     }
 
-    fn send(&self, mut state: MutexGuard<'_, State>, bytes: &[u8]) {
+    /// Sends as many of `bytes` as there is room for. `timer` is the writer's, for the news that
+    /// nobody reads any more.
+    pub(super) fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        timer: &mut Option<Pin<Box<Sleep>>>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let news = {
+                let mut state = self.state.lock();
+                self.check_open(&state)?;
+                let room = self.capacity - state.len;
+                if room > 0 || bytes.is_empty() {
+                    let sent = &bytes[..bytes.len().min(room)];
+                    if !sent.is_empty() {
+                        self.send(state, sent);
+                    }
+                    return Poll::Ready(Ok(sent.len()));
+                }
+                let old = state.writer.replace(cx.waker().clone());
+                let news = state.unread;
+                drop(state);
+                drop(old);
+                news
+            };
+            ready!(self.poll_until(cx, timer, news));
+        }
+    }
+
+    fn check_open(&self, state: &State) -> io::Result<()> {
+        if state.reset {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if state.closed || state.unread.is_some_and(|news| self.link.has_come(news)) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(())
+    }
+
+    /// Gives the time at which it comes.
+    fn send(&self, mut state: MutexGuard<'_, State>, bytes: &[u8]) -> Instant {
         let last = state.segments.back().map(|segment| segment.due);
         // Latencies differ, and the order of a connection stays.
         let due = last.into_iter().chain([now() + self.link.latency()]).max();
@@ -132,20 +169,22 @@ impl Pipe {
         let reader = state.reader.take();
         drop(state);
         reader.into_iter().for_each(Waker::wake);
+        due
     }
 
-    /// Ends it, behind what was sent.
-    pub(super) fn close(&self) {
+    /// Ends it, behind what was sent; gives the time at which the end comes, if this is it.
+    pub(super) fn close(&self) -> Option<Instant> {
         let mut state = self.state.lock();
-        if !std::mem::replace(&mut state.closed, true) {
-            self.send(state, &[]);
-        }
+        let is_first = !std::mem::replace(&mut state.closed, true);
+        is_first.then(|| self.send(state, &[]))
     }
 
-    /// Nobody reads any more.
-    pub(super) fn stop_reading(&self) {
+    /// Nobody reads any more, of which the writer gets to know at the time of `news`, or else after
+    /// a latency.
+    pub(super) fn stop_reading(&self, news: Option<Instant>) {
+        let news = news.unwrap_or_else(|| now() + self.link.latency());
         self.end(|state| {
-            state.unread = true;
+            state.unread = Some(news);
             state.segments.clear();
             state.len = 0;
         });
@@ -171,16 +210,6 @@ impl Pipe {
 }
 
 impl State {
-    fn check_open(&self) -> io::Result<()> {
-        if self.reset {
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        if self.unread || self.closed {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        Ok(())
-    }
-
     /// Takes what fits of the first segment, and who waits for room.
     fn take(&mut self, buffer: &mut [u8]) -> (usize, Option<Waker>) {
         let Some(first) = self.segments.front_mut() else { return (0, None) };

@@ -1,8 +1,8 @@
-//! What it costs in production that decisions are the runtime's: a switch from one coroutine to
-//! another, as it is, and with a decision that the runtime is asked for at each.
+//! What it costs in production that decisions are the runtime's: a decision alone, beside a switch
+//! from one coroutine to another.
 //!
-//! In production no switch asks: the next coroutine is the first in the queue. `select!` asks once,
-//! a worker that looks for work once for each search. So this is more than there is.
+//! No switch asks for one: the next coroutine is the first in the queue. `select!` asks once, and a
+//! worker that looks for work once for each search.
 //!
 //!     cargo run --release --manifest-path benches/explore/Cargo.toml --bin choice
 
@@ -13,51 +13,53 @@ use corymb::Runtime;
 use corymb::prelude::*;
 use corymb_core::hooks::{self, Choice};
 
-/// How often two coroutines take turns in a round, and how many rounds there are.
-const SWITCHES: u32 = 1_000_000;
+/// How often it is done in a round, and how many rounds there are.
+const TIMES: u32 = 1_000_000;
 const ROUNDS: usize = 31;
 
-/// The time of a switch.
-fn round(runtime: &Runtime, between: fn()) -> f64 {
-    let turns = move || async move {
-        for _ in 0..SWITCHES / 2 {
-            between();
+/// Two coroutines that take turns.
+async fn switches() -> Duration {
+    let turns = || async {
+        for _ in 0..TIMES / 2 {
             yield_now().await;
         }
     };
-    let took: Duration = runtime.run_blocking(runtime.detached(async move {
-        let began = Instant::now();
-        scope(async |s| {
-            s.launch(turns());
-            s.launch(turns());
-        })
-        .await;
-        began.elapsed()
-    }));
-    took.as_secs_f64() * 1e9 / f64::from(SWITCHES)
+    let began = Instant::now();
+    scope(async |s| {
+        s.launch(turns());
+        s.launch(turns());
+    })
+    .await;
+    began.elapsed()
 }
 
-fn ask() {
-    black_box(hooks::with(|runtime| runtime.choose(Choice::Next, black_box(2))));
+async fn decisions() -> Duration {
+    let began = Instant::now();
+    for _ in 0..TIMES {
+        black_box(hooks::with(|runtime| runtime.choose(Choice::Next, black_box(2))));
+    }
+    began.elapsed()
 }
 
 fn main() {
     let runtime = Runtime::builder().parallelism(1).build().expect("a runtime");
-    let (mut without, mut with) = (Vec::new(), Vec::new());
+    let (mut switch, mut decision) = (Vec::new(), Vec::new());
     for number in 0..=ROUNDS {
-        let both = (round(&runtime, || ()), round(&runtime, ask));
+        let both = [
+            runtime.run_blocking(runtime.detached(switches())),
+            runtime.run_blocking(runtime.detached(decisions())),
+        ];
         // The first round is for warming up.
         if number > 0 {
-            without.push(both.0);
-            with.push(both.1);
+            let [of_switch, of_decision] =
+                both.map(|took| took.as_secs_f64() * 1e9 / f64::from(TIMES));
+            switch.push(of_switch);
+            decision.push(of_decision);
         }
     }
-    let mut differences: Vec<_> = without.iter().zip(&with).map(|(a, b)| b - a).collect();
-    println!("{:<24} {:>8} {:>8}", "ns", "least", "median");
-    for (name, times) in
-        [("a switch", &mut without), ("with a decision", &mut with), ("apart", &mut differences)]
-    {
+    println!("{:<12} {:>8} {:>8}", "ns", "least", "median");
+    for (name, times) in [("a switch", &mut switch), ("a decision", &mut decision)] {
         times.sort_by(f64::total_cmp);
-        println!("{name:<24} {:>8.2} {:>8.2}", times[0], times[ROUNDS / 2]);
+        println!("{name:<12} {:>8.2} {:>8.2}", times[0], times[ROUNDS / 2]);
     }
 }

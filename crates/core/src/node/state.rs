@@ -416,3 +416,6 @@ impl State {
         self.load().refs()
     }
 }
+
+#[cfg(all(test, not(loom), not(miri)))]
+mod tests;

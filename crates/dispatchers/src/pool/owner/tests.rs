@@ -331,3 +331,17 @@ fn nobody_sent_and_nobody_watching_is_a_deadlock() {
     assert!(Model { sends: false, ..DEEP }.explore().1 > 0);
     assert_eq!(Model { sends: false, watches: true, ..DEEP }.explore().1, 0);
 }
+
+/// Who has seen a lending, and looks again when the thread has lent anew, does not take the one for
+/// the other.
+#[test]
+fn a_lending_is_not_taken_for_a_later_one() {
+    let owner = Owner::new(true);
+    let (mut me, other) = (Tenant::new(1), Tenant::new(2));
+    assert!(owner.take_free(me));
+    let seen = owner.lend(&mut me);
+    assert!(owner.reclaim(me));
+    let again = owner.lend(&mut me);
+    assert!(!owner.take_lent(seen, other));
+    assert!(owner.take_lent(again, other) && !owner.reclaim(me));
+}

@@ -66,3 +66,46 @@ impl Parker {
         }
     }
 }
+
+#[cfg(all(test, not(loom), not(miri)))]
+mod tests {
+    use std::sync::{Arc, mpsc};
+
+    use corymb_core::internal::prim::atomic::AtomicBool;
+
+    use super::*;
+
+    #[test]
+    fn who_parks_sleeps_until_somebody_wakes() {
+        let driver = Driver::new().unwrap();
+        let (tell, told) = mpsc::channel();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&is_over);
+        let sleeper = thread::spawn(move || {
+            let parker = Arc::new(Parker::new());
+            tell.send(Arc::clone(&parker)).unwrap();
+            parker.park(None);
+            assert!(seen.load(Ordering::Acquire), "it has slept for no time");
+        });
+        let parker = told.recv().unwrap();
+        while parker.state.load(Ordering::Acquire) != PARKED {
+            thread::yield_now();
+        }
+        is_over.store(true, Ordering::Release);
+        parker.wake(&driver);
+        sleeper.join().unwrap();
+    }
+
+    #[test]
+    fn a_wake_that_comes_first_ends_the_next_sleep_alone() {
+        let driver = Driver::new().unwrap();
+        let parker = Parker::new();
+        parker.wake(&driver);
+        parker.park(None);
+        parker.wake(&driver);
+        parker.drive(|| panic!("it was woken"));
+        let mut has_slept = false;
+        parker.drive(|| has_slept = true);
+        assert!(has_slept);
+    }
+}

@@ -42,6 +42,7 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 const ROUNDS: usize = 10_000;
+const HOUR: Duration = Duration::from_hours(1);
 
 /// How often the runtime's threads allocate in two coroutines that do `work` so many times, once
 /// both have done it as often before.
@@ -50,8 +51,9 @@ where
     F: Future<Output = ()> + Send,
 {
     let counter: &'static AtomicUsize = Box::leak(Box::default());
-    // A thread that starts allocates: there are not to be many.
-    let builder = Runtime::builder().parallelism(2).max_pool_size(4);
+    // Threads that start allocate, and so does who tells that a thread was blocked, or had to wait
+    // for a busy machine.
+    let builder = Runtime::builder().parallelism(2).max_pool_size(4).blocked_threshold(HOUR);
     let runtime = builder.on_thread_start(|| COUNTER.set(Some(counter))).build().unwrap();
     runtime.run_blocking(runtime.detached(scope(async move |s| {
         let step = Arc::new(Barrier::new(3));
@@ -80,10 +82,11 @@ async fn repeat<F: Future<Output = ()>>(work: &impl Fn() -> F) {
 }
 
 /// Asserts that so many allocations are none of the rounds: a thread makes a few when it starts,
-/// steals, or has nothing to do for the first time. One for a block of 64 rounds would be many more.
+/// steals, or has nothing to do for the first time. One for a block of 64 rounds would be more: the
+/// two coroutines do twice as many.
 #[track_caller]
 fn assert_steady(allocations: usize) {
-    assert!(allocations < ROUNDS / 64, "{allocations} allocations");
+    assert!(allocations < ROUNDS / 40, "{allocations} allocations");
 }
 
 #[test]
@@ -135,7 +138,7 @@ fn a_sleep() {
 #[test]
 fn a_timeout() {
     let count = allocations_of(|| async {
-        with_timeout(Duration::from_hours(1), yield_now()).await.unwrap();
+        with_timeout(HOUR, yield_now()).await.unwrap();
     });
     assert_steady(count);
 }

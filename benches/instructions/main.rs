@@ -31,7 +31,7 @@ const TIMES: usize = 3;
 
 /// What a count may differ from the one on record: counts differ a little between machines, for
 /// whose processors the standard library has routines of their own.
-const TOLERANCE: f64 = 0.03;
+const TOLERANCE: f64 = 0.05;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -87,39 +87,40 @@ fn write() -> io::Result<bool> {
     Ok(true)
 }
 
-/// Prints a table; whether no path takes more, or fewer, than on record.
+/// Prints a table; whether no path takes more than on record. By another compiler they may.
 fn compare() -> io::Result<bool> {
-    let known = Counts::recorded();
-    let mut differences = String::new();
+    let (known, here) = (Counts::recorded(), Counts::of_this_compiler());
+    let (mut differences, mut is_dearer) = (String::new(), false);
     println!("{:<18} {:>8} {:>8}", "path", "recorded", "counted");
     for path in PATHS {
         let name = path.name;
         let count = per_round(name)?;
         let recorded = known.get(name);
         println!("{name:<18} {:>8} {count:>8.0}", recorded.map_or("-".into(), |it| it.to_string()));
-        match recorded {
+        match recorded.map(f64::from) {
             Some(recorded) if is_near(count, recorded) => {}
             Some(recorded) => {
-                let change = 100.0 * (count / f64::from(recorded) - 1.0);
+                is_dearer |= count > recorded;
+                let change = 100.0 * (count / recorded - 1.0);
                 writeln!(differences, "{name}: {change:+.1} %").expect("into a string");
             }
-            None => writeln!(differences, "{name}: not on record").expect("into a string"),
+            None => {
+                is_dearer = true;
+                writeln!(differences, "{name}: not on record").expect("into a string");
+            }
         }
     }
-    if differences.is_empty() {
-        return Ok(true);
+    if !differences.is_empty() {
+        eprintln!(
+            "\n{differences}\nThe record is of {}, this is {}. If a change is meant, or the \
+             compiler's: cargo bench --profile release --bench instructions -- --write",
+            known.compiler, here.compiler
+        );
     }
-    let here = Counts::of_this_compiler();
-    eprintln!(
-        "\n{differences}\nThe record is of {}, this is {}. If a change is meant, or the \
-         compiler's: cargo bench --profile release --bench instructions -- --write",
-        known.compiler, here.compiler
-    );
-    Ok(false)
+    Ok(!is_dearer || known.compiler != here.compiler)
 }
 
-fn is_near(count: f64, recorded: u32) -> bool {
-    let recorded = f64::from(recorded);
+fn is_near(count: f64, recorded: f64) -> bool {
     (count - recorded).abs() <= 1.0 + TOLERANCE * recorded
 }
 

@@ -165,13 +165,10 @@ impl<F: Future> Future for Finally<F> {
             else {
                 unreachable!("it was new a line above")
             };
-            let region = open(
-                &current::node_or_root(),
-                current::region_context(),
-                this.site,
-                *this.grace,
-                cleanup,
-            );
+            let context = current::region_context();
+            let region = current::with_node_or_root(|parent| {
+                open(parent, context, this.site, *this.grace, cleanup)
+            });
             this.stage.as_mut().project_replace(Stage::Open(Region::new(region, body)));
         }
         let StageProj::Open(mut region) = this.stage.as_mut().project() else {

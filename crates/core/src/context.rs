@@ -234,14 +234,33 @@ impl Name {
 /// }));
 /// assert_eq!(names.as_deref(), Some("parent"));
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Context {
     dispatcher: Option<Dispatcher>,
+    /// All that is bound, not only what is new.
+    values: Option<Values>,
+    /// Boxed, as few sections have any of it, and all are made and dropped with the room for it.
+    rest: Option<Box<Rest>>,
+}
+
+#[derive(Clone)]
+struct Rest {
     name: Option<Arc<str>>,
     handler: Option<FailureHandler>,
     hooks: Option<Hooks>,
-    /// All that is bound, not only what is new.
-    values: Option<Values>,
+}
+
+impl Rest {
+    const NOTHING: Self = Self { name: None, handler: None, hooks: None };
+
+    /// Both; where both set the same, `other` wins.
+    fn and(self, other: Self) -> Self {
+        Self {
+            name: other.name.or(self.name),
+            handler: other.handler.or(self.handler),
+            hooks: Hooks::join(self.hooks.as_ref(), other.hooks.as_ref()),
+        }
+    }
 }
 
 impl Context {
@@ -275,11 +294,16 @@ impl Context {
         let other = other.into();
         Self {
             dispatcher: other.dispatcher.or(self.dispatcher),
-            name: other.name.or(self.name),
-            handler: other.handler.or(self.handler),
-            hooks: Hooks::join(self.hooks.as_ref(), other.hooks.as_ref()),
             values: other.values.or(self.values),
+            rest: match (self.rest, other.rest) {
+                (Some(outer), Some(inner)) => Some(Box::new(outer.and(*inner))),
+                (outer, inner) => inner.or(outer),
+            },
         }
+    }
+
+    fn of_rest(rest: Rest) -> Self {
+        Self { rest: Some(Box::new(rest)), ..Self::default() }
     }
 
     pub(crate) fn of_values(values: Values) -> Self {
@@ -289,12 +313,12 @@ impl Context {
     /// Whether a dispatcher is all that it may set.
     #[inline]
     pub(crate) fn sets_dispatcher_alone(&self) -> bool {
-        let Self { dispatcher: _, name, handler, hooks, values } = self;
-        name.is_none() && handler.is_none() && hooks.is_none() && values.is_none()
+        self.rest.is_none() && self.values.is_none()
     }
 
+    #[inline]
     pub(crate) fn hooks(&self) -> Option<&Hooks> {
-        self.hooks.as_ref()
+        self.rest.as_ref()?.hooks.as_ref()
     }
 
     pub(crate) fn values(&self) -> Option<&Values> {
@@ -319,10 +343,12 @@ impl Context {
     pub fn current() -> Self {
         current::with_context(|context| Self {
             dispatcher: Some(context.dispatcher.clone()),
-            name: context.name.clone(),
-            handler: context.handler.clone(),
-            hooks: context.hooks.clone(),
             values: context.values.clone(),
+            rest: Some(Box::new(Rest {
+                name: context.name.clone(),
+                handler: context.handler.clone(),
+                hooks: context.hooks.clone(),
+            })),
         })
         .unwrap_or_default()
     }
@@ -334,31 +360,45 @@ impl Context {
 
     /// The name that it sets.
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.rest.as_ref()?.name.as_deref()
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Rest { name, handler, hooks } = self.rest.as_deref().unwrap_or(&Rest::NOTHING);
+        f.debug_struct("Context")
+            .field("dispatcher", &self.dispatcher)
+            .field("name", name)
+            .field("handler", handler)
+            .field("hooks", hooks)
+            .field("values", &self.values)
+            .finish()
     }
 }
 
 impl From<Dispatcher> for Context {
+    #[inline]
     fn from(dispatcher: Dispatcher) -> Self {
-        Self { dispatcher: Some(dispatcher), ..Self::default() }
+        Self { dispatcher: Some(dispatcher), values: None, rest: None }
     }
 }
 
 impl From<Name> for Context {
     fn from(name: Name) -> Self {
-        Self { name: Some(name.0), ..Self::default() }
+        Self::of_rest(Rest { name: Some(name.0), ..Rest::NOTHING })
     }
 }
 
 impl From<FailureHandler> for Context {
     fn from(handler: FailureHandler) -> Self {
-        Self { handler: Some(handler), ..Self::default() }
+        Self::of_rest(Rest { handler: Some(handler), ..Rest::NOTHING })
     }
 }
 
 impl From<PollHook> for Context {
     fn from(hook: PollHook) -> Self {
-        Self { hooks: Some(Hooks::one(hook)), ..Self::default() }
+        Self::of_rest(Rest { hooks: Some(Hooks::one(hook)), ..Rest::NOTHING })
     }
 }
 
@@ -474,16 +514,17 @@ impl ContextInner {
                 None => return Err(dispatcher),
             },
         };
-        let hooks = Hooks::join(self.hooks.as_ref(), change.hooks.as_ref());
+        let Rest { name, handler, hooks } = change.rest.map_or(Rest::NOTHING, |rest| *rest);
+        let hooks = Hooks::join(self.hooks.as_ref(), hooks.as_ref());
         Ok(Self {
             runtime: Arc::clone(&self.runtime),
             lists_at_launch: self.lists_at_launch,
             starts_inline: dispatcher.starts_inline(),
             dispatcher,
             dispatch,
-            names: change.name.is_some(),
-            name: change.name.or_else(|| self.name.clone()),
-            handler: change.handler.or_else(|| self.handler.clone()),
+            names: name.is_some(),
+            name: name.or_else(|| self.name.clone()),
+            handler: handler.or_else(|| self.handler.clone()),
             flags: if hooks.is_some() { state::HOOKED } else { 0 },
             hooks,
             values: change.values.or_else(|| self.values.clone()),

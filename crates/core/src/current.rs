@@ -683,11 +683,14 @@ pub(crate) fn belongs_to(poll: &Poll) -> Arc<dyn Dispatch> {
     with_place_of_code(poll, Arc::clone)
 }
 
-/// Whether the code that asks is right in the body of the coroutine that is polled, and in no part
-/// of it that has a frame.
+/// The poll in progress, for code right in the body of its coroutine and in no part of it that has a
+/// frame, if that may move.
 #[inline]
-pub(crate) fn is_right_in(poll: &Poll) -> bool {
-    matches!(innermost(), Some(Frame { node: FrameNode::Made(node), .. }) if *node == poll.node)
+pub(crate) fn right_in_coroutine<'a>() -> Option<&'a Poll> {
+    let frame = innermost()?;
+    let poll = frame.poll()?;
+    let is_right_in = matches!(frame.node, FrameNode::Made(node) if node == poll.node);
+    (is_right_in && poll.reach.get() == Reach::All).then_some(poll)
 }
 
 /// Whether the code that asks is where it belongs.
@@ -805,6 +808,15 @@ pub(crate) fn region_context() -> Option<Arc<ContextInner>> {
 /// The node that new regions belong to: the innermost frame's, else the runtime's root.
 pub(crate) fn node_or_root() -> NodeRef {
     node().or_else(root).expect("a runtime has a root")
+}
+
+/// Calls `f` with [`node_or_root`], for which a reference is taken only where nobody has one.
+pub(crate) fn with_node_or_root<R>(f: impl FnOnce(&NodeRef) -> R) -> R {
+    let Some(Frame { node: FrameNode::Made(node), .. }) = innermost() else {
+        return f(&node_or_root());
+    };
+    // SAFETY: never dropped, so that it gives up nothing; the frame keeps the node for longer.
+    f(&ManuallyDrop::new(unsafe { NodeRef::from_owned(*node) }))
 }
 
 fn root() -> Option<NodeRef> {

@@ -20,6 +20,7 @@
 use std::any::Any;
 use std::cell::OnceCell;
 use std::fmt;
+use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -97,7 +98,11 @@ pub fn with_context<F: Future>(context: impl Into<Context>, future: F) -> WithCo
         place: Location::caller(),
         context: OnceCell::new(),
     };
-    WithContext { body: Some(future), value: None, stage: Stage::New, section }
+    WithContext {
+        body: Some(future),
+        value: None,
+        visit: Some(Visit { section, stage: Stage::New }),
+    }
 }
 
 /// Runs `f`, which may block its thread, as a part of the coroutine that awaits this.
@@ -189,11 +194,20 @@ pub struct WithContext<F: Future> {
     body: Option<F>,
     /// It waits for the way back.
     value: Option<F::Output>,
-    stage: Stage,
+    /// Taken out when a section is over that had nothing to drop, which is cheaper than to look for
+    /// it again.
+    visit: Option<Visit>,
+}
+
+/// A section, and how far it is.
+struct Visit {
     section: Section,
+    stage: Stage,
 }
 
 type Place = &'static Location<'static>;
+
+const ENDED: &str = "it was polled after its end";
 
 /// What has made a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -343,21 +357,28 @@ impl Section {
         }
     }
 
-    /// Whether it changes nothing: it is at home, names the pool and nothing else, and no other
-    /// section is around it.
+    /// Whether it changes nothing for what is right in the body of its coroutine, and so has nothing
+    /// that would have to be dropped. It has a context if its body has panicked further inside, and
+    /// is polled again.
     #[inline]
     fn is_void(&self, poll: &InPoll) -> bool {
-        self.change.sets_dispatcher_alone() && current::is_right_in(poll)
+        self.is_for_home(poll)
+            && self.change.sets_dispatcher_alone()
+            && self.context.get().is_none()
     }
 
     /// Whether it is for the pool, and in code that belongs there and is there.
-    #[inline]
     fn is_at_home(&self, poll: &InPoll) -> bool {
+        self.is_for_home(poll) && current::is_where_it_belongs(poll)
+    }
+
+    /// Whether it is for the pool, whose the coroutine is, and which the thread runs as.
+    #[inline]
+    fn is_for_home(&self, poll: &InPoll) -> bool {
         matches!(self.change.dispatcher(), Some(Dispatcher::Default))
             && poll.is_from_default()
             && !poll.is_away()
             && !poll.has_wish()
-            && (current::is_right_in(poll) || current::is_where_it_belongs(poll))
     }
 
     fn resolve(&self, dispatcher: &Dispatcher) -> Arc<dyn Dispatch> {
@@ -399,31 +420,20 @@ impl<F: Future> Future for WithContext<F> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
-        let here = current::place();
         let this = self.as_mut().project();
-        if matches!(this.stage, Stage::New) {
-            if let Here::Coroutine(poll) = here
-                && this.section.is_at_home(poll)
-            {
-                let polled = match this.section.is_void(poll) {
-                    true => poll_void(this.body, this.section, poll, cx),
-                    false => poll_body(this.body, this.section, cx),
-                };
-                if polled.is_pending() {
-                    // Others may take the coroutine away before this is polled again.
-                    *this.stage = Stage::There(Journey::at_home(this.section, poll, cx));
-                }
-                return polled;
+        if let Some(Visit { section, stage: stage @ Stage::New }) = this.visit
+            && let Some(poll) = current::right_in_coroutine()
+            && section.is_void(poll)
+        {
+            let polled = poll_void(this.body, section, poll, cx);
+            if polled.is_pending() {
+                *stage = Stage::There(Journey::at_home(section, poll, cx));
+            } else {
+                mem::forget(this.visit.take());
             }
-            *this.stage = this.section.enter(Call::WithContext, &here);
+            return polled;
         }
-        match (&*this.stage, here) {
-            (Stage::There(_), Here::Coroutine(poll)) => self.poll_there(poll, cx),
-            (Stage::There(journey), _) => {
-                this.section.refuse(journey.call(), "it was moved out of its coroutine")
-            }
-            (Stage::Here | Stage::New, _) => poll_body(this.body, this.section, cx),
-        }
+        self.poll_section(cx)
     }
 }
 
@@ -432,11 +442,12 @@ impl<F: Future> PinnedDrop for WithContext<F> {
     #[inline]
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
-        if let Some(hooks) = this.section.hooks() {
-            drop_hooked(this.body, this.section, hooks);
+        let Some(Visit { section, stage }) = this.visit else { return };
+        if let Some(hooks) = section.hooks() {
+            drop_hooked(this.body, section, hooks);
         }
-        if let Stage::There(journey) = this.stage {
-            drop_there(journey, this.section);
+        if let Stage::There(journey) = stage {
+            drop_there(journey, section);
         }
     }
 }
@@ -491,7 +502,7 @@ fn poll_void<F: Future>(
     cx: &mut task::Context<'_>,
 ) -> Poll<F::Output> {
     poll.node().wait.set(WaitKind::Section, section.place);
-    let polled = body.as_mut().as_pin_mut().expect("it was polled after its end").poll(cx);
+    let polled = body.as_mut().as_pin_mut().expect(ENDED).poll(cx);
     if polled.is_ready() {
         body.set(None);
     }
@@ -518,7 +529,7 @@ fn poll_in_frame<F: Future>(
 ) -> Poll<F::Output> {
     let frame = Frame::section(section);
     let _inside = frame.enter();
-    let polled = body.as_mut().as_pin_mut().expect("it was polled after its end").poll(cx);
+    let polled = body.as_mut().as_pin_mut().expect(ENDED).poll(cx);
     if polled.is_ready() {
         body.set(None);
     }
@@ -526,26 +537,52 @@ fn poll_in_frame<F: Future>(
 }
 
 impl<F: Future> WithContext<F> {
+    fn poll_section(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        let here = current::place();
+        let this = self.as_mut().project();
+        let Visit { section, stage } = this.visit.as_mut().expect(ENDED);
+        if matches!(stage, Stage::New) {
+            if let Here::Coroutine(poll) = here
+                && section.is_at_home(poll)
+            {
+                let polled = poll_body(this.body, section, cx);
+                if polled.is_pending() {
+                    *stage = Stage::There(Journey::at_home(section, poll, cx));
+                }
+                return polled;
+            }
+            *stage = section.enter(Call::WithContext, &here);
+        }
+        match (&*stage, here) {
+            (Stage::There(_), Here::Coroutine(poll)) => self.poll_there(poll, cx),
+            (Stage::There(journey), _) => {
+                section.refuse(journey.call(), "it was moved out of its coroutine")
+            }
+            (Stage::Here | Stage::New, _) => poll_body(this.body, section, cx),
+        }
+    }
+
     fn poll_there(
         self: Pin<&mut Self>,
         poll: &InPoll,
         cx: &mut task::Context<'_>,
     ) -> Poll<F::Output> {
         let mut this = self.project();
-        let Stage::There(journey) = this.stage else { unreachable!("it is there") };
-        let place = this.section.place;
+        let Visit { section, stage } = this.visit.as_mut().expect(ENDED);
+        let Stage::There(journey) = stage else { unreachable!("it is there") };
+        let place = section.place;
         if journey.has_changed_hands(poll) {
-            this.section.change_hands(poll);
+            section.change_hands(poll);
         }
         // Not by a look at the body: a shared reference to it would end its borrows of itself.
         if this.value.is_none() && journey.panic.is_none() {
-            let moved = match journey.arrive(this.section, poll, cx) {
+            let moved = match journey.arrive(section, poll, cx) {
                 Arrival::Moved => true,
                 Arrival::Switched => false,
                 Arrival::Elsewhere => return Poll::Pending,
                 Arrival::Refused => {
-                    *this.stage = this.section.stay();
-                    return poll_body(this.body, this.section, cx);
+                    *stage = section.stay();
+                    return poll_body(this.body, section, cx);
                 }
             };
             let around = poll.take_wish();
@@ -553,30 +590,28 @@ impl<F: Future> WithContext<F> {
             let mut cx = task::Context::from_waker(waker.as_ref().unwrap_or(cx.waker()));
             // A panic, too, goes on where the code around it belongs.
             let mut body = || {
-                catch_unwind(AssertUnwindSafe(|| {
-                    poll_body(this.body.as_mut(), this.section, &mut cx)
-                }))
+                catch_unwind(AssertUnwindSafe(|| poll_body(this.body.as_mut(), section, &mut cx)))
             };
             let polled = match moved {
                 true => body(),
                 false => {
-                    let (polled, back) = switched(poll, journey.target(this.section, poll), body);
+                    let (polled, back) = switched(poll, journey.target(section, poll), body);
                     match back {
                         Ok(()) => polled,
-                        Err(payload) => Err(first_panic(polled.err(), payload, this.section)),
+                        Err(payload) => Err(first_panic(polled.err(), payload, section)),
                     }
                 }
             };
             match polled {
                 Ok(Poll::Pending) => {
-                    journey.suspend(this.section, moved, poll, around);
+                    journey.suspend(section, moved, poll, around);
                     return Poll::Pending;
                 }
                 Ok(Poll::Ready(value)) => *this.value = Some(value),
                 Err(payload) => {
                     // It may go on in a later poll, and has to be known there.
-                    journey.panic = Some(Box::new(this.section.panic_of(payload)));
-                    drop_panicked(this.body, this.section);
+                    journey.panic = Some(Box::new(section.panic_of(payload)));
+                    drop_panicked(this.body, section);
                 }
             }
             drop(poll.take_wish());
@@ -586,11 +621,11 @@ impl<F: Future> WithContext<F> {
             return Poll::Pending;
         }
         let panic = journey.panic.take();
-        *this.stage = Stage::Here;
+        *stage = Stage::Here;
         if let Some(panic) = panic {
             panic.resume();
         }
-        Poll::Ready(this.value.take().expect("it was polled after its end"))
+        Poll::Ready(this.value.take().expect(ENDED))
     }
 }
 
@@ -629,7 +664,7 @@ impl<T, F: FnOnce() -> T> Future for Closure<F> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<T> {
-        Poll::Ready(self.0.take().expect("it was polled after its end")())
+        Poll::Ready(self.0.take().expect(ENDED)())
     }
 }
 
@@ -643,11 +678,11 @@ impl<F: Future> Future for Blocking<F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let mut inner = self.project().0;
-        let this = inner.as_mut().project();
-        if matches!(this.stage, Stage::New) {
-            *this.stage = match current::place() {
-                here if here.is_for_blocking() => this.section.stay(),
-                here => this.section.enter(Call::Blocking, &here),
+        let Visit { section, stage } = inner.as_mut().project().visit.as_mut().expect(ENDED);
+        if matches!(stage, Stage::New) {
+            *stage = match current::place() {
+                here if here.is_for_blocking() => section.stay(),
+                here => section.enter(Call::Blocking, &here),
             };
         }
         inner.poll(cx)
@@ -656,6 +691,10 @@ impl<F: Future> Future for Blocking<F> {
 
 impl<F: Future> fmt::Debug for WithContext<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WithContext").field("context", &self.section.change).finish_non_exhaustive()
+        let mut shown = f.debug_struct("WithContext");
+        if let Some(visit) = &self.visit {
+            shown.field("context", &visit.section.change);
+        }
+        shown.finish_non_exhaustive()
     }
 }

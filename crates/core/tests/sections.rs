@@ -608,6 +608,29 @@ fn a_switch_that_panics_behind_a_body_that_is_pending() {
 }
 
 #[test]
+fn one_that_is_polled_again_after_a_panic_elsewhere_keeps_nothing() {
+    let w = World::new();
+    let name: Arc<str> = "kept".into();
+    let job = w.rt.scope().coroutine().name(Arc::clone(&name)).launch(async {
+        let mut polls = 0;
+        let body = poll_fn(|_| {
+            polls += 1;
+            assert!(polls > 1 || Context::current().name().is_none(), "inside");
+            Poll::Ready(())
+        });
+        let mut section = Box::pin(with_context(Dispatcher::Default, body));
+        // In the frame of a scope, where it has a context of its own.
+        let first = scope(async |_| AssertUnwindSafe(section.as_mut()).catch_unwind().await).await;
+        assert!(first.is_err());
+        section.await;
+    });
+    w.run();
+    assert_eq!(job.state(), JobState::Completed);
+    drop(job);
+    assert_eq!(Arc::strong_count(&name), 1);
+}
+
+#[test]
 fn sections_in_a_set_of_futures() {
     for n in [3, if cfg!(miri) { 9 } else { 100 }] {
         let w = World::new();

@@ -137,8 +137,10 @@ impl<F: Future, S: Settle<F::Output>> Cell<F, S> {
         }
         // SAFETY: as above.
         unsafe { free_own_context(this) };
-        // Taken out now: what is left has no destructor of somebody else's.
-        failure::guard_drop("waker", site, || drop(this.waiter.take()));
+        if seen.has(state::WAITER) {
+            // Taken out now: what is left has no destructor of somebody else's.
+            failure::guard_drop("waker", site, || drop(this.waiter.take()));
+        }
         // SAFETY: came from a box of this type; the stage is empty and a union has no drop glue.
         drop(unsafe { Box::from_raw(node.cast::<Self>().as_ptr()) });
     }

@@ -54,6 +54,73 @@ fn last_child_against_the_drop() {
     });
 }
 
+/// The end of an empty scope against who finds it in its opener's list: it ends once, and is seen to.
+#[test]
+fn lone_end_against_listing() {
+    check(|runtime| {
+        let opener = runtime.scope().launch(async { scope(async |_| ()).await });
+        let listed = opener.clone();
+        let other = thread::spawn(move || listed.children());
+        runtime.run();
+        let regions = other.join().unwrap();
+        assert!(opener.is_completed() && regions.iter().all(Job::is_completed));
+    });
+}
+
+/// The end of an empty scope against the cancellation of its opener: it ends once, with its value
+/// or without.
+#[test]
+fn lone_end_against_cancel() {
+    check(|runtime| {
+        let opener = runtime.scope().launch(async { scope(async |_| ()).await });
+        let cancelled = opener.clone();
+        let other = thread::spawn(move || cancelled.cancel());
+        runtime.run();
+        other.join().unwrap();
+        runtime.run();
+        assert!(opener.is_completed() && opener.children().is_empty());
+    });
+}
+
+/// A child that looks for its scope and ends, against the end of the scope: what the child has taken
+/// or done stands.
+fn child_against_the_lone_end(child: fn(Job) -> Option<Job>) {
+    check(move |runtime| {
+        let shelf = Arc::new(std::sync::Mutex::new(None));
+        let put = Arc::clone(&shelf);
+        let wakes = Wakes::new();
+        let mut future = Box::pin(scope(async |s: Scope| {
+            s.launch(async move {
+                let scope = Job::current().unwrap().parent().unwrap();
+                *put.lock().unwrap() = child(scope);
+            });
+        }));
+        let other = runtime.start();
+        let first = poll(future.as_mut(), &wakes);
+        other.join().unwrap();
+        if first.is_pending() {
+            runtime.run();
+            assert!(poll(future.as_mut(), &wakes).is_ready());
+        }
+        drop(future);
+        let kept: Option<Job> = shelf.lock().unwrap().take();
+        assert!(kept.is_none_or(|scope| scope.is_completed()));
+    });
+}
+
+#[test]
+fn child_that_takes_a_handle_against_the_lone_end() {
+    child_against_the_lone_end(Some);
+}
+
+#[test]
+fn child_that_cancels_against_the_lone_end() {
+    child_against_the_lone_end(|scope| {
+        scope.cancel();
+        None
+    });
+}
+
 /// The end of the opener against the drop of a scope that was moved out of it.
 #[test]
 fn opener_against_the_drop_elsewhere() {

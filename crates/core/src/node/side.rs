@@ -70,6 +70,20 @@ impl Census {
         self.0.store(1, Ordering::Relaxed);
     }
 
+    /// Whether all children that were counted in have been counted out.
+    #[inline]
+    pub(crate) fn is_body_alone(&self) -> bool {
+        // Ordering: Acquire shows what they did.
+        self.0.load(Ordering::Acquire) == 1
+    }
+
+    /// Counts the body out, if it is alone and nobody else can reach the node.
+    #[inline]
+    pub(crate) fn close(&self) {
+        // Ordering: Relaxed, for nobody else looks.
+        self.0.store(0, Ordering::Relaxed);
+    }
+
     /// The body and children there are now.
     pub(crate) fn count(&self) -> usize {
         // Ordering: Relaxed, a figure for people.

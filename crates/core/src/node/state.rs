@@ -10,7 +10,7 @@
 //! | 3 | `ENDED` | the body is done and all children have ended | never |
 //! | 4 | `SETTLED` | the completion handlers have run; joiners may go on | never |
 //! | 5 | `CANCELLED` | by the first cancel, or a failure; not after `ENDED` | never |
-//! | 6 | `LINKED` | under the parent's lock, when the node enters its list | never |
+//! | 6 | `LINKED` | under the parent's lock, when the node enters its list; of a region at birth, which enters before anybody knows it | never |
 //! | 7 | `WAITER` | after the waiter's word was stored | never |
 //! | 8 | `HANDLE` | at birth: a `Deferred` exists, which owns the output once `SETTLED` | when the `Deferred` is dropped or has taken the output |
 //! | 9 | `SIDE` | after the side object was published, by who needs it | never |
@@ -75,6 +75,9 @@
 //! 5. What follows `ENDED` changes no flag that [`Job::state`](crate::Job::state) looks at.
 //! 6. A node that is *unique* (one reference, none of `LINKED`, `HANDLE`, `SIDE`) can be reached
 //!    by the thread that runs it alone: its transitions are plain stores.
+//! 7. A region that is *lone* (nobody but the tree and its future has a reference, and nothing that
+//!    leaves a flag has happened in it) and has no children is reached through its parent's list
+//!    alone: who has the lock of that can take it out, and end it by a plain store.
 //!
 //! [`Coroutine`]: crate::Coroutine
 
@@ -107,6 +110,18 @@ const _: () = assert!((Bit::End as u32) < REFS_AT, "flags reach into the count o
 const REF: u64 = 1 << REFS_AT;
 /// More references than a program can hold without leaking them in a loop.
 const MAX_REFS: u64 = 1 << 31;
+
+/// Who else may know a node: one that is unique has none of it, and one reference.
+const KNOWN: u64 = LINKED | HANDLE | SIDE | (u64::MAX << REFS_AT);
+/// What a node has one of that a wake has no need to dispatch.
+const UP_OR_DONE: u64 = SCHEDULED | RUNNING | BODY_DONE;
+
+/// What a lone region may have and may lack.
+const EITHER: u64 = OWN_CONTEXT | HOOKED;
+/// What it has beside that: nothing but two references.
+const LONE: u64 = COUNTED | LINKED | (2 * REF);
+/// What it is left with, beside what it had.
+const OVER: u64 = BODY_DONE | ENDED | SETTLED;
 
 /// How a cancellation comes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -156,15 +171,19 @@ impl Snapshot {
     /// Invariant 6.
     #[inline(always)]
     pub(crate) fn is_unique(self) -> bool {
-        self.0 & (LINKED | HANDLE | SIDE | (u64::MAX << REFS_AT)) == REF
+        self.0 & KNOWN == REF
     }
-}
 
-impl Snapshot {
+    /// Invariant 7, of a region.
+    #[inline(always)]
+    pub(crate) fn is_lone(self) -> bool {
+        self.0 & !EITHER == LONE
+    }
+
     /// What setting SCHEDULED on this state calls for.
     #[inline(always)]
     fn woken(self) -> Wake {
-        if self.has(SCHEDULED | RUNNING | BODY_DONE) { Wake::Nothing } else { Wake::Dispatch }
+        if self.has(UP_OR_DONE) { Wake::Nothing } else { Wake::Dispatch }
     }
 }
 
@@ -373,6 +392,15 @@ impl State {
             }
         }
         None
+    }
+
+    /// Edges 4, 6 and 7 of a lone region that its parent's list has lost; with the tree's reference.
+    #[inline]
+    pub(crate) fn end_lone(&self) {
+        let seen = self.load();
+        debug_assert!(seen.is_lone(), "{seen:?}");
+        // Ordering: Relaxed, by invariant 7 nobody else looks.
+        self.0.store((seen.0 | OVER) - REF, Ordering::Relaxed);
     }
 
     /// Takes a reference; the caller has one, or a lock under which one exists.

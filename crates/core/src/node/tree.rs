@@ -34,7 +34,7 @@ use crate::path::JobPath;
 ///
 /// # Safety
 ///
-/// `parent` is valid. `region` is a new node whose `parent` is that one, and not linked. If
+/// `parent` is valid. `region` is a new node whose `parent` is that one, born LINKED. If
 /// `parent` is a coroutine that has never been linked, this thread is polling it.
 pub(crate) unsafe fn attach(parent: NonNull<Node>, region: NonNull<Node>) -> bool {
     let parent_ptr = parent;
@@ -53,8 +53,8 @@ pub(crate) unsafe fn attach(parent: NonNull<Node>, region: NonNull<Node>) -> boo
             }
         }
     }
-    // SAFETY: the caller's promise.
-    unsafe { link_child(parent, region) };
+    // SAFETY: new, and valid until `settle` has unlinked it.
+    unsafe { side.lock().link(region) };
     // SAFETY: linked and counted, so it is valid.
     let region = unsafe { region.as_ref() };
     let above = parent.state.load();
@@ -167,6 +167,44 @@ pub(super) unsafe fn leave(node: NonNull<Node>) -> bool {
         Some(side) => side.census.leave(),
         None => false,
     }
+}
+
+/// Ends an empty region of which nobody but its future knows: the common end, without the steps for
+/// those who could look. False, and no change, if it may be another one.
+///
+/// Three looks, in this order:
+///
+/// 1. Lone: there is no handle by which a child could be launched, and none comes any more.
+/// 2. The census has the body alone: no child is left, and what the children did is seen.
+/// 3. Lone, under the lock of the list, by which alone the region can still be found: nobody has
+///    taken a reference, by the list or as a child, or has left one of the flags.
+///
+/// # Safety
+///
+/// The body is gone, in the first poll of the region's future, on whose stack it was opened: so the
+/// parent has not ended.
+#[inline]
+pub(crate) unsafe fn end_lone_region(region: &NodeRef) -> bool {
+    let side = region.side().filter(|_| region.state.load().is_lone());
+    let Some((side, parent)) = side.zip(region.parent) else { return false };
+    // SAFETY: unended, by the caller's promise.
+    let above = unsafe { parent.as_ref() };
+    {
+        let Some(mut inner) = above.side().map(Side::lock) else { return false };
+        if !side.census.is_body_alone() || !region.state.load().is_lone() {
+            return false;
+        }
+        // SAFETY: LINKED, and unlinked once, for it ends here.
+        unsafe { inner.unlink(region.as_ptr()) };
+    }
+    side.census.close();
+    region.state.end_lone();
+    // SAFETY: counted in until here, once.
+    if unsafe { leave(parent) } {
+        // SAFETY: its body and all its children are done, and the last to leave was counted here.
+        unsafe { finish(parent) };
+    }
+    true
 }
 
 /// Ends the body's part of a region: once, whoever comes first. False if somebody was before.

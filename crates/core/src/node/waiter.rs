@@ -37,6 +37,7 @@ impl Waiter {
     }
 
     /// Takes the waker out, if there is one.
+    #[inline]
     pub(crate) fn take(&self) -> Option<Waker> {
         let word = self.0.swap(ptr::null_mut(), Ordering::AcqRel);
         // SAFETY: `register` stored what `into_raw` gave, and the swap took it out.
@@ -56,6 +57,11 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.replace(ptr::null_mut());
+        // Ordering: Relaxed; who drops it has synchronized with all who had it.
+        let word = self.0.load(Ordering::Relaxed);
+        if !word.is_null() {
+            // SAFETY: as in `take`; nobody else has it any more.
+            drop(unsafe { WakerWord::from_raw(word) });
+        }
     }
 }

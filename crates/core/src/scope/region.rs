@@ -108,16 +108,16 @@ parts! {
 
 /// Opens a region in the job that is current, which owns it from now on.
 pub(crate) fn open<X: Part>(policy: Policy, extra: X, site: &'static Location<'static>) -> NodeRef {
-    let parent = current::node_or_root();
-    open_in(&parent, current::region_context(), policy, extra, site)
-        .unwrap_or_else(|extra| open_cancelled(policy, extra, site))
+    let open = |parent: &_| open_in(parent, current::region_context(), policy, extra, site);
+    current::with_node_or_root(open).unwrap_or_else(|extra| open_cancelled(policy, extra, site))
 }
 
 /// Opens one at which cancellations from above stop.
 pub(crate) fn open_shield(flags: u64, site: &'static Location<'static>) -> NodeRef {
-    let parent = current::node_or_root();
     let context = current::region_context();
-    open_flagged(flags, &parent, context, Policy::FailFast, Shield, site, |_| ())
+    let open =
+        |parent: &_| open_flagged(flags, parent, context, Policy::FailFast, Shield, site, |_| ());
+    current::with_node_or_root(open)
         .unwrap_or_else(|_| open_cancelled(Policy::FailFast, Shield, site))
 }
 
@@ -223,7 +223,7 @@ fn open_flagged<X: Part>(
 ) -> Result<NodeRef, Box<RegionCell<X>>> {
     let own = if context.is_some() { state::OWN_CONTEXT } else { 0 };
     let node = Node::new(
-        State::new(state::COUNTED | own | flags, 2),
+        State::new(state::COUNTED | state::LINKED | own | flags, 2),
         &RegionCell::<X>::VTABLE,
         context.map_or(parent.context, Arc::into_raw),
         Some(parent.as_ptr()),
@@ -327,6 +327,7 @@ impl<F: Future> Region<F> {
     ) -> Poll<End<F::Output>> {
         let this = self.as_mut().project();
         check_not_abandoned(this.node);
+        let is_first = !*this.started;
         // Not by a look at the body: a shared reference to it would end its borrows of itself.
         if !*this.over {
             ready!(self.as_mut().poll_body(cx, settle));
@@ -334,7 +335,11 @@ impl<F: Future> Region<F> {
         let this = self.project();
         if !*this.closed {
             *this.closed = true;
-            tree::close_region(this.node);
+            // SAFETY: a plain region is opened in the first poll of its future; one that may be opened
+            // earlier is born with a flag that says what it is, and so not lone.
+            if !(is_first && unsafe { tree::end_lone_region(this.node) }) {
+                tree::close_region(this.node);
+            }
         }
         if !this.node.state.load().has(state::SETTLED) {
             waiting_on(WaitKind::Scope, this.node.site);

@@ -186,6 +186,7 @@ impl TimerShard {
     ///
     /// The caller is the node's owner; the node is not Linked, its deadline is not `NEVER`, and it
     /// stays where it is until it is not Linked any more.
+    #[inline]
     pub(super) unsafe fn register(
         &'static self,
         node: &Node,
@@ -248,6 +249,7 @@ impl TimerShard {
     /// # Safety
     ///
     /// The caller is the node's owner.
+    #[inline]
     pub(super) unsafe fn withdraw(&'static self, node: &Node) -> Option<WakerWord> {
         let mut inner = self.inner.lock();
         node.is_linked_in(self).then(|| {

@@ -64,7 +64,8 @@ impl Journey {
         }
     }
 
-    /// The journey of a section whose body was polled at home, and is pending.
+    /// The journey of a section whose body was polled at home, and is pending: others may take the
+    /// coroutine away before that is polled again.
     pub(super) fn at_home(section: &Section, poll: &InPoll, cx: &task::Context<'_>) -> Self {
         let mut journey = Self::new(Call::WithContext);
         if poll.is_woken_by(cx.waker()) {

@@ -11,7 +11,7 @@ use std::sync::{Arc, mpsc};
 
 use corymb_core::hooks::{self, RuntimeHooks};
 use corymb_core::internal::scope_of;
-use corymb_core::{Coroutine, Dispatcher, Scope};
+use corymb_core::{Coroutine, Dispatcher, Job, Scope};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -136,9 +136,21 @@ struct Source {
 }
 
 impl Source {
+    /// Under the root of the runtime that is entered.
+    fn new() -> Self {
+        let root = hooks::with(|runtime: &dyn RuntimeHooks| runtime.root());
+        let (send, made) = mpsc::channel();
+        let dispatcher = Dispatcher::custom(move |it: Coroutine| send.send(it).unwrap());
+        Self { scope: scope_of(&root), dispatcher, made }
+    }
+
     fn make(&self) -> Coroutine {
-        self.scope.coroutine().on(self.dispatcher.clone()).launch(async {});
-        self.made.recv().expect("the dispatcher sends it")
+        self.make_with_job().0
+    }
+
+    fn make_with_job(&self) -> (Coroutine, Job) {
+        let job = self.scope.coroutine().on(self.dispatcher.clone()).launch(async {});
+        (self.made.recv().expect("the dispatcher sends it"), job)
     }
 }
 
@@ -265,7 +277,10 @@ impl World {
                 return Some(coroutine);
             }
             assert!(self.places[victim].queue.is_empty());
-            if self.processor(victim).is_slot_stuck() {
+            let is_stuck = self.processor(victim).is_slot_stuck();
+            let is_lent = matches!(self.places[victim].owned, Owned::Lent(_));
+            assert_eq!(is_stuck, is_lent, "whether the slot is for others");
+            if is_stuck {
                 let slot = self.processor(victim).take_lifo();
                 let expected = self.places[victim].slot.take();
                 assert_eq!(slot.as_ref().map(|it| it.address().addr()), expected);
@@ -523,10 +538,7 @@ impl World {
 fn queues_owners_and_sleepers_are_as_in_the_model() {
     let runtime = crate::Runtime::builder().parallelism(1).build().unwrap();
     let _inside = runtime.enter();
-    let root = hooks::with(|runtime: &dyn RuntimeHooks| runtime.root());
-    let (send, made) = mpsc::channel();
-    let dispatcher = Dispatcher::custom(move |it: Coroutine| send.send(it).unwrap());
-    let source = Source { scope: scope_of(&root), dispatcher, made };
+    let source = Source::new();
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     let programs = proptest::collection::vec(op(), 0..120);
     let done = TestRunner::new(config).run(&programs, |program| {
@@ -539,4 +551,18 @@ fn queues_owners_and_sleepers_are_as_in_the_model() {
         Ok(())
     });
     done.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn what_is_left_in_a_slot_is_cancelled_with_its_processor() {
+    let runtime = crate::Runtime::builder().parallelism(1).build().unwrap();
+    let _inside = runtime.enter();
+    let (coroutine, job) = Source::new().make_with_job();
+    let processor = Processor::new(true);
+    assert!(processor.swap_lifo(coroutine).is_none());
+    assert!(!job.is_completed());
+    drop(processor);
+    // By the runtime, as its own dispatcher has not run it.
+    runtime.run_blocking(job.join());
+    assert!(job.is_cancelled());
 }

@@ -345,3 +345,24 @@ fn a_lending_is_not_taken_for_a_later_one() {
     assert!(!owner.take_lent(seen, other));
     assert!(owner.take_lent(again, other) && !owner.reclaim(me));
 }
+
+/// Two threads that have lent as often are not the same one.
+#[test]
+fn threads_are_told_apart() {
+    let owners = [1, 2].map(|number| {
+        let (owner, mut me) = (Owner::new(true), Tenant::new(number));
+        assert!(owner.take_free(me));
+        owner.lend(&mut me);
+        (owner, me)
+    });
+    let [(owner, me), (_, another)] = owners;
+    assert!(!owner.reclaim(another) && owner.reclaim(me));
+}
+
+#[test]
+fn what_is_given_up_is_anybodys() {
+    let owner = Owner::new(true);
+    assert!(owner.take_free(Tenant::new(1)) && !owner.take_free(Tenant::new(2)));
+    owner.give_up();
+    assert!(owner.take_free(Tenant::new(2)));
+}

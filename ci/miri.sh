@@ -22,7 +22,7 @@ rest() {
     # Between two loads of one thread, all that another one does at its end has to happen.
     MIRIFLAGS="$MIRIFLAGS -Zmiri-preemption-rate=0.001" \
         kernel --test behaviour -- threads::the_end_of_the_opener
-    cargo +nightly miri test -p corymb-sync --lib --test allocations --test behaviour
+    cargo +nightly miri test -p corymb-sync --lib --test behaviour
     # Of the executors one is enough: what they share is not checked again.
     cargo +nightly miri test -p corymb-sync --test foreign -- bare_threads::
     cargo +nightly miri test -p corymb-dispatchers --lib --test blocking_scope

@@ -1,16 +1,18 @@
 //! What allocates nothing once it has run for a while: on the threads of a runtime with two
-//! workers, each of which counts for its test.
+//! workers, each of which counts for its test, or on the thread of the test.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn, ready};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
 use corymb::sync::{Barrier, Mutex, Notify, Semaphore, channel};
-use corymb::{Runtime, Threads, prelude::*};
+use corymb::{Runtime, Threads, prelude::*, race, select};
+use futures::executor::block_on;
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -75,6 +77,18 @@ where
     })))
 }
 
+/// How often this thread allocates in `work`, which needs no runtime, once it has done it before.
+fn allocations_here(work: impl AsyncFn()) -> usize {
+    let counter: &'static AtomicUsize = Box::leak(Box::default());
+    COUNTER.set(Some(counter));
+    block_on(async {
+        work().await;
+        let before = counter.load(Relaxed);
+        work().await;
+        counter.load(Relaxed) - before
+    })
+}
+
 async fn repeat<F: Future<Output = ()>>(work: &impl Fn() -> F) {
     for _ in 0..ROUNDS {
         work().await;
@@ -93,6 +107,7 @@ fn assert_steady(allocations: usize) {
 fn the_count_counts() {
     let count = allocations_of(|| async { drop(std::hint::black_box(Box::new(1))) });
     assert!(count >= 2 * ROUNDS);
+    assert_eq!(allocations_here(async || drop(std::hint::black_box(Box::new(1)))), 1);
 }
 
 #[test]
@@ -192,4 +207,42 @@ fn a_move() {
 #[test]
 fn a_blocking_section() {
     assert_steady(allocations_of(|| blocking(|| ())));
+}
+
+#[test]
+fn a_select() {
+    let (tx, rx) = channel::bounded(1);
+    let (_open, silent) = channel::bounded::<u32>(1);
+    let mutex = Mutex::new(0);
+    let count = allocations_here(async || {
+        let mut kept = pin!(silent.recv());
+        for round in 0..10 {
+            let guard = mutex.lock().await;
+            let mut guard = Some(guard);
+            let mut send = pin!(tx.send(round));
+            loop {
+                select! {
+                    got = rx.recv() => assert_eq!(got, Ok(round)),
+                    _ = &mut kept => unreachable!(),
+                    Err(_) = &mut send, if guard.is_some() => unreachable!(),
+                    () = ready(()), if guard.take().is_some() => continue,
+                    mut total = mutex.lock() => *total += 1,
+                }
+                break;
+            }
+            let _left = rx.try_recv();
+        }
+    });
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn a_race_of_a_tuple_or_an_array() {
+    let (_open, silent) = channel::bounded::<u32>(1);
+    let count = allocations_here(async || {
+        assert_eq!(race((silent.recv(), ready(Ok(2)))).await, Ok(2));
+        assert_eq!(race([silent.recv(), silent.recv()].map(|_| ready(3))).await, 3);
+        assert_eq!(race((pending(), ready(4))).await, 4);
+    });
+    assert_eq!(count, 0);
 }

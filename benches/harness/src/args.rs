@@ -1,7 +1,6 @@
 //! What the command line asks for.
 
 use std::collections::VecDeque;
-use std::str::FromStr;
 
 use super::{Bench, Suite, WORKERS, names};
 
@@ -107,17 +106,20 @@ pub(super) fn parse<S: Suite>(args: impl Iterator<Item = String>) -> Result<Mode
             "--bench" | "--quick" => {}
             "--names" => return Ok(Mode::Names),
             "--json" => settings.json = true,
-            "--scale" => settings.scale = number(&mut args)?,
-            "--reps" => settings.reps = number(&mut args)?,
-            "--rounds" => settings.rounds = number(&mut args)?,
-            "--workers" => settings.workers = number(&mut args)?,
+            "--scale" => settings.scale = scale(&mut args)?,
+            "--reps" => settings.reps = count(&mut args)?,
+            "--rounds" => settings.rounds = count(&mut args)?,
+            "--workers" => settings.workers = count(&mut args)?,
             "--peers" => {
                 let peers = argument(&mut args, 0)?;
                 let peers = peers.split(',').map(|name| peer::<S>(name.to_owned()));
                 settings.peers = peers.collect::<Result<_, _>>()?;
             }
             name if names::<S>().contains(&name) => settings.workloads.push(arg),
-            _ => return Err(format!("unknown argument {arg}")),
+            _ => {
+                let known = names::<S>().join(", ");
+                return Err(format!("unknown argument {arg}; the workloads are {known}"));
+            }
         }
     }
     Ok(Mode::Table(settings))
@@ -130,9 +132,9 @@ fn one<S: Suite>(mut args: VecDeque<String>) -> Result<Mode, String> {
     while let Some(arg) = args.pop_front() {
         match arg.as_str() {
             "--bench" => {}
-            "--scale" => bench.scale = number(&mut args)?,
-            "--reps" => bench.reps = number(&mut args)?,
-            "--workers" => bench.workers = number(&mut args)?,
+            "--scale" => bench.scale = scale(&mut args)?,
+            "--reps" => bench.reps = count(&mut args)?,
+            "--workers" => bench.workers = count(&mut args)?,
             _ => return Err(format!("unknown argument {arg}")),
         }
     }
@@ -149,7 +151,31 @@ fn argument(args: &mut VecDeque<String>, skip: usize) -> Result<String, String> 
     args.pop_front().ok_or_else(|| "an argument is missing".to_owned())
 }
 
-fn number<T: FromStr>(args: &mut VecDeque<String>) -> Result<T, String> {
-    let text = argument(args, 0)?;
-    text.parse().map_err(|_| format!("{text} is not a number of the right kind"))
+fn count(args: &mut VecDeque<String>) -> Result<usize, String> {
+    count_of(&argument(args, 0)?)
+}
+
+fn scale(args: &mut VecDeque<String>) -> Result<f64, String> {
+    scale_of(&argument(args, 0)?)
+}
+
+/// Reads how many rounds, repetitions or workers there are to be.
+///
+/// # Errors
+///
+/// If that is no number, or none.
+pub fn count_of(text: &str) -> Result<usize, String> {
+    let wrong =
+        || format!("{text} is not a number of rounds, repetitions or workers: one at least");
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(wrong)
+}
+
+/// Reads what sizes are multiplied by.
+///
+/// # Errors
+///
+/// If that is no number, or not above zero.
+pub fn scale_of(text: &str) -> Result<f64, String> {
+    let wrong = || format!("{text} is not a scale: a number above zero, such as 0.5");
+    text.parse().ok().filter(|scale: &f64| scale.is_finite() && *scale > 0.0).ok_or_else(wrong)
 }

@@ -20,7 +20,7 @@ pub mod sizes;
 mod table;
 
 use self::args::Mode;
-pub use self::args::{Settings, Size};
+pub use self::args::{Settings, Size, count_of, scale_of};
 pub use self::line::{Absent, Line, Numbers};
 pub use self::measure::{Bench, WORKERS};
 pub use self::process::{LIMIT, child, echo, finish, measured};

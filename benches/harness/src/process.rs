@@ -1,10 +1,13 @@
 //! The processes that measure, and those that are measured.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
+
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::{Line, Settings};
 
@@ -34,13 +37,22 @@ pub fn child(args: &[&str]) -> io::Result<Command> {
     Ok(command)
 }
 
+/// Starts a child with its output in a pipe. It ends with the thread that has started it, and so with
+/// this process, also if that is killed: what it left behind would disturb whoever measures next.
+fn start(command: &mut Command) -> io::Result<Child> {
+    let end_with_us = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
+    // SAFETY: one system call, between fork and exec: it allocates nothing and takes no lock.
+    unsafe { command.pre_exec(end_with_us) };
+    command.stdout(Stdio::piped()).spawn()
+}
+
 /// The line that a child prints. If it takes longer than `limit`, it is ended.
 ///
 /// # Errors
 ///
 /// If it does not start, does not end well, or prints no line.
 pub fn finish(mut command: Command, limit: Duration) -> io::Result<Line> {
-    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut child = start(&mut command)?;
     let mut stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let (done, text) = mpsc::channel();
     let reader = thread::spawn(move || {
@@ -89,7 +101,7 @@ struct Server {
 
 impl Server {
     fn start(mut command: Command) -> io::Result<Self> {
-        let process = command.stdout(Stdio::piped()).spawn()?;
+        let process = start(&mut command)?;
         let mut this = Self { process, port: 0, line: None };
         let mut text = String::new();
         if let Some(stdout) = this.process.stdout.as_mut() {

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::str::FromStr;
+
+use corymb_harness::{count_of, scale_of};
 
 use super::peers::Peer;
 use super::scratch::Scratch;
@@ -53,6 +54,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Action, String
     };
     let Some(command) = args.pop_front() else { return Ok(Action::Help) };
     match command.as_str() {
+        _ if args.iter().any(|arg| arg == "--help" || arg == "-h") => Ok(Action::Help),
         "compare" => compare(args, scratch).map(Action::Compare),
         "setup" => {
             let named: Result<Vec<_>, _> = args.iter().map(|name| name.parse()).collect();
@@ -89,8 +91,8 @@ fn compare(mut args: VecDeque<String>, scratch: Scratch) -> Result<Settings, Str
         peers: list(peers, Peer::ALL.to_vec(), str::parse)?,
         workloads: list(workloads, workloads::ALL.iter().collect(), workloads::named)?,
         quick,
-        rounds: number(rounds, usual_rounds)?,
-        scale: number(scale, usual_scale)?,
+        rounds: rounds.map_or(Ok(usual_rounds), |text| count_of(&text))?,
+        scale: scale.map_or(Ok(usual_scale), |text| scale_of(&text))?,
         json,
         out,
         scratch,
@@ -104,20 +106,21 @@ fn take_option(args: &mut VecDeque<String>, name: &str) -> Result<Option<String>
     args.remove(at).map(Some).ok_or_else(|| format!("{name} needs an argument"))
 }
 
-fn list<T>(
+/// Those that are named, each of them once.
+fn list<T: PartialEq>(
     text: Option<String>,
     all: Vec<T>,
     read: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Vec<T>, String> {
-    match text {
-        Some(text) => text.split(',').map(read).collect(),
-        None => Ok(all),
+    let Some(text) = text else { return Ok(all) };
+    let mut named = Vec::new();
+    for name in text.split(',') {
+        let one = read(name)?;
+        if !named.contains(&one) {
+            named.push(one);
+        }
     }
-}
-
-fn number<T: FromStr>(text: Option<String>, usual: T) -> Result<T, String> {
-    let Some(text) = text else { return Ok(usual) };
-    text.parse().map_err(|_| format!("{text} is not a number of the right kind"))
+    Ok(named)
 }
 
 #[cfg(test)]
@@ -157,6 +160,18 @@ mod tests {
     }
 
     #[test]
+    fn who_is_named_twice_is_measured_once() {
+        let settings = settings("compare --peers go,corymb,go --workloads mutex,mutex");
+        assert_eq!(settings.peers, [Peer::Go, Peer::Corymb]);
+        assert_eq!(settings.workloads.len(), 1);
+    }
+
+    #[test]
+    fn who_asks_for_help_gets_it() {
+        assert!(matches!(parsed("compare --help"), Ok(Action::Help)));
+    }
+
+    #[test]
     fn who_is_unknown_is_told_who_is_known() {
         let why = |args| parsed(args).err().expect("it is wrong");
         let unknown = why("compare --peers rayon");
@@ -166,6 +181,11 @@ mod tests {
         assert!(why("setup erlang").contains("kotlin"));
         assert!(why("measure").contains("compare"));
         assert!(why("compare --rounds many").contains("many"));
+        assert!(why("compare --rounds 0").contains("one at least"));
+        for scale in ["0", "-1", "nan", "inf"] {
+            let parsed = parsed(&format!("compare --scale {scale}"));
+            assert!(parsed.err().expect("it is wrong").contains("above zero"));
+        }
         assert!(why("compare --out").contains("--out"));
         assert!(why("compare mutex").contains("mutex"));
     }

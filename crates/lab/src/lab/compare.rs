@@ -2,7 +2,7 @@
 //! round, so that none profits from a quiet machine.
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -53,6 +53,13 @@ pub(crate) fn compare(settings: &Settings) -> Result<bool, String> {
     write(&out, &results).map_err(|e| format!("{}: {e}", out.display()))?;
     let (took, building) = (start.elapsed().as_secs(), building.as_secs());
     eprintln!("{} has the results; it took {took} s, {building} of them to build", out.display());
+    let disturbed = |line: &&Line| line.result.as_ref().is_ok_and(results::is_disturbed);
+    match (results.lines.iter().filter(disturbed).count(), results.lines.len()) {
+        (0, _) => {}
+        (some, all) => {
+            eprintln!("{some} of {all} lines are disturbed: other processes took a tenth");
+        }
+    }
     Ok(well)
 }
 
@@ -170,7 +177,8 @@ impl Run<'_> {
             for line in self.step(step) {
                 bar.inc(1);
                 if self.settings.json {
-                    bar.suspend(|| println!("{line}"));
+                    // Who has seen enough (`head`) closes the pipe; the files are written all the same.
+                    let _heard = bar.suspend(|| writeln!(io::stdout(), "{line}"));
                 }
                 if !terminal {
                     eprintln!("[{}/{of}] {}", bar.position(), told(&line));

@@ -252,19 +252,28 @@ fn tables(results: &Results) -> Result<String, std::fmt::Error> {
         let ratio = results.to_best(workload).map(shown).unwrap_or_default();
         writeln!(text, " {ratio} |")?;
     }
-    writeln!(text, "\n| workload | number | {} |", head.join(" | "))?;
-    writeln!(text, "|{}", " --- |".repeat(peers.len() + 2))?;
-    for (workload, field, what) in MORE {
-        let cell = |peer: &Peer| results.cell(*peer, workload, field);
-        if !peers.iter().any(|peer| cell(peer).is_some()) {
-            continue;
-        }
-        let shown = peers.iter().map(|peer| cell(peer).map(|c| marked(&c)).unwrap_or_default());
-        let shown: Vec<_> = shown.collect();
-        writeln!(text, "| {workload} | {what} | {} |", shown.join(" | "))?;
+    let more: Vec<_> = MORE.iter().filter_map(|number| more(results, &peers, number)).collect();
+    if !more.is_empty() {
+        writeln!(text, "\n| workload | number | {} |", head.join(" | "))?;
+        writeln!(text, "|{}", " --- |".repeat(peers.len() + 2))?;
+        writeln!(text, "{}", more.join("\n"))?;
     }
     writeln!(text)?;
     Ok(text)
+}
+
+/// A row of the second table, if somebody has the number.
+fn more(
+    results: &Results,
+    peers: &[Peer],
+    (workload, field, what): &(&str, &str, &str),
+) -> Option<String> {
+    let cell = |peer: &Peer| results.cell(*peer, workload, field);
+    let cells: Vec<_> = peers.iter().map(cell).collect();
+    cells.iter().any(Option::is_some).then_some(())?;
+    let shown = cells.iter().map(|cell| cell.as_ref().map(marked).unwrap_or_default());
+    let shown: Vec<_> = shown.collect();
+    Some(format!("| {workload} | {what} | {} |", shown.join(" | ")))
 }
 
 fn marked(cell: &Cell) -> String {

@@ -4,9 +4,10 @@
 use std::env;
 use std::fmt;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::SystemTime;
 
 use super::peers::Peer;
 use super::programs::repository;
@@ -85,18 +86,17 @@ impl Scratch {
         if peer.in_benches() {
             return None;
         }
-        let built = modified(&self.program(peer));
-        if built.is_none() && peer == Peer::Java && !on_path("javac") {
+        let is_built = self.program(peer).exists();
+        if !is_built && peer == Peer::Java && !on_path("javac") {
             let install = "install a JDK, 17 or newer, such as openjdk-17-jdk-headless";
             return Some(missing("javac, to build its program", install));
         }
-        match (built, newest(&sources(peer))) {
-            (None, _) => Some(missing("its program", &mend)),
-            (Some(built), Some(changed)) if built < changed => {
-                Some(missing("its program is older than its source", &mend))
-            }
-            _ => None,
+        if !is_built {
+            return Some(missing("its program", &mend));
         }
+        let built_from = fs::read_to_string(self.stamp(peer)).ok();
+        (built_from != fingerprint(&sources(peer)))
+            .then(|| missing("its program was built from another source", &mend))
     }
 
     /// Installs what `peer` needs, and builds its program.
@@ -137,6 +137,10 @@ impl Scratch {
             }
         };
         succeed(build.current_dir(sources(peer)))?;
+        // After it, for cargo may have written the lock file anew.
+        let source = fingerprint(&sources(peer)).unwrap_or_default();
+        let stamp = self.stamp(peer);
+        fs::write(&stamp, source).map_err(|e| format!("{}: {e}", stamp.display()))?;
         match self.missing(peer) {
             Some(missing) => Err(missing.to_string()),
             None => Ok(()),
@@ -171,6 +175,11 @@ impl Scratch {
             Peer::May => self.root().join("target/release/corymb-peer-may"),
             _ => self.root().join("bin").join(peer.name()),
         }
+    }
+
+    /// What its program was built from: the [`fingerprint`] of the sources.
+    fn stamp(&self, peer: Peer) -> PathBuf {
+        self.root().join(format!("{}.built-from", peer.name()))
     }
 
     fn classes(&self, peer: Peer) -> PathBuf {
@@ -210,15 +219,24 @@ fn found(folder: &Path, wanted: impl Fn(&str) -> bool) -> Option<PathBuf> {
     named.next().map(|entry| entry.path())
 }
 
-/// When the last of the files in `folder`, and below, was changed.
-fn newest(folder: &Path) -> Option<SystemTime> {
-    let entries = fs::read_dir(folder).ok()?.filter_map(Result::ok).map(|entry| entry.path());
-    let times = entries.map(|path| if path.is_dir() { newest(&path) } else { modified(&path) });
-    times.flatten().max()
+/// What tells the files in `folder`, and below, from others: their names and what is in them. Not
+/// when they were changed, for a clone has that anew.
+fn fingerprint(folder: &Path) -> Option<String> {
+    let mut hasher = DefaultHasher::new();
+    hash(folder, &mut hasher).ok()?;
+    Some(format!("{:x}", hasher.finish()))
 }
 
-fn modified(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path).ok()?.modified().ok()
+fn hash(path: &Path, hasher: &mut DefaultHasher) -> io::Result<()> {
+    path.file_name().hash(hasher);
+    if !path.is_dir() {
+        fs::read(path)?.hash(hasher);
+        return Ok(());
+    }
+    let entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
+    let mut below = entries.collect::<io::Result<Vec<_>>>()?;
+    below.sort();
+    below.iter().try_for_each(|path| hash(path, hasher))
 }
 
 fn on_path(program: &str) -> bool {
@@ -252,9 +270,27 @@ mod tests {
     }
 
     #[test]
+    fn a_fingerprint_is_of_names_and_contents() {
+        let folder = env::temp_dir().join(format!("corymb-lab-test-{}", std::process::id()));
+        let write = |name: &str, text: &str| {
+            let path = folder.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+            fingerprint(&folder)
+        };
+        let first = write("below/a", "1");
+        assert!(first.is_some() && write("below/a", "1") == first);
+        let changed = write("below/a", "2");
+        let more = write("b", "");
+        assert!(changed != first && more != changed && more != first);
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(fingerprint(&folder), None);
+    }
+
+    #[test]
     fn all_programs_have_sources() {
         for peer in Peer::ALL.iter().filter(|peer| !peer.in_benches()) {
-            assert!(newest(&sources(*peer)).is_some(), "{peer}");
+            assert!(fingerprint(&sources(*peer)).is_some(), "{peer}");
         }
     }
 }

@@ -292,6 +292,7 @@ pub(crate) struct Cleanup {
 impl Cleanup {
     /// Gives it to a region that nobody else knows yet.
     pub(crate) fn put(mut self, region: &mut Inner) {
+        let region = region.rest_mut();
         self.number.get_or_insert_with(|| region.cleanups.get_or_insert_default().register());
         region.cleanup = Some(self);
     }
@@ -371,7 +372,7 @@ fn is_owner(node: &Node) -> bool {
 }
 
 fn with_owner<R>(owner: &NodeRef, f: impl FnOnce(&mut Cleanups) -> R) -> R {
-    f(owner.make_side().0.lock().cleanups.get_or_insert_default())
+    f(owner.make_side().0.lock().rest_mut().cleanups.get_or_insert_default())
 }
 
 /// The body of `region`, which has a cleanup, is gone.
@@ -392,7 +393,7 @@ pub(crate) unsafe fn closed(region: &NodeRef) {
 }
 
 fn number(region: &Node) -> Option<u64> {
-    region.side().and_then(|side| side.lock().cleanup.as_ref()?.number)
+    region.side().and_then(|side| side.lock().rest()?.cleanup.as_ref()?.number)
 }
 
 /// The census of `region`, which has a cleanup, is empty. True if the region goes on for it, and
@@ -452,7 +453,7 @@ impl Drop for Together {
 /// Begins the next cleanup, if there is one and may be.
 fn go_on(owner: &NodeRef) {
     let Some(region) = with_owner(owner, Cleanups::next) else { return };
-    let cleanup = region.side().and_then(|side| side.lock().cleanup.take());
+    let cleanup = region.side().and_then(|side| side.lock().rest()?.cleanup.take());
     if let Some(Cleanup { launch, grace, .. }) = cleanup {
         launch(&region, grace);
     }

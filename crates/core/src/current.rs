@@ -805,6 +805,14 @@ pub(crate) fn region_context() -> Option<Arc<ContextInner>> {
     frames().next().and_then(section_context)
 }
 
+/// The coroutine that is polled here, unless the code that asks is in a region or section of it.
+#[inline]
+pub(crate) fn coroutine<'a>() -> Option<&'a Node> {
+    let frame = innermost().filter(|it| it.is_coroutine())?;
+    // SAFETY: polled until the frame is left, and callers here look no longer.
+    Some(unsafe { frame.poll()?.node.as_ref() })
+}
+
 /// The node that new regions belong to: the innermost frame's, else the runtime's root.
 pub(crate) fn node_or_root() -> NodeRef {
     node().or_else(root).expect("a runtime has a root")

@@ -266,10 +266,13 @@ impl Job {
         }
     }
 
-    /// A coroutine that has not been linked yet is cancelled by its parent's mark.
+    /// What has not been linked yet is cancelled by its parent's mark, which may not be linked either.
     fn parent_is_cancelled(&self, seen: state::Snapshot) -> bool {
         !seen.has(state::LINKED)
-            && self.parent().is_some_and(|parent| parent.0.state.load().has(state::CANCELLED))
+            && self.parent().is_some_and(|parent| {
+                let seen = parent.0.state.load();
+                seen.has(state::CANCELLED) || parent.parent_is_cancelled(seen)
+            })
     }
 
     /// Whether the job is active; see [`JobState::is_active`].
@@ -327,11 +330,12 @@ impl Job {
         static NEXT: std::sync::OnceLock<AtomicU64> = std::sync::OnceLock::new();
         let (side, _) = self.0.make_side();
         let mut inner = side.lock();
-        if inner.id == 0 {
+        let id = &mut inner.rest_mut().id;
+        if *id == 0 {
             // Ordering: Relaxed, only the numbers matter.
-            inner.id = NEXT.get_or_init(|| AtomicU64::new(1)).fetch_add(1, Ordering::Relaxed);
+            *id = NEXT.get_or_init(|| AtomicU64::new(1)).fetch_add(1, Ordering::Relaxed);
         }
-        JobId(inner.id)
+        JobId(*id)
     }
 
     /// The job's name: its own, or one that it inherits and has not ended yet. A job without code
@@ -495,17 +499,12 @@ impl Job {
         side.census.count().saturating_sub(linked + body)
     }
 
-    /// Puts a coroutine that has not suspended yet into its parent's list, so that a cancel finds
-    /// it at once.
+    /// Puts a job that has not suspended yet into its parent's list, so that a cancel finds it at
+    /// once.
     pub(crate) fn list(&self) {
-        if self.0.kind() == Kind::Coroutine && !self.0.state.load().has(state::LINKED) {
-            self.pinned(|node| {
-                // SAFETY: counted in its census.
-                if !unsafe { tree::link(self.0.as_ptr()) } {
-                    // SAFETY: the handle is a reference.
-                    unsafe { cancel(self.0.as_ptr(), &tree::inherited_from_parent(node)) };
-                }
-            });
+        if !self.0.state.load().has(state::LINKED) {
+            // SAFETY: counted in its census.
+            self.pinned(|_| unsafe { tree::list(self.0.as_ptr()) });
         }
     }
 

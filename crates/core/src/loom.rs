@@ -112,9 +112,14 @@ impl Runtime {
 /// Runs `model` in every interleaving, its first thread inside a runtime. When it has returned
 /// and the rest was run, the runtime must end: whatever was launched has.
 fn check(model: impl Fn(&Runtime) + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
     // Three find no more, and take the largest models a minute instead of seconds.
-    builder.preemption_bound.get_or_insert(2);
+    check_within(loom::model::Builder::new().preemption_bound.unwrap_or(2), model);
+}
+
+/// As [`check`], with so many switches away from a thread that could go on.
+fn check_within(preemptions: usize, model: impl Fn(&Runtime) + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
     builder.check(move || {
         let hooks = Arc::new(Hooks {
             queue: Arc::new(Queue(Mutex::new(VecDeque::new()))),

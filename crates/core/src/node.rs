@@ -123,6 +123,7 @@ unsafe impl Send for Node {}
 unsafe impl Sync for Node {}
 
 impl Node {
+    #[inline(always)]
     pub(crate) fn new(
         state: State,
         vtable: &'static VTable,
@@ -186,7 +187,7 @@ impl Node {
     /// When the region is to end at the latest, as it was told itself.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let has_one = self.state.load().has(state::DEADLINE);
-        has_one.then(|| self.side()?.lock().deadline.map(|(at, _)| at)).flatten()
+        has_one.then(|| self.side()?.lock().rest()?.deadline.map(|(at, _)| at)).flatten()
     }
 
     /// Whether a cancellation of the body waits for the end of a shield in it.
@@ -311,8 +312,10 @@ impl Eq for NodeRef {}
 #[inline]
 pub(crate) unsafe fn release(node: NonNull<Node>) {
     // SAFETY: our reference keeps it valid until the count goes down.
-    let last = unsafe { node.as_ref() }.state.drop_ref();
-    if last {
+    let this = unsafe { node.as_ref() };
+    // Nobody can take one from a list, but of a token.
+    let is_alone = this.state.refs() == 1 && this.kind() != Kind::Token;
+    if is_alone || this.state.drop_ref() {
         // SAFETY: nobody else has a reference. The tree's is gone, so the node was settled (or
         // is a token) and holds neither future nor output.
         unsafe { (node.as_ref().vtable.dealloc)(node) };

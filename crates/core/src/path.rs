@@ -114,7 +114,7 @@ impl JobStep {
             Some(NameOf::Itself(name)) => Some(name),
             _ => None,
         };
-        let id = node.side().and_then(|side| JobId::given(side.lock().id));
+        let id = node.side().and_then(|side| JobId::given(side.lock().rest()?.id));
         Self { kind: node.kind(), name, id, launched_at: node.site }
     }
 

@@ -48,7 +48,8 @@ impl Root {
     #[track_caller]
     pub fn new(runtime: Arc<dyn RuntimeHooks>, name: Option<Arc<str>>) -> Self {
         let context = Arc::into_raw(Arc::new(ContextInner::root(runtime, name)));
-        let state = State::new(state::SIDE | state::COUNTED | state::OWN_CONTEXT, 2);
+        let state =
+            State::new(state::SIDE | state::COUNTED | state::LINKED | state::OWN_CONTEXT, 2);
         let node = Node::new(state, &ROOT, context, None, Location::caller());
         let cell = Box::into_raw(Box::new(RootCell { node, side: Side::new(Policy::Supervise) }));
         // SAFETY: just allocated; the place lives as long as the node.

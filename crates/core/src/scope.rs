@@ -57,8 +57,8 @@ trait ScopeKind<T> {
     type Handle;
     type Output;
 
-    /// Opens the region.
-    fn open(site: &'static Location<'static>) -> NodeRef;
+    /// Opens the region; for the future, and for the handle.
+    fn open(site: &'static Location<'static>) -> [NodeRef; 2];
 
     fn handle(region: NodeRef) -> Self::Handle;
 
@@ -114,8 +114,8 @@ where
             else {
                 unreachable!("it was new a line above")
             };
-            let region = K::open(site);
-            let handle = K::handle(region.clone());
+            let [region, handle] = K::open(site);
+            let handle = K::handle(handle);
             let region = Region::start(region, || body(handle), K::give_up);
             self.as_mut().project_replace(Self::Open(region));
         }

@@ -22,7 +22,7 @@ use crate::context::ContextInner;
 use crate::error::{CancelCause, Cancelled};
 use crate::failure::{self, Panic};
 use crate::node::state::{self, State};
-use crate::node::{Kind, Node, NodeRef, Polled, VTable, cancel, free_own_context, passive, tree};
+use crate::node::{Kind, Node, NodeRef, Polled, VTable, free_own_context, passive, tree};
 use crate::prim::UnsafeCell;
 use crate::unconfined;
 
@@ -207,6 +207,8 @@ where
     if !region.side().is_some_and(|side| side.census.join()) {
         return stillborn::<F, S>(region, flags, site, future);
     }
+    // SAFETY: the child is counted from here on.
+    unsafe { tree::list(region.as_ptr()) };
     // SAFETY: the region's, which is there while a child is counted.
     let (context, own) = match child_context(unsafe { region.context() }, context) {
         Some(context) => (Arc::into_raw(context), state::OWN_CONTEXT),
@@ -236,12 +238,7 @@ where
     if start != Start::Service && (own != 0 || is_listed) {
         // Named ones show in the tree from the start.
         // SAFETY: never dispatched yet, so it is this thread's, and counted in its region's census.
-        unsafe {
-            if !tree::link(node) {
-                let this = node.as_ref();
-                cancel::mark_polled(this, || tree::inherited_from_parent(this));
-            }
-        }
+        unsafe { tree::link(node) };
     }
     // SAFETY: born SCHEDULED.
     let coroutine = unsafe { Coroutine::from_node(node) };
@@ -278,7 +275,7 @@ where
     let node = Node::new(state, vtable, region.context, Some(region.as_ptr()), site);
     let node = new_cell::<F, Plain>(node, future);
     // SAFETY: never dispatched yet, so it is this thread's, and counted in its region's census.
-    let _is_parent_well = unsafe { tree::link(node) };
+    unsafe { tree::link(node) };
     // SAFETY: born SCHEDULED.
     unsafe { Coroutine::from_node(node) }.dispatch();
 }

@@ -62,7 +62,7 @@ pub(crate) fn tell_when_drained(unit: &NodeRef) {
         return;
     }
     let (side, _) = unit.make_side();
-    if std::mem::replace(&mut side.lock().held, true) {
+    if std::mem::replace(&mut side.lock().rest_mut().held, true) {
         return;
     }
     let job = Job::from_node(unit.clone());

@@ -3,6 +3,9 @@
 use std::future::pending;
 
 use super::*;
+use crate::node::side::Policy;
+use crate::node::state;
+use crate::scope::region::{self, Region};
 use crate::scope::scope;
 use crate::{AsyncClose, AsyncGuard, yield_now};
 
@@ -54,70 +57,143 @@ fn last_child_against_the_drop() {
     });
 }
 
-/// The end of an empty scope against who finds it in its opener's list: it ends once, and is seen to.
-#[test]
-fn lone_end_against_listing() {
-    check(|runtime| {
-        let opener = runtime.scope().launch(async { scope(async |_| ()).await });
-        let listed = opener.clone();
-        let other = thread::spawn(move || listed.children());
+/// A scope right in a coroutine, on whose handle another thread calls `act` while its body runs, ends
+/// or, if it `waits`, suspends. Then everything is cancelled, and has ended. Where `act` looks at much,
+/// two preemptions take minutes.
+fn handle_elsewhere(preemptions: usize, act: fn(Scope), waits: bool) {
+    check_within(preemptions, move |runtime| {
+        let mark = Mark::new(());
+        let captured = mark.clone();
+        let threads = Arc::new(std::sync::Mutex::new(None));
+        let put = Arc::clone(&threads);
+        let opener = runtime.scope().launch(async move {
+            let _mark = captured;
+            scope(async |s: Scope| {
+                *put.lock().unwrap() = Some(thread::spawn(move || act(s)));
+                if waits {
+                    pending::<()>().await;
+                }
+            })
+            .await;
+        });
         runtime.run();
-        let regions = other.join().unwrap();
-        assert!(opener.is_completed() && regions.iter().all(Job::is_completed));
-    });
-}
-
-/// The end of an empty scope against the cancellation of its opener: it ends once, with its value
-/// or without.
-#[test]
-fn lone_end_against_cancel() {
-    check(|runtime| {
-        let opener = runtime.scope().launch(async { scope(async |_| ()).await });
-        let cancelled = opener.clone();
-        let other = thread::spawn(move || cancelled.cancel());
-        runtime.run();
-        other.join().unwrap();
+        let other: Option<thread::JoinHandle<()>> = threads.lock().unwrap().take();
+        other.unwrap().join().unwrap();
+        opener.cancel();
         runtime.run();
         assert!(opener.is_completed() && opener.children().is_empty());
+        assert_eq!(loom::sync::Arc::strong_count(&mark), 1);
     });
 }
 
-/// A child that looks for its scope and ends, against the end of the scope: what the child has taken
-/// or done stands.
-fn child_against_the_lone_end(child: fn(Job) -> Option<Job>) {
-    check(move |runtime| {
+#[test]
+fn handle_that_is_dropped_against_the_first_poll() {
+    handle_elsewhere(2, drop, false);
+    handle_elsewhere(2, drop, true);
+}
+
+#[test]
+fn launch_against_the_first_poll() {
+    handle_elsewhere(2, |s| drop(s.launch(async {})), false);
+    handle_elsewhere(2, |s| drop(s.launch(pending())), false);
+}
+
+#[test]
+fn launch_against_the_first_suspension() {
+    handle_elsewhere(2, |s| drop(s.launch(pending())), true);
+}
+
+#[test]
+fn cancel_against_the_first_poll() {
+    fn cancel(s: Scope) {
+        s.job().cancel();
+    }
+    handle_elsewhere(1, cancel, false);
+    handle_elsewhere(1, cancel, true);
+}
+
+/// Who looks upwards from a scope that may not be listed keeps the opener from going.
+#[test]
+fn looks_upwards_against_the_first_poll() {
+    fn look(s: Scope) {
+        assert!(s.job().cause().is_none());
+        drop(s.job().path());
+    }
+    handle_elsewhere(1, look, false);
+    handle_elsewhere(1, look, true);
+}
+
+/// A cancel from two levels above, against the launch by which a scope is listed, on another thread
+/// than its first poll.
+#[test]
+fn cancel_from_above_against_the_first_launch() {
+    check_within(1, |runtime| {
+        let mark = Mark::new(());
+        let captured = mark.clone();
+        let threads = Arc::new(std::sync::Mutex::new(None));
+        let put = Arc::clone(&threads);
+        let outer = runtime.scope();
+        let opener = runtime.scope().launch(async move {
+            scope(async |s: Scope| {
+                let job = s.job();
+                *put.lock().unwrap() = Some(thread::spawn(move || {
+                    s.launch(async move {
+                        let _mark = captured;
+                        pending::<()>().await;
+                    });
+                }));
+                outer.job().cancel();
+                assert!(job.is_cancelled());
+                pending::<()>().await;
+            })
+            .await;
+        });
+        runtime.run();
+        let other: Option<thread::JoinHandle<()>> = threads.lock().unwrap().take();
+        other.unwrap().join().unwrap();
+        runtime.run();
+        assert!(opener.is_completed() && opener.is_cancelled());
+        assert_eq!(loom::sync::Arc::strong_count(&mark), 1);
+    });
+}
+
+#[test]
+fn cancel_of_the_opener_against_the_first_suspension() {
+    handle_elsewhere(
+        2,
+        |s| {
+            let opener = s.job().parent().unwrap();
+            drop(s);
+            opener.cancel();
+        },
+        true,
+    );
+}
+
+/// A first poll that is unwound leaves its scope in the list: the scope may outlive its opener.
+#[test]
+fn unwound_first_poll() {
+    check(|runtime| {
         let shelf = Arc::new(std::sync::Mutex::new(None));
         let put = Arc::clone(&shelf);
-        let wakes = Wakes::new();
-        let mut future = Box::pin(scope(async |s: Scope| {
-            s.launch(async move {
-                let scope = Job::current().unwrap().parent().unwrap();
-                *put.lock().unwrap() = child(scope);
-            });
-        }));
-        let other = runtime.start();
-        let first = poll(future.as_mut(), &wakes);
-        other.join().unwrap();
-        if first.is_pending() {
-            runtime.run();
-            assert!(poll(future.as_mut(), &wakes).is_ready());
-        }
-        drop(future);
-        let kept: Option<Job> = shelf.lock().unwrap().take();
-        assert!(kept.is_none_or(|scope| scope.is_completed()));
-    });
-}
-
-#[test]
-fn child_that_takes_a_handle_against_the_lone_end() {
-    child_against_the_lone_end(Some);
-}
-
-#[test]
-fn child_that_cancels_against_the_lone_end() {
-    child_against_the_lone_end(|scope| {
-        scope.cancel();
-        None
+        let opener = runtime.scope().launch(async move {
+            let [node, handle] = region::open_scope(
+                Policy::FailFast,
+                region::PlainScope,
+                std::panic::Location::caller(),
+            );
+            drop(handle);
+            let mut future = Box::pin(Region::new(node, async {}));
+            let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _end =
+                    future.as_mut().poll(&mut Context::from_waker(Waker::noop()), |_, _| panic!());
+            }));
+            assert!(polled.is_err() && future.node().state.load().has(state::LINKED));
+            *put.lock().unwrap() = Some(future);
+        });
+        runtime.run();
+        assert!(opener.is_completed());
+        drop(shelf.lock().unwrap().take());
     });
 }
 

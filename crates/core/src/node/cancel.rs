@@ -2,10 +2,10 @@
 //!
 //! A cancel marks its node and then walks down: it marks every linked child under the parent's
 //! lock, schedules the coroutines among them, and goes on below those that have children of their
-//! own. A child that is not linked yet is running or queued; it looks at its parent's mark when it
-//! is picked up, suspends for the first time, or opens a region, and then marks itself and walks on
-//! from there. Mark before lock on this side, link before look on that side: one of the two sees
-//! the other.
+//! own. A child that is not linked yet is running or queued. It looks at its parent's mark when it is
+//! picked up, and again under the lock when it is linked: then it is marked before that shows, and
+//! the walk goes on from there. Mark before lock on this side, lock before look on that side: one of
+//! the two sees the other.
 //!
 //! Whoever sets the mark of a node, and nobody else, visits it.
 
@@ -99,8 +99,7 @@ unsafe fn cancel_with(node: NonNull<Node>, cause: &Cancelled, urgency: Urgency) 
         inner.cause.get_or_insert_with(|| cause.clone());
         before
     };
-    walk.visit(this, cause);
-    walk.run();
+    walk.go_on(this, cause);
     !before.has(state::CANCELLED)
 }
 
@@ -115,22 +114,31 @@ pub(crate) fn mark_polled(node: &Node, cause: impl FnOnce() -> Cancelled) {
     let urgency = parent.filter(|it| it.has(state::CANCELLED)).map_or(Urgency::Forced, Urgency::of);
     // Who makes a side object after this finds the mark.
     if node.state.cancel(urgency).is_some_and(|seen| seen.has(state::SIDE)) {
-        let mut walk = Walk::new(urgency);
-        walk.visit(node, &cause());
-        walk.run();
+        Walk::new(urgency).go_on(node, &cause());
     }
 }
 
-/// Marks a region that was born under a cancelled parent and has no children yet.
-pub(crate) fn mark_region(region: &Node, cause: &Cancelled, urgency: Urgency) {
-    if let Some(side) = region.side() {
-        side.lock().cause.get_or_insert_with(|| cause.clone());
+/// Marks a node that enters the list of `parent` if the walk of a cancel may have passed there. That
+/// marks the parent first and takes its lock then, which the caller has: so if the mark is not there
+/// now, the walk will find the link. The caller lets what is answered go on without the lock.
+///
+/// # Safety
+///
+/// `node` is valid, and a child of `parent`.
+pub(super) unsafe fn mark_late(node: NonNull<Node>, parent: &Node) -> Option<Walk> {
+    let above = parent.state.load();
+    // SAFETY: the caller's promise.
+    let here = unsafe { node.as_ref() }.state.load();
+    if !above.has(state::CANCELLED) || holds_off(here, Urgency::of(above)) {
+        return None;
     }
-    let _seen = region.state.cancel(urgency);
+    let mut walk = Walk::new(Urgency::of(above));
+    walk.mark(node)?;
+    Some(walk)
 }
 
 /// What a walk has found and not yet dealt with.
-struct Walk {
+pub(super) struct Walk {
     urgency: Urgency,
     /// Nodes that are marked and may have children, with the cause that these will see.
     below: Vec<(NodeRef, Cancelled)>,
@@ -141,6 +149,12 @@ struct Walk {
 impl Walk {
     fn new(urgency: Urgency) -> Self {
         Self { urgency, below: Vec::new(), ready: Vec::new() }
+    }
+
+    /// Deals with `node`, which it has marked, and all below.
+    pub(super) fn go_on(mut self, node: &Node, cause: &Cancelled) {
+        self.visit(node, cause);
+        self.run();
     }
 
     fn run(&mut self) {

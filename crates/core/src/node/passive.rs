@@ -42,7 +42,7 @@ pub(crate) unsafe fn enlist(region: &NodeRef, node: NonNull<Node>) {
         // SAFETY: as above.
         let node = unsafe { NodeRef::retain(node) };
         node.state.set(state::LINKED);
-        inner.passive.push(node);
+        inner.rest_mut().passive.push(node);
         region.state.set(state::PASSIVES);
     }
     // As for all that is linked: a walk that came before has left a mark.
@@ -93,8 +93,9 @@ pub(super) unsafe fn wind_down(node: NonNull<Node>) -> bool {
     let Some(side) = node.side() else { return false };
     let due = {
         let mut inner = side.lock();
-        inner.winding = true;
-        due(&inner.passive)
+        let rest = inner.rest_mut();
+        rest.winding = true;
+        due(&rest.passive)
     };
     cancel_all(&node, &due);
     !due.is_empty()
@@ -114,8 +115,9 @@ pub(super) unsafe fn leave(parent: NonNull<Node>, node: NonNull<Node>) -> bool {
     let mut inner = side.lock();
     // Dropped after the lock: it may be the last reference.
     let _entry = inner.take_passive(node);
-    let ends = inner.winding && inner.passive.is_empty();
-    let due = if inner.winding { due(&inner.passive) } else { Vec::new() };
+    let rest = inner.rest_mut();
+    let ends = rest.winding && rest.passive.is_empty();
+    let due = if rest.winding { due(&rest.passive) } else { Vec::new() };
     drop(inner);
     cancel_all(&parent, &due);
     ends

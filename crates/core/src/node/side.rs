@@ -70,20 +70,6 @@ impl Census {
         self.0.store(1, Ordering::Relaxed);
     }
 
-    /// Whether all children that were counted in have been counted out.
-    #[inline]
-    pub(crate) fn is_body_alone(&self) -> bool {
-        // Ordering: Acquire shows what they did.
-        self.0.load(Ordering::Acquire) == 1
-    }
-
-    /// Counts the body out, if it is alone and nobody else can reach the node.
-    #[inline]
-    pub(crate) fn close(&self) {
-        // Ordering: Relaxed, for nobody else looks.
-        self.0.store(0, Ordering::Relaxed);
-    }
-
     /// The body and children there are now.
     pub(crate) fn count(&self) -> usize {
         // Ordering: Relaxed, a figure for people.
@@ -137,18 +123,24 @@ pub(crate) struct Inner {
     head: Option<NonNull<Node>>,
     /// How many of them are in the census too: all but the tokens and the passive ones.
     pub(crate) linked: usize,
-    /// Children that the census does not count, in the order of their launch.
-    pub(crate) passive: Vec<NodeRef>,
-    /// The census is empty, and the last of the passive children ends the node.
-    pub(crate) winding: bool,
-    /// By the number of their registration; most nodes have none.
-    handlers: Option<BTreeMap<u64, Handler>>,
-    registered: u64,
     /// Set once, with the first cancel.
     pub(crate) cause: Option<Cancelled>,
     pub(crate) policy: Policy,
     /// The first failure of a child, for a fail-fast region, until the region's future takes it.
     pub(crate) failure: Option<Failure>,
+    rest: Option<Box<Rest>>,
+}
+
+/// What few nodes have.
+#[derive(Default)]
+pub(crate) struct Rest {
+    /// Children that the census does not count, in the order of their launch.
+    pub(crate) passive: Vec<NodeRef>,
+    /// The census is empty, and the last of the passive children ends the node.
+    pub(crate) winding: bool,
+    /// By the number of their registration.
+    handlers: BTreeMap<u64, Handler>,
+    registered: u64,
     pub(crate) id: u64,
     /// Of a timeout, or of a cancel scope that was given one: when it is, and where that was said.
     pub(crate) deadline: Option<(Instant, &'static Location<'static>)>,
@@ -185,6 +177,7 @@ unsafe impl Send for Side {}
 unsafe impl Sync for Side {}
 
 impl Side {
+    #[inline(always)]
     pub(crate) fn new(policy: Policy) -> Self {
         Self {
             census: Census::new(),
@@ -194,18 +187,10 @@ impl Side {
             inner: Mutex::new(Inner {
                 head: None,
                 linked: 0,
-                passive: Vec::new(),
-                winding: false,
-                handlers: None,
-                registered: 0,
                 cause: None,
                 policy,
                 failure: None,
-                id: 0,
-                deadline: None,
-                cleanup: None,
-                held: false,
-                cleanups: None,
+                rest: None,
             }),
             moves: UnsafeCell::new(None),
         }
@@ -300,38 +285,50 @@ impl Inner {
         })
     }
 
+    /// What few nodes have, made if there is none of it.
+    pub(crate) fn rest_mut(&mut self) -> &mut Rest {
+        self.rest.get_or_insert_default()
+    }
+
+    /// What few nodes have, if this one has any of it.
+    pub(crate) fn rest(&mut self) -> Option<&mut Rest> {
+        self.rest.as_deref_mut()
+    }
+
     /// Takes a child out of those that the census does not count.
     pub(crate) fn take_passive(&mut self, child: NonNull<Node>) -> Option<NodeRef> {
-        let place = self.passive.iter().position(|it| it.as_ptr() == child)?;
-        Some(self.passive.remove(place))
+        let passive = &mut self.rest()?.passive;
+        let place = passive.iter().position(|it| it.as_ptr() == child)?;
+        Some(passive.remove(place))
     }
 
     /// Keeps `handler` until it is taken or removed by the number that is answered.
     pub(crate) fn register(&mut self, handler: Handler) -> u64 {
-        self.registered += 1;
-        self.handlers.get_or_insert_default().insert(self.registered, handler);
-        self.registered
+        let rest = self.rest_mut();
+        rest.registered += 1;
+        rest.handlers.insert(rest.registered, handler);
+        rest.registered
     }
 
-    /// Whether there may be handlers.
-    pub(crate) fn has_handlers(&self) -> bool {
-        self.handlers.is_some()
+    /// Whether there are handlers.
+    pub(crate) fn has_handlers(&mut self) -> bool {
+        self.rest().is_some_and(|rest| !rest.handlers.is_empty())
     }
 
     /// Changes a handler that is still registered.
     pub(crate) fn handler_mut(&mut self, number: u64) -> Option<&mut Handler> {
-        self.handlers.as_mut()?.get_mut(&number)
+        self.rest()?.handlers.get_mut(&number)
     }
 
     /// Takes a handler out, unless it was taken already.
     pub(crate) fn remove(&mut self, number: u64) -> Option<Handler> {
-        self.handlers.as_mut()?.remove(&number)
+        self.rest()?.handlers.remove(&number)
     }
 
     /// Takes out the handlers that `pick` chooses, in the order of their registration.
     pub(crate) fn take(&mut self, pick: impl Fn(&Handler) -> bool) -> Vec<Handler> {
-        let Some(handlers) = &mut self.handlers else { return Vec::new() };
-        handlers.extract_if(.., |_, handler| pick(handler)).map(|(_, it)| it).collect()
+        let Some(rest) = self.rest() else { return Vec::new() };
+        rest.handlers.extract_if(.., |_, handler| pick(handler)).map(|(_, it)| it).collect()
     }
 }
 

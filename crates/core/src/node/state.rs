@@ -10,7 +10,7 @@
 //! | 3 | `ENDED` | the body is done and all children have ended | never |
 //! | 4 | `SETTLED` | the completion handlers have run; joiners may go on | never |
 //! | 5 | `CANCELLED` | by the first cancel, or a failure; not after `ENDED` | never |
-//! | 6 | `LINKED` | under the parent's lock, when the node enters its list; of a region at birth, which enters before anybody knows it | never |
+//! | 6 | `LINKED` | under the parent's lock, when the node enters its list; at birth of a region that enters before anybody knows it, and of a root, which has no list to enter | never |
 //! | 7 | `WAITER` | after the waiter's word was stored | never |
 //! | 8 | `HANDLE` | at birth: a `Deferred` exists, which owns the output once `SETTLED` | when the `Deferred` is dropped or has taken the output |
 //! | 9 | `SIDE` | after the side object was published, by who needs it | never |
@@ -75,9 +75,12 @@
 //! 5. What follows `ENDED` changes no flag that [`Job::state`](crate::Job::state) looks at.
 //! 6. A node that is *unique* (one reference, none of `LINKED`, `HANDLE`, `SIDE`) can be reached
 //!    by the thread that runs it alone: its transitions are plain stores.
-//! 7. A region that is *lone* (nobody but the tree and its future has a reference, and nothing that
-//!    leaves a flag has happened in it) and has no children is reached through its parent's list
-//!    alone: who has the lock of that can take it out, and end it by a plain store.
+//! 7. A region that is *unlisted* (not `LINKED`) is in the first poll of its future, which is in a poll
+//!    of its parent, a coroutine: that has not ended, also without a place in its census. Whoever
+//!    launches or opens something in the region lists it before.
+//! 8. An unlisted region that is *lone* (nobody but the tree and its future has a reference, and
+//!    nothing that leaves a flag has happened in it) had no child, and can be reached by the thread
+//!    that polls it alone: it ends by a plain store.
 //!
 //! [`Coroutine`]: crate::Coroutine
 
@@ -116,12 +119,10 @@ const KNOWN: u64 = LINKED | HANDLE | SIDE | (u64::MAX << REFS_AT);
 /// What a node has one of that a wake has no need to dispatch.
 const UP_OR_DONE: u64 = SCHEDULED | RUNNING | BODY_DONE;
 
-/// What a lone region may have and may lack.
-const EITHER: u64 = OWN_CONTEXT | HOOKED;
-/// What it has beside that: nothing but two references.
-const LONE: u64 = COUNTED | LINKED | (2 * REF);
-/// What it is left with, beside what it had.
-const OVER: u64 = BODY_DONE | ENDED | SETTLED;
+/// What a lone region is: two references, and nothing that anybody has left.
+const LONE: u64 = COUNTED | (2 * REF);
+/// What it is when it has ended, which its future alone knows.
+const LONE_END: u64 = COUNTED | BODY_DONE | ENDED | SETTLED | REF;
 
 /// How a cancellation comes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -174,10 +175,10 @@ impl Snapshot {
         self.0 & KNOWN == REF
     }
 
-    /// Invariant 7, of a region.
+    /// Invariant 8, of a region.
     #[inline(always)]
     pub(crate) fn is_lone(self) -> bool {
-        self.0 & !EITHER == LONE
+        self.0 == LONE
     }
 
     /// What setting SCHEDULED on this state calls for.
@@ -394,13 +395,12 @@ impl State {
         None
     }
 
-    /// Edges 4, 6 and 7 of a lone region that its parent's list has lost; with the tree's reference.
+    /// Edges 4, 6 and 7 of a lone region; with the tree's reference.
     #[inline]
     pub(crate) fn end_lone(&self) {
-        let seen = self.load();
-        debug_assert!(seen.is_lone(), "{seen:?}");
-        // Ordering: Relaxed, by invariant 7 nobody else looks.
-        self.0.store((seen.0 | OVER) - REF, Ordering::Relaxed);
+        debug_assert!(self.load().is_lone(), "{:?}", self.load());
+        // Ordering: Relaxed, by invariant 8 nobody else looks.
+        self.0.store(LONE_END, Ordering::Relaxed);
     }
 
     /// Takes a reference; the caller has one, or a lock under which one exists.
@@ -439,7 +439,7 @@ impl State {
         seen.refs() == 1
     }
 
-    /// How many references there are, for assertions and for tokens.
+    /// How many references there are.
     pub(crate) fn refs(&self) -> u64 {
         self.load().refs()
     }

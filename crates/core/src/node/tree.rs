@@ -19,9 +19,9 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
 use std::task::Waker;
 
-use super::cancel::{cancel, cancel_dropped, holds_off, mark_polled, mark_region};
+use super::cancel::{cancel, cancel_dropped, mark_late};
 use super::side::{Handler, Policy, Side};
-use super::state::{self, Urgency, Wake};
+use super::state::{self, Wake};
 use super::{Kind, Node, NodeRef, passive, release, waits};
 use crate::cleanup;
 use crate::coroutine::Coroutine;
@@ -34,8 +34,7 @@ use crate::path::JobPath;
 ///
 /// # Safety
 ///
-/// `parent` is valid. `region` is a new node whose `parent` is that one, born LINKED. If
-/// `parent` is a coroutine that has never been linked, this thread is polling it.
+/// `parent` is valid. `region` is a new node whose `parent` is that one, born LINKED.
 pub(crate) unsafe fn attach(parent: NonNull<Node>, region: NonNull<Node>) -> bool {
     let parent_ptr = parent;
     // SAFETY: the caller's promise.
@@ -44,57 +43,76 @@ pub(crate) unsafe fn attach(parent: NonNull<Node>, region: NonNull<Node>) -> boo
     if !side.census.join() {
         return false;
     }
-    if parent.kind() == Kind::Coroutine && !parent.state.load().has(state::LINKED) {
-        // A cancel of the grandparent has to find the way down to the region.
-        // SAFETY: this thread polls the parent, which has not left its own parent's census.
-        unsafe {
-            if !link(parent_ptr) {
-                mark_polled(parent, || inherited_from_parent(parent));
-            }
-        }
-    }
-    // SAFETY: new, and valid until `settle` has unlinked it.
-    unsafe { side.lock().link(region) };
-    // SAFETY: linked and counted, so it is valid.
-    let region = unsafe { region.as_ref() };
-    let above = parent.state.load();
-    if above.has(state::CANCELLED) && !holds_off(region.state.load(), Urgency::of(above)) {
-        mark_region(region, &inherited_cause(parent), Urgency::of(above));
+    // A cancel of the grandparent has to find the way down to the region.
+    // SAFETY: a child is counted in its census.
+    unsafe { list(parent_ptr) };
+    let late = {
+        let mut inner = side.lock();
+        // SAFETY: new, and counted.
+        let late = unsafe { mark_late(region, parent) };
+        // SAFETY: new, and valid until `settle` has unlinked it.
+        unsafe { inner.link(region) };
+        late
+    };
+    if let Some(walk) = late {
+        // SAFETY: linked and counted, so it is valid.
+        walk.go_on(unsafe { region.as_ref() }, &inherited_cause(parent));
     }
     true
 }
 
-/// Puts a coroutine into its parent's list, unless it is there. Answers false if the parent is
-/// cancelled: then its walk may have passed already.
+/// As [`link`], for who asks nothing.
 ///
 /// # Safety
 ///
-/// The caller holds the node's `Coroutine`, polls it, or is counted in its census.
-#[must_use]
-pub(crate) unsafe fn link(node: NonNull<Node>) -> bool {
-    // SAFETY: valid, and not finished, by the caller's promise.
-    let Some(parent) = (unsafe { node.as_ref().pinned_parent() }) else { return true };
-    // SAFETY: as above.
-    unsafe { link_child(parent, node) };
-    // The walk of a cancel marks the parent first and takes its lock then: if the mark is not
-    // there after we linked, the walk will find the link.
-    !parent.state.load().has(state::CANCELLED)
+/// As there.
+#[inline]
+pub(crate) unsafe fn list(node: NonNull<Node>) {
+    // SAFETY: unended, by the caller's promise.
+    if !unsafe { node.as_ref() }.state.load().has(state::LINKED) {
+        // SAFETY: as above.
+        unsafe { link(node) };
+    }
 }
 
+/// Puts a node into its parent's list, unless it is there, and that into its own. Answers false if
+/// it is cancelled: what has come to its parent goes on into it, for the walk may have passed.
+///
 /// # Safety
 ///
-/// `child` is unfinished, and its parent is `parent`.
-unsafe fn link_child(parent: &Node, child: NonNull<Node>) {
-    let (side, _) = parent.make_side();
-    let mut inner = side.lock();
-    // SAFETY: unfinished.
-    let state = &unsafe { child.as_ref() }.state;
-    // Set under the lock, so that LINKED means: in the list.
-    if !state.load().has(state::LINKED) {
-        // SAFETY: unfinished, so it stays valid until `settle` has unlinked it.
-        unsafe { inner.link(child) };
-        state.set(state::LINKED);
+/// The caller holds the node's `Coroutine`, polls it, or is counted in its census, be it as its body.
+pub(crate) unsafe fn link(node: NonNull<Node>) -> bool {
+    // SAFETY: unended, by the caller's promise.
+    let this = unsafe { node.as_ref() };
+    let Some(parent) = this.parent else { return true };
+    // SAFETY: as above; and its parent does not end before it is linked and has ended.
+    unsafe { list(parent) };
+    // SAFETY: as above.
+    let above = unsafe { parent.as_ref() };
+    let late = {
+        let (side, _) = above.make_side();
+        let mut inner = side.lock();
+        // Set under the lock, so that LINKED means: in the list.
+        if this.state.load().has(state::LINKED) {
+            None
+        } else {
+            if this.kind() == Kind::Region {
+                let is_open = side.census.join();
+                debug_assert!(is_open, "an unlisted region is in a poll of its parent");
+            }
+            // Before it says LINKED, so that nobody finds it linked and unmarked.
+            // SAFETY: unended, by the caller's promise.
+            let late = unsafe { mark_late(node, above) };
+            // SAFETY: unended, so it stays valid until `settle` has unlinked it.
+            unsafe { inner.link(node) };
+            this.state.set(state::LINKED);
+            late
+        }
+    };
+    if let Some(walk) = late {
+        walk.go_on(this, &inherited_cause(above));
     }
+    !this.state.load().has(state::CANCELLED)
 }
 
 /// The body of a coroutine is done: `outcome` is VALUE, PANICKED, FAILED, or 0 for a future that
@@ -128,7 +146,7 @@ pub(crate) unsafe fn body_done(node: NonNull<Node>, outcome: u64) {
 /// behalf of the futures that were forgotten or moved away.
 pub(crate) fn abandon_regions(node: &Node) {
     let Some(side) = node.side() else { return };
-    let inner = side.lock();
+    let mut inner = side.lock();
     let open: Vec<NodeRef> = inner
         .children()
         // SAFETY: linked nodes are valid while the lock is held, and keep a tree reference.
@@ -136,7 +154,8 @@ pub(crate) fn abandon_regions(node: &Node) {
         // SAFETY: as above.
         .map(|child| unsafe { NodeRef::retain(child) })
         .collect();
-    let owner = inner.cleanups.is_some().then(|| open.first()?.parent).flatten();
+    let has_cleanups = inner.rest().is_some_and(|rest| rest.cleanups.is_some());
+    let owner = has_cleanups.then(|| open.first()?.parent).flatten();
     drop(inner);
     // SAFETY: that is `node`, which has not ended.
     let _together = owner.map(|owner| unsafe { cleanup::Together::begin(owner) });
@@ -169,46 +188,9 @@ pub(super) unsafe fn leave(node: NonNull<Node>) -> bool {
     }
 }
 
-/// Ends an empty region of which nobody but its future knows: the common end, without the steps for
-/// those who could look. False, and no change, if it may be another one.
-///
-/// Three looks, in this order:
-///
-/// 1. Lone: there is no handle by which a child could be launched, and none comes any more.
-/// 2. The census has the body alone: no child is left, and what the children did is seen.
-/// 3. Lone, under the lock of the list, by which alone the region can still be found: nobody has
-///    taken a reference, by the list or as a child, or has left one of the flags.
-///
-/// # Safety
-///
-/// The body is gone, in the first poll of the region's future, on whose stack it was opened: so the
-/// parent has not ended.
-#[inline]
-pub(crate) unsafe fn end_lone_region(region: &NodeRef) -> bool {
-    let side = region.side().filter(|_| region.state.load().is_lone());
-    let Some((side, parent)) = side.zip(region.parent) else { return false };
-    // SAFETY: unended, by the caller's promise.
-    let above = unsafe { parent.as_ref() };
-    {
-        let Some(mut inner) = above.side().map(Side::lock) else { return false };
-        if !side.census.is_body_alone() || !region.state.load().is_lone() {
-            return false;
-        }
-        // SAFETY: LINKED, and unlinked once, for it ends here.
-        unsafe { inner.unlink(region.as_ptr()) };
-    }
-    side.census.close();
-    region.state.end_lone();
-    // SAFETY: counted in until here, once.
-    if unsafe { leave(parent) } {
-        // SAFETY: its body and all its children are done, and the last to leave was counted here.
-        unsafe { finish(parent) };
-    }
-    true
-}
-
 /// Ends the body's part of a region: once, whoever comes first. False if somebody was before.
 pub(crate) fn close_region(region: &NodeRef) -> bool {
+    debug_assert!(region.state.load().has(state::LINKED), "nothing keeps its parent from ending");
     let seen = region.state.body_done(0);
     if seen.has(state::BODY_DONE) {
         return false;

@@ -55,7 +55,7 @@ impl<T> ScopeKind<T> for Enclosed {
     type Handle = NodeRef;
     type Output = Result<T, Cancelled>;
 
-    fn open(site: &'static Location<'static>) -> NodeRef {
+    fn open(site: &'static Location<'static>) -> [NodeRef; 2] {
         <Cancellable as ScopeKind<T>>::open(site)
     }
 

@@ -105,7 +105,7 @@ where
 fn deadline(region: &Node) -> Option<(Instant, &'static Location<'static>)> {
     let seen = region.state.load();
     let is_running = seen.has(state::DEADLINE) && !seen.has(state::CANCELLED | state::BODY_DONE);
-    is_running.then(|| region.side()?.lock().deadline).flatten()
+    is_running.then(|| region.side()?.lock().rest()?.deadline).flatten()
 }
 
 /// [`cancel_scope`].
@@ -115,8 +115,8 @@ impl<T> ScopeKind<T> for Cancellable {
     type Handle = CancelScope;
     type Output = Result<T, Cancelled>;
 
-    fn open(site: &'static Location<'static>) -> NodeRef {
-        region::open(Policy::FailFast, region::CancelScope, site)
+    fn open(site: &'static Location<'static>) -> [NodeRef; 2] {
+        region::open_scope(Policy::FailFast, region::CancelScope, site)
     }
 
     fn handle(region: NodeRef) -> CancelScope {

@@ -106,8 +106,8 @@ impl<T> ScopeKind<T> for FailFast {
     type Handle = Scope;
     type Output = T;
 
-    fn open(site: &'static Location<'static>) -> NodeRef {
-        region::open(Policy::FailFast, region::PlainScope, site)
+    fn open(site: &'static Location<'static>) -> [NodeRef; 2] {
+        region::open_scope(Policy::FailFast, region::PlainScope, site)
     }
 
     fn handle(region: NodeRef) -> Scope {
@@ -127,8 +127,8 @@ impl<T> ScopeKind<T> for Supervised {
     type Handle = Scope;
     type Output = T;
 
-    fn open(site: &'static Location<'static>) -> NodeRef {
-        region::open(Policy::Supervise, region::SupervisorScope, site)
+    fn open(site: &'static Location<'static>) -> [NodeRef; 2] {
+        region::open_scope(Policy::Supervise, region::SupervisorScope, site)
     }
 
     fn handle(region: NodeRef) -> Scope {

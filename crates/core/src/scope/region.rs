@@ -21,6 +21,7 @@
 //!   flag `ABANDONED` is set, and a poll of this future panics.
 
 use std::any::Any;
+use std::mem;
 use std::panic::Location;
 use std::pin::Pin;
 use std::ptr::NonNull;
@@ -67,6 +68,27 @@ impl<X: Part> RegionCell<X> {
         dealloc: Self::dealloc,
     };
 
+    /// A new one, with its node.
+    #[inline(always)]
+    fn new(node: impl FnOnce() -> Node, policy: Policy, extra: X) -> Box<Self> {
+        let mut cell = Box::<Self>::new_uninit();
+        let place = cell.as_mut_ptr();
+        // Made in their places: a copy would wait for what has been written a moment ago.
+        // SAFETY: the places are those of fields in memory of our own; the side's lives as long as
+        // the node.
+        unsafe {
+            (&raw mut (*place).node).write(node());
+            (&raw mut (*place).side).write(Side::new(policy));
+            (&raw mut (*place).extra).write(extra);
+            (*place).node.side.init(NonNull::new_unchecked(&raw mut (*place).side));
+            cell.assume_init()
+        }
+    }
+
+    fn into_node(self: Box<Self>) -> NonNull<Node> {
+        NonNull::from(Box::leak(self)).cast()
+    }
+
     unsafe fn dealloc(node: NonNull<Node>) {
         // SAFETY: the last reference is gone.
         let site = unsafe { node.as_ref() }.site;
@@ -112,6 +134,27 @@ pub(crate) fn open<X: Part>(policy: Policy, extra: X, site: &'static Location<'s
     current::with_node_or_root(open).unwrap_or_else(|extra| open_cancelled(policy, extra, site))
 }
 
+/// Opens the region of a scope in the first poll of its future; for the future, and for the handle.
+/// Right in a coroutine it is unlisted.
+pub(crate) fn open_scope<X: Part>(
+    policy: Policy,
+    extra: X,
+    site: &'static Location<'static>,
+) -> [NodeRef; 2] {
+    let Some(opener) = current::coroutine() else {
+        let region = open(policy, extra, site);
+        return [region.clone(), region];
+    };
+    let node = || {
+        // Right in a coroutine its own context is in force.
+        let (state, context) = (State::new(state::COUNTED, 3), opener.context);
+        Node::new(state, &RegionCell::<X>::VTABLE, context, Some(NonNull::from(opener)), site)
+    };
+    let node = RegionCell::new(node, policy, extra).into_node();
+    // SAFETY: two of the three references that it was born with.
+    [(); 2].map(|()| unsafe { NodeRef::from_owned(node) })
+}
+
 /// Opens one at which cancellations from above stop.
 pub(crate) fn open_shield(flags: u64, site: &'static Location<'static>) -> NodeRef {
     let context = current::region_context();
@@ -154,7 +197,7 @@ pub(crate) fn set_deadline(
 ) {
     let Some(side) = region.side() else { return };
     region.state.set(state::DEADLINE);
-    side.lock().deadline = deadline.map(|at| (at, place));
+    side.lock().rest_mut().deadline = deadline.map(|at| (at, place));
     tree::wake_unit(region);
 }
 
@@ -166,7 +209,7 @@ pub(crate) fn set_first_deadline(
 ) {
     let Some(side) = region.side() else { return };
     region.state.set(state::DEADLINE);
-    side.lock().deadline.get_or_insert((deadline, place));
+    side.lock().rest_mut().deadline.get_or_insert((deadline, place));
     tree::wake_unit(region);
 }
 
@@ -181,7 +224,8 @@ pub(crate) fn open_final(
     let prepare = |side: &Side| cleanup.put(&mut side.lock());
     let region =
         open_flagged(state::FINAL, parent, context, Policy::FailFast, Final, site, prepare);
-    region.map_err(|cell| cell.side.lock().cleanup.take().expect("it was put there above"))
+    region
+        .map_err(|cell| cell.side.lock().rest_mut().cleanup.take().expect("it was put there above"))
 }
 
 /// As [`open_cancelled`], of one that has a cleanup before its end.
@@ -222,29 +266,21 @@ fn open_flagged<X: Part>(
     prepare: impl FnOnce(&Side),
 ) -> Result<NodeRef, Box<RegionCell<X>>> {
     let own = if context.is_some() { state::OWN_CONTEXT } else { 0 };
-    let node = Node::new(
-        State::new(state::COUNTED | state::LINKED | own | flags, 2),
-        &RegionCell::<X>::VTABLE,
-        context.map_or(parent.context, Arc::into_raw),
-        Some(parent.as_ptr()),
-        site,
-    );
-    // Made in its place, for it is large.
-    let cell = Box::write(Box::new_uninit(), RegionCell { node, side: Side::new(policy), extra });
+    let node = || {
+        let state = State::new(state::COUNTED | state::LINKED | own | flags, 2);
+        let context = context.map_or(parent.context, Arc::into_raw);
+        Node::new(state, &RegionCell::<X>::VTABLE, context, Some(parent.as_ptr()), site)
+    };
+    let cell = RegionCell::new(node, policy, extra);
     prepare(&cell.side);
-    let cell = Box::into_raw(cell);
-    // SAFETY: just allocated; the place lives as long as the node.
-    unsafe { (*cell).node.side.init(NonNull::new_unchecked(&raw mut (*cell).side)) };
-    // SAFETY: not null.
-    let node = unsafe { NonNull::new_unchecked(cell.cast::<Node>()) };
-    // SAFETY: new, with that parent, which is valid; if that is an unlinked coroutine, then it is
-    // the current one.
+    let node = cell.into_node();
+    // SAFETY: new, with that parent, which is valid.
     if unsafe { tree::attach(parent.as_ptr(), node) } {
         // SAFETY: the second of the two references that it was born with.
         return Ok(unsafe { NodeRef::from_owned(node) });
     }
-    // SAFETY: nobody else knows it.
-    let cell = unsafe { Box::from_raw(cell) };
+    // SAFETY: made above, and nobody else knows it.
+    let cell = unsafe { Box::from_raw(node.cast::<RegionCell<X>>().as_ptr()) };
     // SAFETY: it is going to be freed.
     unsafe { free_own_context(&cell.node) };
     Err(cell)
@@ -327,17 +363,21 @@ impl<F: Future> Region<F> {
     ) -> Poll<End<F::Output>> {
         let this = self.as_mut().project();
         check_not_abandoned(this.node);
-        let is_first = !*this.started;
         // Not by a look at the body: a shared reference to it would end its borrows of itself.
         if !*this.over {
-            ready!(self.as_mut().poll_body(cx, settle));
+            let unlisted = ListOnUnwind(this.node.as_ptr());
+            let polled = self.as_mut().poll_body(cx, settle);
+            mem::forget(unlisted);
+            ready!(polled);
         }
         let this = self.project();
         if !*this.closed {
             *this.closed = true;
-            // SAFETY: a plain region is opened in the first poll of its future; one that may be opened
-            // earlier is born with a flag that says what it is, and so not lone.
-            if !(is_first && unsafe { tree::end_lone_region(this.node) }) {
+            if this.node.state.load().is_lone() {
+                this.node.state.end_lone();
+            } else {
+                // SAFETY: the body is counted in until it is closed.
+                unsafe { tree::list(this.node.as_ptr()) };
                 tree::close_region(this.node);
             }
         }
@@ -380,19 +420,32 @@ impl<F: Future> Region<F> {
             return Poll::Ready(());
         }
         *this.started = true;
-        let Some(body) = this.body.as_pin_mut() else { return Poll::Ready(()) };
+        let (mut body, over) = (this.body, this.over);
+        let mut returned = None;
         let polled = {
             let _held = is_cancelled.then(Budget::hold);
-            Frame::region(this.node.as_ptr()).catch(|| body.poll(cx))
+            Frame::region(this.node.as_ptr()).catch(|| {
+                let Some(future) = body.as_mut().as_pin_mut() else { return };
+                if let Poll::Ready(value) = future.poll(cx) {
+                    returned = Some(value);
+                    *over = true;
+                    body.set(None);
+                }
+            })
         };
+        if let Some(value) = returned {
+            *this.value = settle(this.node, value);
+        }
         match polled {
-            Ok(Poll::Pending) => {
+            Ok(()) if *over => return Poll::Ready(()),
+            Ok(()) => {
+                // SAFETY: the body is counted in until it is closed.
+                unsafe { tree::list(this.node.as_ptr()) };
                 let seen = this.node.waiter.register(&this.node.state, cx.waker());
                 if !seen.has(state::CANCELLED) || this.node.is_shielded() {
                     return Poll::Pending;
                 }
             }
-            Ok(Poll::Ready(value)) => *this.value = settle(this.node, value),
             Err(payload) => self.as_mut().fail(payload),
         }
         self.drop_body();
@@ -423,6 +476,16 @@ impl<F: Future> Region<F> {
             None => *this.panic = Some(panic),
             Some(first) => first.suppress(Failure::Panic(panic)),
         }
+    }
+}
+
+/// Lists a region whose first poll is unwound: it may end after its opener.
+struct ListOnUnwind(NonNull<Node>);
+
+impl Drop for ListOnUnwind {
+    fn drop(&mut self) {
+        // SAFETY: the region's future keeps it, whose body has not been closed.
+        unsafe { tree::list(self.0) };
     }
 }
 

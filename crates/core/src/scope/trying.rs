@@ -126,8 +126,8 @@ impl<T, E: Send + 'static> ScopeKind<Result<T, E>> for Trying<E> {
     type Handle = TryScope<E>;
     type Output = Result<T, Failures<E>>;
 
-    fn open(site: &'static Location<'static>) -> NodeRef {
-        region::open(Policy::FailFast, ErrorSlot::<E>::new(site), site)
+    fn open(site: &'static Location<'static>) -> [NodeRef; 2] {
+        region::open_scope(Policy::FailFast, ErrorSlot::<E>::new(site), site)
     }
 
     fn handle(region: NodeRef) -> TryScope<E> {

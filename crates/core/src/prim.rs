@@ -94,6 +94,12 @@ mod imp {
             self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
         }
 
+        /// What is inside, for who has the mutex alone.
+        #[inline]
+        pub fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+
         /// Locks if that needs no waiting.
         pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
             match self.0.try_lock() {
@@ -126,6 +132,11 @@ mod imp {
         /// Locks, blocking the thread while another one holds the lock.
         pub fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().unwrap()
+        }
+
+        /// What is inside, for who has the mutex alone.
+        pub fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut().unwrap()
         }
 
         /// Locks if that needs no waiting.

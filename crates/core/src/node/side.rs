@@ -221,6 +221,18 @@ impl Side {
         self.moves.with(|moves| unsafe { &*moves }.as_deref().map(f))
     }
 
+    /// Whether there is nothing that a drop of it would have to free.
+    pub(crate) fn has_nothing(&mut self) -> bool {
+        let inner = self.inner.get_mut();
+        inner.cause.is_none()
+            && inner.failure.is_none()
+            && inner.rest.is_none()
+            && self.moves.with_mut(|moves| {
+                // SAFETY: nobody else has the side.
+                unsafe { &*moves }.is_none()
+            })
+    }
+
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()

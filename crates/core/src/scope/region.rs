@@ -20,6 +20,8 @@
 //! - The opener's end (of its body, that is) closes what was forgotten or moved away: then the
 //!   flag `ABANDONED` is set, and a poll of this future panics.
 
+mod cell;
+
 use std::any::Any;
 use std::mem;
 use std::panic::Location;
@@ -28,6 +30,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use cell::RegionCell;
 use pin_project::{pin_project, pinned_drop};
 
 use crate::budget::Budget;
@@ -42,63 +45,10 @@ use crate::job::Job;
 use crate::node::cancel::{cancel, cancel_dropped};
 use crate::node::side::{Policy, Side};
 use crate::node::state::{self, State};
-use crate::node::{Kind, Node, NodeRef, VTable, free_own_context, no_future, tree};
+use crate::node::{Node, NodeRef, free_own_context, tree};
 use crate::time::Instant;
 use crate::wait::{WaitKind, waiting_on};
 use crate::with_context::come_back;
-
-/// A region's allocation: the node, its side, and what its kind of scope needs.
-#[repr(C)]
-struct RegionCell<X> {
-    node: Node,
-    side: Side,
-    extra: X,
-}
-
-impl<X: Part> RegionCell<X> {
-    const VTABLE: VTable = VTable {
-        kind: Kind::Region,
-        name: X::NAME,
-        poll: no_future::poll,
-        drop_future: no_future::nothing,
-        put_panic: no_future::put_panic,
-        take_panic: no_future::take_panic,
-        drop_output: no_future::nothing,
-        take_output: no_future::take_output,
-        dealloc: Self::dealloc,
-    };
-
-    /// A new one, with its node.
-    #[inline(always)]
-    fn new(node: impl FnOnce() -> Node, policy: Policy, extra: X) -> Box<Self> {
-        let mut cell = Box::<Self>::new_uninit();
-        let place = cell.as_mut_ptr();
-        // Made in their places: a copy would wait for what has been written a moment ago.
-        // SAFETY: the places are those of fields in memory of our own; the side's lives as long as
-        // the node.
-        unsafe {
-            (&raw mut (*place).node).write(node());
-            (&raw mut (*place).side).write(Side::new(policy));
-            (&raw mut (*place).extra).write(extra);
-            (*place).node.side.init(NonNull::new_unchecked(&raw mut (*place).side));
-            cell.assume_init()
-        }
-    }
-
-    fn into_node(self: Box<Self>) -> NonNull<Node> {
-        NonNull::from(Box::leak(self)).cast()
-    }
-
-    unsafe fn dealloc(node: NonNull<Node>) {
-        // SAFETY: the last reference is gone.
-        let site = unsafe { node.as_ref() }.site;
-        // SAFETY: as above.
-        unsafe { free_own_context(node.as_ref()) };
-        // SAFETY: came from a box of this type.
-        let cell = unsafe { Box::from_raw(node.cast::<Self>().as_ptr()) };
-        failure::guard_drop("cause, handler or error", site, || drop(cell));
-    }
-}
 
 /// What a region has beside its node, if anything, and what it is, for dumps.
 pub(crate) trait Part: Send + Sync + 'static {
@@ -279,11 +229,10 @@ fn open_flagged<X: Part>(
         // SAFETY: the second of the two references that it was born with.
         return Ok(unsafe { NodeRef::from_owned(node) });
     }
-    // SAFETY: made above, and nobody else knows it.
-    let cell = unsafe { Box::from_raw(node.cast::<RegionCell<X>>().as_ptr()) };
     // SAFETY: it is going to be freed.
-    unsafe { free_own_context(&cell.node) };
-    Err(cell)
+    unsafe { free_own_context(node.as_ref()) };
+    // SAFETY: made above, and nobody else knows it.
+    Err(unsafe { RegionCell::from_node(node) })
 }
 
 /// The extra part of a region that was opened with one of this type.
@@ -305,6 +254,20 @@ pub(crate) enum End<T> {
     Cancelled,
 }
 
+/// How far the future of a region has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    New,
+    /// The body was polled.
+    Started,
+    /// The body is gone.
+    Over,
+    /// And the region knows it.
+    Closed,
+    /// The end was told.
+    Done,
+}
+
 /// The future of a region whose body is `F`.
 #[pin_project(PinnedDrop)]
 pub(crate) struct Region<F: Future> {
@@ -313,10 +276,7 @@ pub(crate) struct Region<F: Future> {
     body: Option<F>,
     value: Option<F::Output>,
     panic: Option<Panic>,
-    started: bool,
-    /// The body is gone.
-    over: bool,
-    closed: bool,
+    stage: Stage,
     /// Called when the future is dropped, for what its kind of scope has left.
     give_up: fn(&NodeRef),
 }
@@ -327,8 +287,8 @@ impl<F: Future> Region<F> {
     }
 
     fn with(node: NodeRef, body: Option<F>, panic: Option<Panic>, give_up: fn(&NodeRef)) -> Self {
-        let over = body.is_none();
-        Self { node, body, value: None, panic, started: false, over, closed: false, give_up }
+        let stage = if body.is_none() { Stage::Over } else { Stage::New };
+        Self { node, body, value: None, panic, stage, give_up }
     }
 
     /// Calls the closure that makes the body, in the region's frame; its panic is the body's.
@@ -364,15 +324,15 @@ impl<F: Future> Region<F> {
         let this = self.as_mut().project();
         check_not_abandoned(this.node);
         // Not by a look at the body: a shared reference to it would end its borrows of itself.
-        if !*this.over {
+        if *this.stage < Stage::Over {
             let unlisted = ListOnUnwind(this.node.as_ptr());
             let polled = self.as_mut().poll_body(cx, settle);
             mem::forget(unlisted);
             ready!(polled);
         }
         let this = self.project();
-        if !*this.closed {
-            *this.closed = true;
+        if *this.stage < Stage::Closed {
+            *this.stage = Stage::Closed;
             if this.node.state.load().is_lone() {
                 this.node.state.end_lone();
             } else {
@@ -391,6 +351,7 @@ impl<F: Future> Region<F> {
         if this.value.is_none() {
             ready!(come_back(cx, "scope opened", this.node.site));
         }
+        *this.stage = Stage::Done;
         Poll::Ready(take_end(this.node, this.value, this.panic))
     }
 
@@ -414,13 +375,13 @@ impl<F: Future> Region<F> {
     ) -> Poll<()> {
         let this = self.as_mut().project();
         // The part up to the first suspension runs also in a cancelled scope.
-        let is_cancelled = *this.started && current::is_marked(this.node);
+        let is_cancelled = *this.stage == Stage::Started && current::is_marked(this.node);
         if is_cancelled && !this.node.is_shielded() {
             self.drop_body();
             return Poll::Ready(());
         }
-        *this.started = true;
-        let (mut body, over) = (this.body, this.over);
+        *this.stage = Stage::Started;
+        let (mut body, stage) = (this.body, this.stage);
         let mut returned = None;
         let polled = {
             let _held = is_cancelled.then(Budget::hold);
@@ -428,7 +389,7 @@ impl<F: Future> Region<F> {
                 let Some(future) = body.as_mut().as_pin_mut() else { return };
                 if let Poll::Ready(value) = future.poll(cx) {
                     returned = Some(value);
-                    *over = true;
+                    *stage = Stage::Over;
                     body.set(None);
                 }
             })
@@ -437,7 +398,7 @@ impl<F: Future> Region<F> {
             *this.value = settle(this.node, value);
         }
         match polled {
-            Ok(()) if *over => return Poll::Ready(()),
+            Ok(()) if *stage == Stage::Over => return Poll::Ready(()),
             Ok(()) => {
                 // SAFETY: the body is counted in until it is closed.
                 unsafe { tree::list(this.node.as_ptr()) };
@@ -455,7 +416,7 @@ impl<F: Future> Region<F> {
     /// Drops the body in its frame; a panic in that is one of the body.
     fn drop_body(mut self: Pin<&mut Self>) {
         let mut this = self.as_mut().project();
-        *this.over = true;
+        *this.stage = Stage::Over;
         let dropped = Frame::region(this.node.as_ptr()).catch(|| this.body.set(None));
         if let Err(payload) = dropped {
             self.fail(payload);
@@ -535,20 +496,22 @@ fn take_failure(region: &Node) -> Option<Failure> {
 impl<F: Future> PinnedDrop for Region<F> {
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
-        if !*this.closed || !this.node.state.load().has(state::SETTLED) {
-            cancel_dropped(this.node, this.node.site);
-            this.node.state.set(state::ABANDONED);
-        }
-        // Before the body, whose destructor may panic. Later ones find ABANDONED, under the same
-        // lock.
-        if let Some(late) = take_failure(this.node) {
-            failure::report_in_context(&late);
-        }
-        if let Some(panic) = this.panic.take() {
-            failure::report_in_context(&Failure::Panic(panic));
+        if *this.stage < Stage::Done {
+            if *this.stage < Stage::Closed || !this.node.state.load().has(state::SETTLED) {
+                cancel_dropped(this.node, this.node.site);
+                this.node.state.set(state::ABANDONED);
+            }
+            // Before the body, whose destructor may panic. Later ones find ABANDONED, under the
+            // same lock.
+            if let Some(late) = take_failure(this.node) {
+                failure::report_in_context(&late);
+            }
+            if let Some(panic) = this.panic.take() {
+                failure::report_in_context(&Failure::Panic(panic));
+            }
         }
         (this.give_up)(this.node);
-        if !*this.closed {
+        if *this.stage < Stage::Closed {
             // Closes also if the body's destructor panics.
             let _close = CloseOnDrop(this.node);
             let frame = Frame::region(this.node.as_ptr());

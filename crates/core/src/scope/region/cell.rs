@@ -1,0 +1,109 @@
+//! A region's allocation.
+//!
+//! Each thread keeps the memory of one region that has ended, for the next one that is opened there:
+//! scopes come and go one after another, and to get memory and give it back is a third of what an
+//! empty one costs.
+
+use std::cell::Cell;
+use std::mem::{self, MaybeUninit};
+use std::ptr::NonNull;
+
+use super::{Part, PlainScope};
+use crate::failure;
+use crate::node::side::{Policy, Side};
+use crate::node::{Kind, Node, VTable, free_own_context, no_future};
+
+/// The node, its side, and what its kind of scope needs.
+#[repr(C)]
+pub(super) struct RegionCell<X> {
+    node: Node,
+    pub(super) side: Side,
+    pub(super) extra: X,
+}
+
+impl<X: Part> RegionCell<X> {
+    pub(super) const VTABLE: VTable = VTable {
+        kind: Kind::Region,
+        name: X::NAME,
+        poll: no_future::poll,
+        drop_future: no_future::nothing,
+        put_panic: no_future::put_panic,
+        take_panic: no_future::take_panic,
+        drop_output: no_future::nothing,
+        take_output: no_future::take_output,
+        dealloc: Self::dealloc,
+    };
+
+    /// A new one, with its node.
+    #[inline(always)]
+    pub(super) fn new(node: impl FnOnce() -> Node, policy: Policy, extra: X) -> Box<Self> {
+        let mut cell = Self::place();
+        let place = cell.as_mut_ptr();
+        // Made in their places: a copy would wait for what has been written a moment ago.
+        // SAFETY: the places are those of fields in memory of our own; the side's lives as long as
+        // the node.
+        unsafe {
+            (&raw mut (*place).node).write(node());
+            (&raw mut (*place).side).write(Side::new(policy));
+            (&raw mut (*place).extra).write(extra);
+            (*place).node.side.init(NonNull::new_unchecked(&raw mut (*place).side));
+            cell.assume_init()
+        }
+    }
+
+    pub(super) fn into_node(self: Box<Self>) -> NonNull<Node> {
+        NonNull::from(Box::leak(self)).cast()
+    }
+
+    /// # Safety
+    ///
+    /// `node` is the one of a cell of this type, of which nobody else knows.
+    pub(super) unsafe fn from_node(node: NonNull<Node>) -> Box<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { Box::from_raw(node.cast().as_ptr()) }
+    }
+
+    unsafe fn dealloc(node: NonNull<Node>) {
+        // SAFETY: the last reference is gone.
+        unsafe { free_own_context(node.as_ref()) };
+        // SAFETY: as above.
+        let mut cell = unsafe { Self::from_node(node) };
+        // In a model, loom looks at the end of each part.
+        if !cfg!(loom) && !mem::needs_drop::<X>() && cell.side.has_nothing() {
+            return Self::keep(cell);
+        }
+        let site = cell.node.site;
+        failure::guard_drop("cause, handler or error", site, || drop(cell));
+    }
+
+    /// Whether it has the layout of those that are kept.
+    const IS_KEPT: bool = size_of::<Self>() == size_of::<RegionCell<PlainScope>>()
+        && align_of::<Self>() == align_of::<RegionCell<PlainScope>>();
+
+    /// Memory for a new one.
+    fn place() -> Box<MaybeUninit<Self>> {
+        let kept = if Self::IS_KEPT { KEPT.try_with(Cell::take).ok().flatten() } else { None };
+        // SAFETY: of the same layout, and it may hold anything.
+        let kept = kept.map(|place| unsafe { Box::from_raw(Box::into_raw(place).cast()) });
+        kept.unwrap_or_else(Box::new_uninit)
+    }
+
+    /// Keeps the memory of one that has nothing to drop.
+    fn keep(cell: Box<Self>) {
+        let place = Box::into_raw(cell);
+        if !Self::IS_KEPT {
+            // SAFETY: a box that holds nothing has the same layout.
+            return drop(unsafe { Box::from_raw(place.cast::<MaybeUninit<Self>>()) });
+        }
+        // SAFETY: of the same layout, and it may hold anything.
+        let place: Box<Place> = unsafe { Box::from_raw(place.cast()) };
+        // Where the thread ends it is freed.
+        let _ended = KEPT.try_with(|kept| kept.set(Some(place)));
+    }
+}
+
+type Place = MaybeUninit<RegionCell<PlainScope>>;
+
+thread_local! {
+    static KEPT: Cell<Option<Box<Place>>> = const { Cell::new(None) };
+}

@@ -29,9 +29,12 @@ const ROUNDS: [u32; 2] = [1_000, 6_000];
 /// How often each is made: where the machine is busy, threads look longer for work than they need.
 const TIMES: usize = 3;
 
-/// What a count may differ from the one on record: counts differ a little between machines, for
-/// whose processors the standard library has routines of their own.
+/// What a count may differ from the one on record: this share of it, or so many instructions if that
+/// is more. Counts differ a little between machines, for whose processors the standard library has
+/// routines of their own, and by seven between two checkouts of the same source in folders of
+/// different names: what is put inline depends on the order of symbols.
 const TOLERANCE: f64 = 0.05;
+const SLACK: f64 = 15.0;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -121,7 +124,7 @@ fn compare() -> io::Result<bool> {
 }
 
 fn is_near(count: f64, recorded: f64) -> bool {
-    (count - recorded).abs() <= 1.0 + TOLERANCE * recorded
+    (count - recorded).abs() <= SLACK.max(TOLERANCE * recorded)
 }
 
 /// The instructions of a round.

@@ -268,6 +268,19 @@ enum Stage {
     There(Journey),
 }
 
+impl Visit {
+    /// A new one decides where it has to be.
+    #[inline(always)]
+    fn enter(&mut self, call: Call, here: &Here<'_>) {
+        let stage = match self.section.enter(call, here) {
+            true => Stage::There(Journey::new(call)),
+            false => Stage::Here,
+        };
+        // A new one has nothing to drop, and this is made in its place.
+        mem::forget(mem::replace(&mut self.stage, stage));
+    }
+}
+
 impl Section {
     pub(crate) fn new(change: Context, place: Place) -> Self {
         Self { change, to: To::Around, place, context: OnceCell::new() }
@@ -318,13 +331,10 @@ impl Section {
         }
     }
 
-    /// Compares the dispatcher that is asked for with the one that is here.
-    fn enter(&mut self, call: Call, here: &Here<'_>) -> Stage {
+    /// Compares the dispatcher that is asked for with the one that is here. Whether it has one.
+    fn enter(&mut self, call: Call, here: &Here<'_>) -> bool {
         self.to = self.find(call, here);
-        match self.to {
-            To::Around => Stage::Here,
-            To::Home | To::There(_) => Stage::There(Journey::new(call)),
-        }
+        !matches!(self.to, To::Around)
     }
 
     fn find(&self, call: Call, here: &Here<'_>) -> To {
@@ -540,8 +550,9 @@ impl<F: Future> WithContext<F> {
     fn poll_section(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let here = current::place();
         let this = self.as_mut().project();
-        let Visit { section, stage } = this.visit.as_mut().expect(ENDED);
-        if matches!(stage, Stage::New) {
+        let visit = this.visit.as_mut().expect(ENDED);
+        if matches!(visit.stage, Stage::New) {
+            let Visit { section, stage } = visit;
             if let Here::Coroutine(poll) = here
                 && section.is_at_home(poll)
             {
@@ -551,8 +562,9 @@ impl<F: Future> WithContext<F> {
                 }
                 return polled;
             }
-            *stage = section.enter(Call::WithContext, &here);
+            visit.enter(Call::WithContext, &here);
         }
+        let Visit { section, stage } = visit;
         match (&*stage, here) {
             (Stage::There(_), Here::Coroutine(poll)) => self.poll_there(poll, cx),
             (Stage::There(journey), _) => {
@@ -678,12 +690,12 @@ impl<F: Future> Future for Blocking<F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let mut inner = self.project().0;
-        let Visit { section, stage } = inner.as_mut().project().visit.as_mut().expect(ENDED);
-        if matches!(stage, Stage::New) {
-            *stage = match current::place() {
-                here if here.is_for_blocking() => section.stay(),
-                here => section.enter(Call::Blocking, &here),
-            };
+        let visit = inner.as_mut().project().visit.as_mut().expect(ENDED);
+        if matches!(visit.stage, Stage::New) {
+            match current::place() {
+                here if here.is_for_blocking() => visit.stage = visit.section.stay(),
+                here => visit.enter(Call::Blocking, &here),
+            }
         }
         inner.poll(cx)
     }

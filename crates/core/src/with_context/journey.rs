@@ -49,6 +49,7 @@ enum Polled {
 }
 
 impl Journey {
+    #[inline(always)]
     pub(super) fn new(call: Call) -> Self {
         Self {
             call,

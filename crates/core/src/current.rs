@@ -4,7 +4,7 @@
 //! one for each region (scope, timeout) whose body is being polled inside it. The innermost frame
 //! tells whose a newly opened scope is and whether the code that asks is cancelled.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -198,6 +198,8 @@ pub(crate) struct Poll {
     after: Cell<u8>,
     /// What was polled last of what waits in a queue; to be compared.
     waits: Cell<*const Wait>,
+    /// Once it was asked for; not counted.
+    io: OnceCell<ManuallyDrop<Arc<dyn Dispatch>>>,
     /// No other poll on this thread has it.
     number: u64,
     /// Of the thread's polls and loops.
@@ -222,6 +224,7 @@ impl Poll {
             reach: Cell::new(Reach::All),
             after: Cell::new(0),
             waits: Cell::new(ptr::null()),
+            io: OnceCell::new(),
             number: runtime.level.number,
             is_outermost: runtime.level.is_outermost(),
         }
@@ -290,6 +293,24 @@ impl Poll {
     pub(crate) fn home(&self) -> &Arc<dyn Dispatch> {
         // SAFETY: polled, so unended.
         unsafe { &self.node().context().dispatch }
+    }
+
+    /// What `Dispatcher::Io` stands for in the coroutine's runtime.
+    pub(crate) fn io(&self) -> &Arc<dyn Dispatch> {
+        self.io.get_or_init(|| {
+            // SAFETY: polled, so unended.
+            let runtime = unsafe { &self.node().context().runtime };
+            // SAFETY: it comes from an `Arc`, which the runtime keeps, which the coroutine's context
+            // keeps for longer than this poll; and it is never dropped, for it was not counted.
+            ManuallyDrop::new(unsafe { Arc::from_raw(runtime.io_ptr()) })
+        })
+    }
+
+    /// Whether the thread's runtime is the coroutine's own.
+    #[inline]
+    pub(crate) fn is_in_its_runtime(&self) -> bool {
+        // SAFETY: polled, so unended.
+        is_runtime(unsafe { &self.node().context().runtime })
     }
 
     /// What the thread runs as; the answer is not to be used any more when that changes.
@@ -806,11 +827,10 @@ pub(crate) fn region_context() -> Option<Arc<ContextInner>> {
 }
 
 /// The coroutine that is polled here, unless the code that asks is in a region or section of it.
+/// Until the frame is left it does not end.
 #[inline]
-pub(crate) fn coroutine<'a>() -> Option<&'a Node> {
-    let frame = innermost().filter(|it| it.is_coroutine())?;
-    // SAFETY: polled until the frame is left, and callers here look no longer.
-    Some(unsafe { frame.poll()?.node.as_ref() })
+pub(crate) fn coroutine() -> Option<NonNull<Node>> {
+    Some(innermost().filter(|it| it.is_coroutine())?.poll()?.node)
 }
 
 /// The node that new regions belong to: the innermost frame's, else the runtime's root.

@@ -39,7 +39,8 @@ pub enum Choice {
 /// The kernel keeps pointers on the strength of these answers:
 ///
 /// - [`default_dispatch`](Self::default_dispatch) gives the same object each time, and this one
-///   keeps it for as long as it lives itself.
+///   keeps it for as long as it lives itself. So does [`io_dispatch`](Self::io_dispatch), and
+///   [`io_ptr`](Self::io_ptr) is what is in its `Arc`.
 /// - [`root`](Self::root) and [`try_root`](Self::try_root) give the job of a
 ///   [`Root`](crate::internal::Root), and that of this runtime, if they return.
 pub unsafe trait RuntimeHooks: Clock + Any {
@@ -59,6 +60,12 @@ pub unsafe trait RuntimeHooks: Clock + Any {
     /// What [`Dispatcher::Io`](crate::Dispatcher::Io) stands for, under the same conditions.
     fn io_dispatch(&self) -> Arc<dyn Dispatch> {
         self.default_dispatch()
+    }
+
+    /// [`io_dispatch`](Self::io_dispatch) for who does not count it, so that not all threads of a
+    /// pool write to one count.
+    fn io_ptr(&self) -> *const dyn Dispatch {
+        Arc::as_ptr(&self.io_dispatch())
     }
 
     /// What [`Dispatcher::Main`](crate::Dispatcher::Main) stands for; none if there is no such loop.

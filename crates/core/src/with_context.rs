@@ -256,6 +256,8 @@ enum To {
     Around,
     /// To the coroutine's own dispatcher.
     Home,
+    /// To `Dispatcher::Io` of the coroutine's runtime.
+    Io,
     There(Arc<dyn Dispatch>),
 }
 
@@ -327,6 +329,7 @@ impl Section {
         match &self.to {
             To::Around => None,
             To::Home => Some(poll.home()),
+            To::Io => Some(poll.io()),
             To::There(dispatch) => Some(dispatch),
         }
     }
@@ -343,6 +346,7 @@ impl Section {
             (Some(Dispatcher::Default), Here::Coroutine(poll)) if poll.is_from_default() => {
                 To::Home
             }
+            (Some(Dispatcher::Io), Here::Coroutine(poll)) if poll.is_in_its_runtime() => To::Io,
             (Some(dispatcher), Here::Coroutine(_)) => To::There(self.resolve(dispatcher)),
             (Some(dispatcher), Here::Bound) if self.resolve(dispatcher).is_here() => To::Around,
             (_, Here::Bound) => self.refuse(

@@ -190,6 +190,11 @@ impl Pool {
         Arc::<Io>::clone(self.io(Side::Limited))
     }
 
+    /// The same, not counted.
+    pub(crate) fn io_ptr(&self) -> *const dyn Dispatch {
+        Arc::<Io>::as_ptr(self.io(Side::Limited))
+    }
+
     /// The same for views of it.
     pub(crate) fn elastic_io_dispatch(&self) -> Arc<dyn Dispatch> {
         Arc::<Io>::clone(self.io(Side::Elastic))

@@ -96,11 +96,12 @@ pub(crate) fn open_scope<X: Part>(
         return [region.clone(), region];
     };
     let node = || {
-        // Right in a coroutine its own context is in force.
-        let (state, context) = (State::new(state::COUNTED, 3), opener.context);
-        Node::new(state, &RegionCell::<X>::VTABLE, context, Some(NonNull::from(opener)), site)
+        // SAFETY: it is polled here. Right in a coroutine its own context is in force.
+        let context = unsafe { opener.as_ref() }.context;
+        let state = State::new(state::COUNTED, 3);
+        Node::new(state, &RegionCell::<X>::VTABLE, context, Some(opener), site)
     };
-    let node = RegionCell::new(node, policy, extra).into_node();
+    let node = RegionCell::new(node, policy, extra).cast();
     // SAFETY: two of the three references that it was born with.
     [(); 2].map(|()| unsafe { NodeRef::from_owned(node) })
 }
@@ -222,8 +223,9 @@ fn open_flagged<X: Part>(
         Node::new(state, &RegionCell::<X>::VTABLE, context, Some(parent.as_ptr()), site)
     };
     let cell = RegionCell::new(node, policy, extra);
-    prepare(&cell.side);
-    let node = cell.into_node();
+    // SAFETY: new.
+    prepare(unsafe { &cell.as_ref().side });
+    let node = cell.cast();
     // SAFETY: new, with that parent, which is valid.
     if unsafe { tree::attach(parent.as_ptr(), node) } {
         // SAFETY: the second of the two references that it was born with.

@@ -136,6 +136,10 @@ unsafe impl RuntimeHooks for Shared {
         self.pool.io_dispatch()
     }
 
+    fn io_ptr(&self) -> *const dyn Dispatch {
+        self.pool.io_ptr()
+    }
+
     fn elastic_io_dispatch(&self) -> Arc<dyn Dispatch> {
         self.pool.elastic_io_dispatch()
     }

@@ -36,9 +36,9 @@ impl<X: Part> RegionCell<X> {
 
     /// A new one, with its node.
     #[inline(always)]
-    pub(super) fn new(node: impl FnOnce() -> Node, policy: Policy, extra: X) -> Box<Self> {
-        let mut cell = Self::place();
-        let place = cell.as_mut_ptr();
+    pub(super) fn new(node: impl FnOnce() -> Node, policy: Policy, extra: X) -> NonNull<Self> {
+        let cell = NonNull::from(Box::leak(Self::place())).cast::<Self>();
+        let place = cell.as_ptr();
         // Made in their places: a copy would wait for what has been written a moment ago.
         // SAFETY: the places are those of fields in memory of our own; the side's lives as long as
         // the node.
@@ -47,12 +47,8 @@ impl<X: Part> RegionCell<X> {
             (&raw mut (*place).side).write(Side::new(policy));
             (&raw mut (*place).extra).write(extra);
             (*place).node.side.init(NonNull::new_unchecked(&raw mut (*place).side));
-            cell.assume_init()
         }
-    }
-
-    pub(super) fn into_node(self: Box<Self>) -> NonNull<Node> {
-        NonNull::from(Box::leak(self)).cast()
+        cell
     }
 
     /// # Safety

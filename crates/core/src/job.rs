@@ -445,7 +445,8 @@ impl Job {
     }
 
     /// The children that have suspended once, the oldest first. A coroutine that has not is only
-    /// counted, by [`unlisted`](Self::unlisted): it costs less.
+    /// counted, by [`unlisted`](Self::unlisted): it costs less. A scope that is opened right in a
+    /// coroutine is neither listed nor counted before it suspends, launches or opens something.
     ///
     /// # Examples
     ///

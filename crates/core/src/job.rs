@@ -251,12 +251,17 @@ impl Job {
     /// }));
     /// ```
     pub fn state(&self) -> JobState {
-        let seen = self.0.state.load();
+        let mut seen = self.0.state.load();
+        if !seen.has(state::CANCELLED | state::ENDED) && self.parent_is_cancelled(seen) {
+            return JobState::Cancelling;
+        }
+        // It may have been linked, marked and ended before its parent was looked for.
+        seen = self.0.state.load();
         let bad = seen.has(state::CANCELLED | state::PANICKED | state::FAILED);
         if seen.has(state::ENDED) {
             return if bad { JobState::Cancelled } else { JobState::Completed };
         }
-        if bad || self.parent_is_cancelled(seen) {
+        if bad {
             return JobState::Cancelling;
         }
         match seen {
@@ -476,7 +481,7 @@ impl Job {
         children
     }
 
-    /// How many children there are that [`children`](Self::children) does not list yet.
+    /// How many coroutines among the children [`children`](Self::children) does not list yet.
     ///
     /// # Examples
     ///

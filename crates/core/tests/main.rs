@@ -8,6 +8,7 @@ mod dispatch;
 mod dispatcher_drops;
 mod error_types;
 mod failures;
+mod first_poll;
 mod grace;
 mod group;
 mod handlers;

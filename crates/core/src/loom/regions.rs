@@ -3,9 +3,6 @@
 use std::future::pending;
 
 use super::*;
-use crate::node::side::Policy;
-use crate::node::state;
-use crate::scope::region::{self, Region};
 use crate::scope::scope;
 use crate::{AsyncClose, AsyncGuard, yield_now};
 
@@ -168,30 +165,26 @@ fn cancel_of_the_opener_against_the_first_suspension() {
     );
 }
 
-/// A first poll that is unwound leaves its scope in the list: the scope may outlive its opener.
+/// A scope that is cancelled by its opener is seen so at each moment of the poll that ends it.
 #[test]
-fn unwound_first_poll() {
-    check(|runtime| {
-        let shelf = Arc::new(std::sync::Mutex::new(None));
-        let put = Arc::clone(&shelf);
-        let opener = runtime.scope().launch(async move {
-            let [node, handle] = region::open_scope(
-                Policy::FailFast,
-                region::PlainScope,
-                std::panic::Location::caller(),
-            );
-            drop(handle);
-            let mut future = Box::pin(Region::new(node, async {}));
-            let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                let _end =
-                    future.as_mut().poll(&mut Context::from_waker(Waker::noop()), |_, _| panic!());
-            }));
-            assert!(polled.is_err() && future.node().state.load().has(state::LINKED));
-            *put.lock().unwrap() = Some(future);
+fn questions_against_the_first_poll() {
+    check_within(1, |runtime| {
+        let threads = Arc::new(std::sync::Mutex::new(None));
+        let put = Arc::clone(&threads);
+        runtime.scope().launch(async move {
+            scope(async |s: Scope| {
+                let job = s.job();
+                job.parent().unwrap().cancel();
+                assert!(job.is_cancelled());
+                drop(s);
+                *put.lock().unwrap() = Some(thread::spawn(move || assert!(job.is_cancelled())));
+                pending::<()>().await;
+            })
+            .await;
         });
         runtime.run();
-        assert!(opener.is_completed());
-        drop(shelf.lock().unwrap().take());
+        let other: Option<thread::JoinHandle<()>> = threads.lock().unwrap().take();
+        other.unwrap().join().unwrap();
     });
 }
 

@@ -1,7 +1,7 @@
 //! The side object of a node: what only some nodes need.
 //!
-//! A region has one from birth, inside its own allocation; a coroutine gets one when it opens a
-//! region, is cancelled by name, or when somebody registers a handler or joins it. It is published
+//! A region has one from birth, inside its own allocation; a coroutine gets one when a
+//! region in it is listed, when it is cancelled by name, or when somebody registers a handler or joins it. It is published
 //! in the node's `side` word by the first who needs it, then announced by the `SIDE` flag, also in
 //! a region: by who opens another one in it, links a child, registers or joins. The node's
 //! completion, which sets its flags with read-modify-writes of the same state word, either
@@ -40,11 +40,12 @@ impl Census {
     #[inline]
     #[must_use]
     pub(crate) fn join(&self) -> bool {
-        // Ordering: Relaxed; the child is published by what it is handed to, and whoever counts
-        // down sees it by the release there.
-        let mut now = self.0.load(Ordering::Relaxed);
+        // Ordering: Relaxed for the child, which is published by what it is handed to, and whoever
+        // counts down sees it by the release there; Acquire, so that who finds nobody left sees what
+        // they did.
+        let mut now = self.0.load(Ordering::Acquire);
         while now != 0 {
-            match self.0.compare_exchange_weak(now, now + 1, Ordering::Relaxed, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(now, now + 1, Ordering::Relaxed, Ordering::Acquire) {
                 Ok(_) => return true,
                 Err(other) => now = other,
             }

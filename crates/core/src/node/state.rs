@@ -74,7 +74,9 @@
 //!    is set, else to whoever settles.
 //! 5. What follows `ENDED` changes no flag that [`Job::state`](crate::Job::state) looks at.
 //! 6. A node that is *unique* (one reference, none of `LINKED`, `HANDLE`, `SIDE`) can be reached
-//!    by the thread that runs it alone: its transitions are plain stores.
+//!    by the thread that runs it alone: its transitions are plain stores. (Also from an unlisted
+//!    region of it; but the stores are before the poll in which that is opened and after it, when it
+//!    is listed, and the node not unique, or has ended.)
 //! 7. A region that is *unlisted* (not `LINKED`) is in the first poll of its future, which is in a poll
 //!    of its parent, a coroutine: that has not ended, also without a place in its census. Whoever
 //!    launches or opens something in the region lists it before.

@@ -237,7 +237,7 @@ pub(crate) unsafe fn finish(node: NonNull<Node>) {
         let last = parent.filter(|parent| match seen.has(state::PASSIVE) {
             // SAFETY: a passive child is in its parent's list of those until here.
             true => unsafe { passive::leave(*parent, node) },
-            // SAFETY: any other is counted in its parent's census from birth until here.
+            // SAFETY: any other is counted in its parent's census until here.
             false => unsafe { leave(*parent) },
         });
         waiting.wake(site);

@@ -23,7 +23,6 @@
 mod cell;
 
 use std::any::Any;
-use std::mem;
 use std::panic::Location;
 use std::pin::Pin;
 use std::ptr::NonNull;
@@ -327,10 +326,7 @@ impl<F: Future> Region<F> {
         check_not_abandoned(this.node);
         // Not by a look at the body: a shared reference to it would end its borrows of itself.
         if *this.stage < Stage::Over {
-            let unlisted = ListOnUnwind(this.node.as_ptr());
-            let polled = self.as_mut().poll_body(cx, settle);
-            mem::forget(unlisted);
-            ready!(polled);
+            ready!(self.as_mut().poll_body(cx, settle));
         }
         let this = self.project();
         if *this.stage < Stage::Closed {
@@ -383,22 +379,18 @@ impl<F: Future> Region<F> {
             return Poll::Ready(());
         }
         *this.stage = Stage::Started;
-        let (mut body, stage) = (this.body, this.stage);
-        let mut returned = None;
+        let (mut body, stage, place) = (this.body, this.stage, this.value);
         let polled = {
             let _held = is_cancelled.then(Budget::hold);
             Frame::region(this.node.as_ptr()).catch(|| {
                 let Some(future) = body.as_mut().as_pin_mut() else { return };
                 if let Poll::Ready(value) = future.poll(cx) {
-                    returned = Some(value);
+                    *place = settle(this.node, value);
                     *stage = Stage::Over;
                     body.set(None);
                 }
             })
         };
-        if let Some(value) = returned {
-            *this.value = settle(this.node, value);
-        }
         match polled {
             Ok(()) if *stage == Stage::Over => return Poll::Ready(()),
             Ok(()) => {
@@ -430,8 +422,7 @@ impl<F: Future> Region<F> {
         let this = self.project();
         if is_cancellation(&*payload) {
             let cause = Cancelled::new(CancelCause::ParentCancelled, this.node.site);
-            // SAFETY: we have a reference.
-            unsafe { cancel(this.node.as_ptr(), &cause) };
+            Job::from_node(this.node.clone()).cancel_for(&cause);
             return;
         }
         let panic = panic_of(this.node, payload);
@@ -439,16 +430,6 @@ impl<F: Future> Region<F> {
             None => *this.panic = Some(panic),
             Some(first) => first.suppress(Failure::Panic(panic)),
         }
-    }
-}
-
-/// Lists a region whose first poll is unwound: it may end after its opener.
-struct ListOnUnwind(NonNull<Node>);
-
-impl Drop for ListOnUnwind {
-    fn drop(&mut self) {
-        // SAFETY: the region's future keeps it, whose body has not been closed.
-        unsafe { tree::list(self.0) };
     }
 }
 
@@ -465,11 +446,10 @@ fn check_not_abandoned(node: &Node) {
 
 /// The panic of a region's body, for which the region is cancelled.
 fn panic_of(region: &NodeRef, payload: Box<dyn Any + Send>) -> Panic {
-    let cause = Cancelled::new(CancelCause::SiblingFailed, region.site);
-    // SAFETY: we have a reference.
-    unsafe { cancel(region.as_ptr(), &cause) };
+    let job = Job::from_node(region.clone());
+    job.cancel_for(&Cancelled::new(CancelCause::SiblingFailed, region.site));
     // By another thread the region may have been ended.
-    Panic::new(Job::from_node(region.clone()).who_failed(), payload)
+    Panic::new(job.who_failed(), payload)
 }
 
 /// The end of a region that has settled: a panic first, then a value.

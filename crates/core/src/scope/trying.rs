@@ -16,7 +16,6 @@ use crate::error::{CancelCause, Cancelled};
 use crate::job::Job;
 use crate::local::LocalDeferred;
 use crate::node::NodeRef;
-use crate::node::cancel::cancel;
 use crate::node::side::Policy;
 
 /// As [`scope`](super::scope), for children that return `Result`s: the first error cancels the rest.
@@ -145,12 +144,10 @@ impl<T, E: Send + 'static> ScopeKind<Result<T, E>> for Trying<E> {
             Ok(value) => return Some(Ok(value)),
             Err(error) => error,
         };
-        let who = Job::from_node(region.clone()).who_failed();
+        let job = Job::from_node(region.clone());
         // SAFETY: `open` made the region with a slot of this type.
-        unsafe { region::extra::<ErrorSlot<E>>(region.as_ptr()) }.push(who, error);
-        let cause = Cancelled::new(CancelCause::SiblingFailed, region.site);
-        // SAFETY: we have a reference.
-        unsafe { cancel(region.as_ptr(), &cause) };
+        unsafe { region::extra::<ErrorSlot<E>>(region.as_ptr()) }.push(job.who_failed(), error);
+        job.cancel_for(&Cancelled::new(CancelCause::SiblingFailed, region.site));
         None
     }
 

@@ -66,3 +66,19 @@ fn birth_against_the_end() {
         assert!(token.is_completed(), "a token of a cancelled job");
     });
 }
+
+/// The last handle of a token goes while its parent's list is looked at: it is freed once, by whoever
+/// has it last.
+#[test]
+fn last_handle_against_listing() {
+    check(|_| {
+        let all = Job::new(None);
+        let token = Job::new(Some(&all));
+        let other = thread::spawn(move || drop(token));
+        let listed = all.children();
+        other.join().unwrap();
+        assert!(listed.len() <= 1 && listed.iter().all(Job::cancel));
+        drop(listed);
+        assert!(all.children().is_empty());
+    });
+}

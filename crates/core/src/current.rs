@@ -833,6 +833,12 @@ pub(crate) fn coroutine() -> Option<NonNull<Node>> {
     Some(innermost().filter(|it| it.is_coroutine())?.poll()?.node)
 }
 
+/// Whether this thread is right in the body of a coroutine or region, which nobody else is then.
+#[inline]
+pub(crate) fn is_in_body_of(node: NonNull<Node>) -> bool {
+    innermost().is_some_and(|frame| matches!(frame.node, FrameNode::Made(here) if here == node))
+}
+
 /// The node that new regions belong to: the innermost frame's, else the runtime's root.
 pub(crate) fn node_or_root() -> NodeRef {
     node().or_else(root).expect("a runtime has a root")

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::task;
 
 use crate::context::ContextInner;
+use crate::current;
 use crate::failure::{self, Panic};
 use crate::prim::UnsafeCell;
 use crate::time::Instant;
@@ -313,8 +314,12 @@ impl Eq for NodeRef {}
 pub(crate) unsafe fn release(node: NonNull<Node>) {
     // SAFETY: our reference keeps it valid until the count goes down.
     let this = unsafe { node.as_ref() };
+    let seen = this.state.load();
+    if seen.is_handled() && current::is_in_body_of(node) {
+        return this.state.drop_only_handle();
+    }
     // Nobody can take one from a list, but of a token.
-    let is_alone = this.state.refs() == 1 && this.kind() != Kind::Token;
+    let is_alone = seen.refs() == 1 && this.kind() != Kind::Token;
     if is_alone || this.state.drop_ref() {
         // SAFETY: nobody else has a reference. The tree's is gone, so the node was settled (or
         // is a token) and holds neither future nor output.

@@ -129,6 +129,9 @@ pub(crate) struct Inner {
     pub(crate) policy: Policy,
     /// The first failure of a child, for a fail-fast region, until the region's future takes it.
     pub(crate) failure: Option<Failure>,
+    /// By the number of their registration.
+    handlers: BTreeMap<u64, Handler>,
+    registered: u64,
     rest: Option<Box<Rest>>,
 }
 
@@ -139,9 +142,6 @@ pub(crate) struct Rest {
     pub(crate) passive: Vec<NodeRef>,
     /// The census is empty, and the last of the passive children ends the node.
     pub(crate) winding: bool,
-    /// By the number of their registration.
-    handlers: BTreeMap<u64, Handler>,
-    registered: u64,
     pub(crate) id: u64,
     /// Of a timeout, or of a cancel scope that was given one: when it is, and where that was said.
     pub(crate) deadline: Option<(Instant, &'static Location<'static>)>,
@@ -191,6 +191,8 @@ impl Side {
                 cause: None,
                 policy,
                 failure: None,
+                handlers: BTreeMap::new(),
+                registered: 0,
                 rest: None,
             }),
             moves: UnsafeCell::new(None),
@@ -227,6 +229,8 @@ impl Side {
         let inner = self.inner.get_mut();
         inner.cause.is_none()
             && inner.failure.is_none()
+            // The map keeps memory when its last handler has been removed.
+            && inner.registered == 0
             && inner.rest.is_none()
             && self.moves.with_mut(|moves| {
                 // SAFETY: nobody else has the side.
@@ -317,31 +321,29 @@ impl Inner {
 
     /// Keeps `handler` until it is taken or removed by the number that is answered.
     pub(crate) fn register(&mut self, handler: Handler) -> u64 {
-        let rest = self.rest_mut();
-        rest.registered += 1;
-        rest.handlers.insert(rest.registered, handler);
-        rest.registered
+        self.registered += 1;
+        self.handlers.insert(self.registered, handler);
+        self.registered
     }
 
     /// Whether there are handlers.
-    pub(crate) fn has_handlers(&mut self) -> bool {
-        self.rest().is_some_and(|rest| !rest.handlers.is_empty())
+    pub(crate) fn has_handlers(&self) -> bool {
+        !self.handlers.is_empty()
     }
 
     /// Changes a handler that is still registered.
     pub(crate) fn handler_mut(&mut self, number: u64) -> Option<&mut Handler> {
-        self.rest()?.handlers.get_mut(&number)
+        self.handlers.get_mut(&number)
     }
 
     /// Takes a handler out, unless it was taken already.
     pub(crate) fn remove(&mut self, number: u64) -> Option<Handler> {
-        self.rest()?.handlers.remove(&number)
+        self.handlers.remove(&number)
     }
 
     /// Takes out the handlers that `pick` chooses, in the order of their registration.
     pub(crate) fn take(&mut self, pick: impl Fn(&Handler) -> bool) -> Vec<Handler> {
-        let Some(rest) = self.rest() else { return Vec::new() };
-        rest.handlers.extract_if(.., |_, handler| pick(handler)).map(|(_, it)| it).collect()
+        self.handlers.extract_if(.., |_, handler| pick(handler)).map(|(_, it)| it).collect()
     }
 }
 

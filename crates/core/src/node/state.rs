@@ -82,7 +82,8 @@
 //!    launches or opens something in the region lists it before.
 //! 8. An unlisted region that is *lone* (nobody but the tree and its future has a reference, and
 //!    nothing that leaves a flag has happened in it) had no child, and can be reached by the thread
-//!    that polls it alone: it ends by a plain store.
+//!    that polls it alone: it ends by a plain store. So does the reference of its only handle, where
+//!    that is dropped in the body: all that there are belong to that thread then.
 //!
 //! [`Coroutine`]: crate::Coroutine
 
@@ -123,6 +124,8 @@ const UP_OR_DONE: u64 = SCHEDULED | RUNNING | BODY_DONE;
 
 /// What a lone region is: two references, and nothing that anybody has left.
 const LONE: u64 = COUNTED | (2 * REF);
+/// What it is while its handle is there, and nobody else's.
+const HANDLED: u64 = LONE + REF;
 /// What it is when it has ended, which its future alone knows.
 const LONE_END: u64 = COUNTED | BODY_DONE | ENDED | SETTLED | REF;
 
@@ -162,7 +165,7 @@ impl Snapshot {
     }
 
     #[inline(always)]
-    fn refs(self) -> u64 {
+    pub(super) fn refs(self) -> u64 {
         self.0 >> REFS_AT
     }
 
@@ -181,6 +184,12 @@ impl Snapshot {
     #[inline(always)]
     pub(crate) fn is_lone(self) -> bool {
         self.0 == LONE
+    }
+
+    /// Whether it is lone but for one reference.
+    #[inline(always)]
+    pub(super) fn is_handled(self) -> bool {
+        self.0 == HANDLED
     }
 
     /// What setting SCHEDULED on this state calls for.
@@ -403,6 +412,15 @@ impl State {
         debug_assert!(self.load().is_lone(), "{:?}", self.load());
         // Ordering: Relaxed, by invariant 8 nobody else looks.
         self.0.store(LONE_END, Ordering::Relaxed);
+    }
+
+    /// Gives up the one reference that keeps an unlisted region from being lone, on the thread that
+    /// polls its body.
+    #[inline]
+    pub(super) fn drop_only_handle(&self) {
+        debug_assert!(self.load().is_handled(), "{:?}", self.load());
+        // Ordering: Relaxed, for all references are this thread's: by invariant 8 nobody else looks.
+        self.0.store(LONE, Ordering::Relaxed);
     }
 
     /// Takes a reference; the caller has one, or a lock under which one exists.

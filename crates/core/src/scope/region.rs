@@ -453,25 +453,39 @@ fn panic_of(region: &NodeRef, payload: Box<dyn Any + Send>) -> Panic {
 }
 
 /// The end of a region that has settled: a panic first, then a value.
+#[inline]
 fn take_end<T>(node: &Node, value: &mut Option<T>, panic: &mut Option<Panic>) -> End<T> {
+    if (panic.is_some() || may_have_failed(node))
+        && let Some(panic) = take_panic(node, panic)
+    {
+        return End::Panicked(panic);
+    }
+    value.take().map_or(End::Cancelled, End::Value)
+}
+
+/// The body's panic, which came first or at the same time, with those of children, or one of these.
+#[cold]
+fn take_panic(node: &Node, panic: &mut Option<Panic>) -> Option<Panic> {
     match (panic.take(), take_failure(node)) {
         (Some(mut panic), later) => {
-            // The body's own came first or at the same time.
             if let Some(later) = later {
                 panic.suppress(later);
             }
-            End::Panicked(panic)
+            Some(panic)
         }
-        (None, Some(Failure::Panic(panic))) => End::Panicked(panic),
-        _ => value.take().map_or(End::Cancelled, End::Value),
+        (None, Some(Failure::Panic(panic))) => Some(panic),
+        (None, _) => None,
     }
+}
+
+/// A child that fails cancels the region before it ends.
+fn may_have_failed(region: &Node) -> bool {
+    region.state.load().has(state::CANCELLED)
 }
 
 /// The first failure of a child, if it was not taken before.
 fn take_failure(region: &Node) -> Option<Failure> {
-    // A child that fails cancels the region before it ends.
-    let may_have_one = region.state.load().has(state::CANCELLED);
-    may_have_one.then(|| region.side()?.lock().failure.take()).flatten()
+    may_have_failed(region).then(|| region.side()?.lock().failure.take()).flatten()
 }
 
 #[pinned_drop]

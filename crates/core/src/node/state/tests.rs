@@ -240,3 +240,13 @@ fn a_lone_region_ends_at_once() {
     state.end_lone();
     assert_eq!(state.load(), State::new(COUNTED | BODY_DONE | ENDED | SETTLED, 1).load());
 }
+
+#[test]
+fn the_only_handle_leaves_a_region_lone() {
+    let state = State::new(COUNTED, 3);
+    assert!(state.load().is_handled() && !state.load().is_lone());
+    state.drop_only_handle();
+    assert!(state.load().is_lone() && !state.load().is_handled());
+    assert!(!State::new(COUNTED, 4).load().is_handled());
+    assert!(!State::new(COUNTED | LINKED, 3).load().is_handled());
+}

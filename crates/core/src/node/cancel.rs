@@ -4,8 +4,8 @@
 //! lock, schedules the coroutines among them, and goes on below those that have children of their
 //! own. A child that is not linked yet is running or queued. It looks at its parent's mark when it is
 //! picked up, and again under the lock when it is linked: then it is marked before that shows, and
-//! the walk goes on from there. (Tokens and passive children are cancelled right after.) Mark before lock on this side, lock before look on that side: one of
-//! the two sees the other.
+//! the walk goes on from there. (Tokens and passive children are cancelled right after.) Mark before
+//! lock on this side, lock before look on that side: one of the two sees the other.
 //!
 //! Whoever sets the mark of a node, and nobody else, visits it.
 

@@ -833,7 +833,7 @@ pub(crate) fn coroutine() -> Option<NonNull<Node>> {
     Some(innermost().filter(|it| it.is_coroutine())?.poll()?.node)
 }
 
-/// Whether this thread is right in the body of a coroutine or region, which nobody else is then.
+/// Whether this thread is right in the body of a coroutine or region.
 #[inline]
 pub(crate) fn is_in_body_of(node: NonNull<Node>) -> bool {
     innermost().is_some_and(|frame| matches!(frame.node, FrameNode::Made(here) if here == node))

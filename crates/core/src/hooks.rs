@@ -63,7 +63,7 @@ pub unsafe trait RuntimeHooks: Clock + Any {
     }
 
     /// [`io_dispatch`](Self::io_dispatch) for who does not count it, so that not all threads of a
-    /// pool write to one count.
+    /// pool write to one count. The pointer is used when the `Arc` that it was taken from is gone.
     fn io_ptr(&self) -> *const dyn Dispatch {
         Arc::as_ptr(&self.io_dispatch())
     }

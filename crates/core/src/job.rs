@@ -251,17 +251,16 @@ impl Job {
     /// }));
     /// ```
     pub fn state(&self) -> JobState {
-        let mut seen = self.0.state.load();
-        if !seen.has(state::CANCELLED | state::ENDED) && self.parent_is_cancelled(seen) {
-            return JobState::Cancelling;
-        }
+        let first = self.0.state.load();
+        let is_to_be =
+            !first.has(state::CANCELLED | state::ENDED) && self.parent_is_cancelled(first);
         // It may have been linked, marked and ended before its parent was looked for.
-        seen = self.0.state.load();
+        let seen = self.0.state.load();
         let bad = seen.has(state::CANCELLED | state::PANICKED | state::FAILED);
         if seen.has(state::ENDED) {
             return if bad { JobState::Cancelled } else { JobState::Completed };
         }
-        if bad {
+        if bad || is_to_be {
             return JobState::Cancelling;
         }
         match seen {

@@ -3,8 +3,9 @@
 use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicIsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -271,4 +272,45 @@ fn handles_elsewhere_against_its_end() {
         drop(kept);
         assert_eq!(runtime.scope().job().coroutines(), 0, "seed {seed}");
     }
+}
+
+/// A waker that runs what is ready when it is cloned.
+struct Running {
+    held: AtomicIsize,
+    run: Box<dyn Fn() + Send + Sync>,
+}
+
+static RUNNING: RawWakerVTable = RawWakerVTable::new(
+    |this| {
+        // SAFETY: the test keeps it.
+        let running = unsafe { &*this.cast::<Running>() };
+        running.held.fetch_add(1, Ordering::SeqCst);
+        (running.run)();
+        RawWaker::new(this, &RUNNING)
+    },
+    let_go,
+    |_| (),
+    let_go,
+);
+
+fn let_go(this: *const ()) {
+    // SAFETY: the test keeps it.
+    unsafe { &*this.cast::<Running>() }.held.fetch_sub(1, Ordering::SeqCst);
+}
+
+#[test]
+fn a_waker_that_comes_after_the_end_is_dropped() {
+    let runtime = Harness::new();
+    let running = Arc::new(Running { held: AtomicIsize::new(1), run: Box::new(runtime.runner()) });
+    let kept = Arc::clone(&running);
+    runtime.block_on(async move {
+        let mut future = Box::pin(scope(async |s: Scope| drop(s.launch(async {}))));
+        // SAFETY: as the table says; `kept` outlives it.
+        let waker = unsafe { Waker::new(Arc::as_ptr(&kept).cast(), &RUNNING) };
+        let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_ready(), "the child has ended when the waker was cloned");
+        drop(future);
+        drop(waker);
+    });
+    assert_eq!(running.held.load(Ordering::SeqCst), 0);
 }

@@ -9,7 +9,7 @@
 //!
 //! # The census
 //!
-//! `census` counts the body and the children that have not ended; the one who counts it down to
+//! `census` counts the body and the children that have not ended, but for unlisted scopes; the one who counts it down to
 //! zero ends the node. It is never raised from zero, but by that one, for a cleanup that comes first.
 
 use std::collections::BTreeMap;

@@ -186,6 +186,12 @@ impl Snapshot {
         self.0 == LONE
     }
 
+    /// Whether it was lone when it ended: nothing was ever left in it.
+    #[inline(always)]
+    pub(crate) fn has_ended_lone(self) -> bool {
+        (self.0 ^ LONE_END) & (REF - 1) == 0
+    }
+
     /// Whether it is lone but for one reference.
     #[inline(always)]
     pub(super) fn is_handled(self) -> bool {

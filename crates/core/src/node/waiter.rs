@@ -44,6 +44,12 @@ impl Waiter {
         (!word.is_null()).then(|| unsafe { WakerWord::from_raw(word) }.into_waker())
     }
 
+    /// Whether there is none: who registers after the end leaves one.
+    pub(crate) fn has_none(&mut self) -> bool {
+        // Ordering: Relaxed; who has it alone has synchronized with all who had it.
+        self.0.load(Ordering::Relaxed).is_null()
+    }
+
     fn replace(&self, word: *mut ()) {
         // Ordering: AcqRel; Release publishes a boxed waker to who takes it, Acquire sees the
         // one that is replaced.

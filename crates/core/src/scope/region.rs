@@ -458,6 +458,8 @@ fn take_end<T>(node: &Node, value: &mut Option<T>, panic: &mut Option<Panic>) ->
     if (panic.is_some() || may_have_failed(node))
         && let Some(panic) = take_panic(node, panic)
     {
+        // Who catches that and polls again does not get it after all.
+        *value = None;
         return End::Panicked(panic);
     }
     value.take().map_or(End::Cancelled, End::Value)

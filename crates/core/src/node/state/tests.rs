@@ -239,6 +239,9 @@ fn a_lone_region_ends_at_once() {
     let state = State::new(COUNTED, 2);
     state.end_lone();
     assert_eq!(state.load(), State::new(COUNTED | BODY_DONE | ENDED | SETTLED, 1).load());
+    assert!(state.load().has_ended_lone());
+    let common = State::new(COUNTED | LINKED | BODY_DONE | ENDED | SETTLED, 1);
+    assert!(!common.load().has_ended_lone());
 }
 
 #[test]

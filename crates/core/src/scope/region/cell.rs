@@ -1,6 +1,6 @@
 //! A region's allocation.
 //!
-//! Each thread keeps the memory of one region that has ended, for the next one that is opened there:
+//! Each thread keeps the memory of one region that has ended lone, for the next one that is opened there:
 //! scopes come and go one after another, and to get memory and give it back is a third of what an
 //! empty one costs.
 
@@ -12,6 +12,7 @@ use super::{Part, PlainScope};
 use crate::failure;
 use crate::node::side::{Policy, Side};
 use crate::node::{Kind, Node, VTable, free_own_context, no_future};
+use crate::prim::Mutex;
 
 /// The node, its side, and what its kind of scope needs.
 #[repr(C)]
@@ -63,18 +64,31 @@ impl<X: Part> RegionCell<X> {
         // SAFETY: the last reference is gone.
         unsafe { free_own_context(node.as_ref()) };
         // SAFETY: as above.
+        let ended_lone = unsafe { node.as_ref() }.state.load().has_ended_lone();
+        // SAFETY: as above.
         let mut cell = unsafe { Self::from_node(node) };
+        if cfg!(debug_assertions) && ended_lone {
+            assert!(cell.has_nothing(), "what it has would leak");
+        }
         // In a model, loom looks at the end of each part.
-        if !cfg!(loom) && !mem::needs_drop::<X>() && cell.side.has_nothing() {
+        if ended_lone && Self::IS_KEPT && !cfg!(loom) {
             return Self::keep(cell);
         }
         let site = cell.node.site;
         failure::guard_drop("cause, handler or error", site, || drop(cell));
     }
 
-    /// Whether it has the layout of those that are kept.
+    /// Whether there is nothing that a drop would have to free: all that comes to a region leaves a
+    /// flag, or came while it was waited for, and one that has ended lone has none and was not.
+    fn has_nothing(&mut self) -> bool {
+        !mem::needs_drop::<X>() && self.node.waiter.has_none() && self.side.has_nothing()
+    }
+
+    /// Whether it has the layout of those that are kept. Where a lock has memory of its own, none is.
     const IS_KEPT: bool = size_of::<Self>() == size_of::<RegionCell<PlainScope>>()
-        && align_of::<Self>() == align_of::<RegionCell<PlainScope>>();
+        && align_of::<Self>() == align_of::<RegionCell<PlainScope>>()
+        && !mem::needs_drop::<X>()
+        && !mem::needs_drop::<Mutex<()>>();
 
     /// Memory for a new one.
     fn place() -> Box<MaybeUninit<Self>> {
@@ -86,13 +100,8 @@ impl<X: Part> RegionCell<X> {
 
     /// Keeps the memory of one that has nothing to drop.
     fn keep(cell: Box<Self>) {
-        let place = Box::into_raw(cell);
-        if !Self::IS_KEPT {
-            // SAFETY: a box that holds nothing has the same layout.
-            return drop(unsafe { Box::from_raw(place.cast::<MaybeUninit<Self>>()) });
-        }
         // SAFETY: of the same layout, and it may hold anything.
-        let place: Box<Place> = unsafe { Box::from_raw(place.cast()) };
+        let place: Box<Place> = unsafe { Box::from_raw(Box::into_raw(cell).cast()) };
         // Where the thread ends it is freed.
         let _ended = KEPT.try_with(|kept| kept.set(Some(place)));
     }

@@ -152,6 +152,14 @@ fn an_error_has_cancelled_the_scope_when_its_body_is_dropped() {
 }
 
 #[test]
+fn an_empty_one_may_have_room_for_errors() {
+    Harness::new().block_on(async {
+        assert_eq!(try_scope(async |_| Ok::<_, String>(1)).await, Ok(1));
+        assert_eq!(scope(async |_| 2).await, 2);
+    });
+}
+
+#[test]
 fn a_handle_may_come_late() {
     let runtime = Harness::new();
     let handle = runtime.block_on(async { scope(async |s| s).await });

@@ -78,10 +78,11 @@ impl<X: Part> RegionCell<X> {
         failure::guard_drop("cause, handler or error", site, || drop(cell));
     }
 
-    /// Whether there is nothing that a drop would have to free: all that comes to a region leaves a
-    /// flag, or came while it was waited for, and one that has ended lone has none and was not.
+    /// Whether there is nothing in node and side that a drop would have to free: all that comes to a
+    /// region leaves a flag, or came while it was waited for, and one that has ended lone has none and
+    /// was not.
     fn has_nothing(&mut self) -> bool {
-        !mem::needs_drop::<X>() && self.node.waiter.has_none() && self.side.has_nothing()
+        self.node.waiter.has_none() && self.side.has_nothing()
     }
 
     /// Whether it has the layout of those that are kept. Where a lock has memory of its own, none is.

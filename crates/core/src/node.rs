@@ -92,6 +92,27 @@ pub(crate) struct VTable {
     pub(crate) dealloc: unsafe fn(NonNull<Node>),
 }
 
+impl VTable {
+    /// That of nodes that have no future.
+    pub(crate) const fn without_future(
+        kind: Kind,
+        name: &'static str,
+        dealloc: unsafe fn(NonNull<Node>),
+    ) -> Self {
+        Self {
+            kind,
+            name,
+            poll: no_future::poll,
+            drop_future: no_future::nothing,
+            put_panic: no_future::put_panic,
+            take_panic: no_future::take_panic,
+            drop_output: no_future::nothing,
+            take_output: no_future::take_output,
+            dealloc,
+        }
+    }
+}
+
 /// The neighbours in the parent's list.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Links {
@@ -341,24 +362,24 @@ pub(crate) unsafe fn free_own_context(node: &Node) {
 }
 
 /// The entries of a vtable for nodes that have no future.
-pub(crate) mod no_future {
+mod no_future {
     use super::{Node, NonNull, Panic, Polled, task};
 
-    pub(crate) unsafe fn poll(_: NonNull<Node>, _: &mut task::Context<'_>) -> Polled {
+    pub(super) unsafe fn poll(_: NonNull<Node>, _: &mut task::Context<'_>) -> Polled {
         unreachable!("a region has no future of its own")
     }
 
-    pub(crate) unsafe fn nothing(_: NonNull<Node>) {}
+    pub(super) unsafe fn nothing(_: NonNull<Node>) {}
 
-    pub(crate) unsafe fn put_panic(_: NonNull<Node>, _: Box<Panic>) {
+    pub(super) unsafe fn put_panic(_: NonNull<Node>, _: Box<Panic>) {
         unreachable!("a region's panic is kept in its future")
     }
 
-    pub(crate) unsafe fn take_panic(_: NonNull<Node>) -> Box<Panic> {
+    pub(super) unsafe fn take_panic(_: NonNull<Node>) -> Box<Panic> {
         unreachable!("a region's panic is kept in its future")
     }
 
-    pub(crate) unsafe fn take_output(_: NonNull<Node>, _: *mut ()) {
+    pub(super) unsafe fn take_output(_: NonNull<Node>, _: *mut ()) {
         unreachable!("a region's output is kept in its future")
     }
 }

@@ -11,7 +11,7 @@ use crate::job::Job;
 use crate::node::cancel::{cancel, cancel_softly};
 use crate::node::side::{Policy, Side};
 use crate::node::state::{self, State};
-use crate::node::{Kind, Node, NodeRef, VTable, free_own_context, no_future, tree};
+use crate::node::{Kind, Node, NodeRef, VTable, free_own_context, tree};
 
 #[repr(C)]
 struct RootCell {
@@ -19,17 +19,7 @@ struct RootCell {
     side: Side,
 }
 
-static ROOT: VTable = VTable {
-    kind: Kind::Root,
-    name: "runtime",
-    poll: no_future::poll,
-    drop_future: no_future::nothing,
-    put_panic: no_future::put_panic,
-    take_panic: no_future::take_panic,
-    drop_output: no_future::nothing,
-    take_output: no_future::take_output,
-    dealloc,
-};
+static ROOT: VTable = VTable::without_future(Kind::Root, "runtime", dealloc);
 
 unsafe fn dealloc(node: NonNull<Node>) {
     // SAFETY: the last reference is gone.

@@ -9,7 +9,7 @@ use crate::failure;
 use crate::node::cancel::cancel;
 use crate::node::side::{Policy, Side};
 use crate::node::state::{self, State};
-use crate::node::{Kind, Node, NodeRef, VTable, no_future};
+use crate::node::{Kind, Node, NodeRef, VTable};
 
 /// A token's allocation.
 #[repr(C)]
@@ -18,17 +18,7 @@ struct Token {
     side: Side,
 }
 
-static TOKEN: VTable = VTable {
-    kind: Kind::Token,
-    name: "token",
-    poll: no_future::poll,
-    drop_future: no_future::nothing,
-    put_panic: no_future::put_panic,
-    take_panic: no_future::take_panic,
-    drop_output: no_future::nothing,
-    take_output: no_future::take_output,
-    dealloc: dealloc_token,
-};
+static TOKEN: VTable = VTable::without_future(Kind::Token, "token", dealloc_token);
 
 /// A token owns a reference to its parent, and stands in its list without one of its own.
 pub(super) fn token(parent: Option<&NodeRef>, site: &'static Location<'static>) -> NodeRef {

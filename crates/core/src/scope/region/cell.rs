@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 use super::{Part, PlainScope};
 use crate::failure;
 use crate::node::side::{Policy, Side};
-use crate::node::{Kind, Node, VTable, free_own_context, no_future};
+use crate::node::{Kind, Node, VTable, free_own_context};
 use crate::prim::Mutex;
 
 /// The node, its side, and what its kind of scope needs.
@@ -23,17 +23,7 @@ pub(super) struct RegionCell<X> {
 }
 
 impl<X: Part> RegionCell<X> {
-    pub(super) const VTABLE: VTable = VTable {
-        kind: Kind::Region,
-        name: X::NAME,
-        poll: no_future::poll,
-        drop_future: no_future::nothing,
-        put_panic: no_future::put_panic,
-        take_panic: no_future::take_panic,
-        drop_output: no_future::nothing,
-        take_output: no_future::take_output,
-        dealloc: Self::dealloc,
-    };
+    pub(super) const VTABLE: VTable = VTable::without_future(Kind::Region, X::NAME, Self::dealloc);
 
     /// A new one, with its node.
     #[inline(always)]
